@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <avirt/connection.hpp>
+#include <avirt/detail/config.hpp>
+#include <avirt/detail/stream_impl.hpp>
+#include <avirt/error.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/execution_context.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+namespace avirt {
+
+/// A virStream as an Asio stream: a guest's console, a screenshot.
+///
+/// It meets the AsyncReadStream and AsyncWriteStream requirements, so that asio::async_read, async_write,
+/// async_read_until and Beast work with it. One read, one write and one wait of each type may be outstanding
+/// at a time; a second completes with error::operation_in_progress.
+///
+/// It may be destroyed or moved from inside its own handlers, and with operations outstanding, which
+/// complete with operation_aborted. Destroying an open stream aborts it, elsewhere, without blocking. A
+/// moved-from stream is as one newly made.
+///
+/// Thread safety: distinct objects: safe. Shared objects: unsafe. Cancellation signals as Asio has it: from
+/// the object's own strand. The event_loop may run on another context than the stream.
+///
+/// @code
+/// avirt::async_stream console{io};
+/// co_await console.async_open(conn, avirt::console{.domain = "vm1"}, asio::use_awaitable);
+/// std::string text;
+/// co_await asio::async_read_until(console, asio::dynamic_buffer(text), "login: ", asio::use_awaitable);
+/// co_await console.async_finish(asio::use_awaitable);
+/// @endcode
+template <class Executor = asio::any_io_executor>
+class basic_async_stream
+{
+public:
+    using executor_type = Executor;
+    using native_handle_type = virStreamPtr;
+    using lowest_layer_type = basic_async_stream;
+
+    /// What to wait for; see async_wait().
+    using wait_type = detail::stream_wait_type;
+
+    template <class E>
+    struct rebind_executor
+    {
+        using other = basic_async_stream<E>;
+    };
+
+    /// A stream whose completion handlers run on @p executor by default. Not open.
+    explicit basic_async_stream(const executor_type& executor) : executor_(executor) {}
+
+    template <class ExecutionContext>
+    requires std::is_convertible_v<ExecutionContext&, asio::execution_context&>
+    explicit basic_async_stream(ExecutionContext& context) : executor_(context.get_executor()) {}
+
+    /// Takes over the reference to a stream that was opened elsewhere, with VIR_STREAM_NONBLOCK and without
+    /// an event callback.
+    ///
+    /// libvirt: virStreamEventAddCallback.
+    basic_async_stream(const executor_type& executor, virStreamPtr adopted) : executor_(executor)
+    {
+        impl().adopt(adopted);
+    }
+
+    basic_async_stream(basic_async_stream&&) noexcept = default;
+
+    template <class E>
+    requires std::is_convertible_v<E, Executor> basic_async_stream(basic_async_stream<E>&& other)
+    noexcept : executor_(other.executor_), impl_(std::move(other.impl_)) {}
+
+    basic_async_stream& operator=(basic_async_stream&& other) noexcept
+    {
+        if (this != &other) {
+            close();
+            executor_ = other.executor_;
+            impl_ = std::move(other.impl_);
+        }
+        return *this;
+    }
+
+    ~basic_async_stream()
+    {
+        close();
+    }
+
+    executor_type get_executor() const noexcept
+    {
+        return executor_;
+    }
+
+    lowest_layer_type& lowest_layer() noexcept
+    {
+        return *this;
+    }
+
+    const lowest_layer_type& lowest_layer() const noexcept
+    {
+        return *this;
+    }
+
+    bool is_open() const noexcept
+    {
+        return impl_ && impl_->native_handle();
+    }
+
+    /// libvirt's stream, or null. Still owned by this object, which owns its event callback too.
+    native_handle_type native_handle() const noexcept
+    {
+        return impl_ ? impl_->native_handle() : nullptr;
+    }
+
+    /// Gives libvirt's stream, as it is, to the caller. Outstanding operations complete with
+    /// operation_aborted.
+    [[nodiscard]] native_handle_type release()
+    {
+        return impl_ ? impl_->release() : nullptr;
+    }
+
+    /// Outstanding operations complete with operation_aborted; the stream stays open, unless one of them was
+    /// finishing or aborting it.
+    void cancel() noexcept
+    {
+        if (impl_)
+            impl_->cancel();
+    }
+
+    /// Aborts the stream. Never blocks; outstanding operations complete with operation_aborted.
+    ///
+    /// libvirt: virStreamEventRemoveCallback, virStreamAbort, virStreamFree.
+    void close() noexcept
+    {
+        if (impl_)
+            impl_->close();
+    }
+
+    /// Opens the stream.
+    ///
+    /// @param conn Where; it is needed only until this completes.
+    /// @param opener On what: console, screenshot, or any callable `int(virConnectPtr, virStreamPtr)`, called
+    /// on a worker thread, which fails by a negative result or by throwing.
+    /// @param token Completion signature: `void(error_code)`.
+    ///
+    /// Errors: error::already_open, error::operation_in_progress, error::not_open (the connection is not),
+    /// error::no_event_loop, error::wrong_connection, and the opener's. After a failure the object is not
+    /// open, and may be opened again.
+    /// Cancellation: terminal, partial and total; what is opened nevertheless is aborted.
+    ///
+    /// libvirt: virStreamNew, virStreamEventAddCallback.
+    template <class E, class Opener, class Token = detail::default_token_t<Executor>>
+    requires std::is_invocable_r_v < int, std::decay_t<Opener>
+    &, virConnectPtr,
+        virStreamPtr > &&asio::completion_token_for<Token, void(error_code)> auto async_open(
+            basic_connection<E>& conn, Opener&& opener, Token&& token = {})
+    {
+        return asio::async_initiate<Token, void(error_code)>(
+            initiate_open<E>{{this}, &conn}, token, std::decay_t<Opener>(std::forward<Opener>(opener)));
+    }
+
+    /// Reads what is there, and waits where nothing is.
+    ///
+    /// @param buffers Where to; the memory must stay valid until the handler is invoked. Only the first
+    /// buffer that is not empty is filled.
+    /// @param token Completion signature: `void(error_code, std::size_t)`.
+    ///
+    /// Errors: asio::error::eof at the end of the stream, once and again; error::not_open,
+    /// error::operation_in_progress, and libvirt's. The stream can still be written after eof.
+    /// Cancellation: terminal, partial and total; nothing is lost.
+    ///
+    /// libvirt: virStreamRecv.
+    template <
+        class MutableBufferSequence,
+        BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code, std::size_t)) Token =
+            detail::default_token_t<Executor>>
+    requires asio::is_mutable_buffer_sequence<MutableBufferSequence>::value auto async_read_some(
+        const MutableBufferSequence& buffers, Token&& token = {})
+    {
+        return asio::async_initiate<Token, void(error_code, std::size_t)>(
+            initiate_read{{this}}, token, detail::first_buffer<asio::mutable_buffer>(buffers));
+    }
+
+    /// Writes as much as can be written without blocking, and waits where nothing can.
+    ///
+    /// @param buffers What; the memory must stay valid until the handler is invoked. Only the first buffer
+    /// that is not empty is written.
+    /// @param token Completion signature: `void(error_code, std::size_t)`.
+    ///
+    /// Errors: error::not_open, error::operation_in_progress, and libvirt's.
+    /// Cancellation: terminal, partial and total until the bytes are handed to libvirt; where that happens on
+    /// a worker thread, terminal afterwards: the bytes may still arrive.
+    ///
+    /// libvirt: virStreamSend.
+    template <
+        class ConstBufferSequence,
+        BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code, std::size_t)) Token =
+            detail::default_token_t<Executor>>
+    requires asio::is_const_buffer_sequence<ConstBufferSequence>::value auto async_write_some(
+        const ConstBufferSequence& buffers, Token&& token = {})
+    {
+        return asio::async_initiate<Token, void(error_code, std::size_t)>(
+            initiate_write{{this}}, token, detail::first_buffer<asio::const_buffer>(buffers));
+    }
+
+    /// Reads what is there, without waiting.
+    ///
+    /// An attempt: @p ec is asio::error::would_block where it is not known that there is something;
+    /// async_wait for wait_type::read then.
+    template <class MutableBufferSequence>
+    requires asio::is_mutable_buffer_sequence<MutableBufferSequence>::value std::size_t read_some(
+        const MutableBufferSequence& buffers, error_code& ec)
+    {
+        detail::io_result result;
+        if (!impl().try_read(detail::first_buffer<asio::mutable_buffer>(buffers), result))
+            result.ending = error_code(asio::error::would_block);
+        ec = result.ending.code;
+        return result.bytes;
+    }
+
+    /// Writes what can be written without waiting.
+    ///
+    /// An attempt: @p ec is asio::error::would_block where nothing can be written at once.
+    template <class ConstBufferSequence>
+    requires asio::is_const_buffer_sequence<ConstBufferSequence>::value std::size_t write_some(
+        const ConstBufferSequence& buffers, error_code& ec)
+    {
+        detail::io_result result;
+        if (!impl().try_write(detail::first_buffer<asio::const_buffer>(buffers), result))
+            result.ending = error_code(asio::error::would_block);
+        ec = result.ending.code;
+        return result.bytes;
+    }
+
+    /// Waits until a read or a write is worth an attempt, or until the stream has failed.
+    ///
+    /// @param type wait_type::read: there is something to read, eof and errors included; write: something can
+    /// be written; error: libvirt reported an error or a hang-up.
+    /// @param token Completion signature: `void(error_code)`.
+    ///
+    /// Errors: error::not_open, error::operation_in_progress.
+    /// Cancellation: terminal, partial and total.
+    ///
+    /// libvirt: virStreamEventUpdateCallback.
+    template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
+    auto async_wait(wait_type type, Token&& token = {})
+    {
+        return asio::async_initiate<Token, void(error_code)>(initiate_wait{{this}}, token, type);
+    }
+
+    /// Ends the stream properly: all that was written has been taken when it completes with success.
+    ///
+    /// @param token Completion signature: `void(error_code)`.
+    ///
+    /// Outstanding reads and waits complete with operation_aborted. Errors: error::not_open,
+    /// error::operation_in_progress (a write or another finish is outstanding: the stream stays as it is),
+    /// and libvirt's. Otherwise the object is not open afterwards, whatever the result. Cancellation:
+    /// terminal, partial and total; the finishing goes on.
+    ///
+    /// libvirt: virStreamFinish, on a worker thread.
+    template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
+    auto async_finish(Token&& token = {})
+    {
+        return asio::async_initiate<Token, void(error_code)>(
+            initiate_end{{this}, &detail::stream_impl::async_finish}, token);
+    }
+
+    /// Ends the stream without regard to what is under way. All outstanding operations complete with
+    /// operation_aborted.
+    ///
+    /// @param token Completion signature: `void(error_code)`.
+    ///
+    /// Errors, state afterwards and cancellation as async_finish.
+    ///
+    /// libvirt: virStreamAbort, on a worker thread.
+    template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
+    auto async_abort(Token&& token = {})
+    {
+        return asio::async_initiate<Token, void(error_code)>(
+            initiate_end{{this}, &detail::stream_impl::async_abort}, token);
+    }
+
+private:
+    template <class>
+    friend class basic_async_stream;
+
+    struct initiation
+    {
+        basic_async_stream* self;
+        using executor_type = Executor;
+
+        executor_type get_executor() const noexcept
+        {
+            return self->get_executor();
+        }
+
+        template <class Handler>
+        void complete(Handler&& handler, error_details* details, detail::io_result& result) const
+        {
+            if (result.ending && details)
+                *details = std::move(result.ending.details);
+            detail::complete_immediately(
+                std::forward<Handler>(handler), self->get_executor(), result.ending.code, result.bytes);
+        }
+    };
+
+    template <class E>
+    struct initiate_open : initiation
+    {
+        basic_connection<E>* conn;
+
+        template <class Handler, class Opener>
+        void operator()(Handler&& handler, Opener&& opener) const
+        {
+            auto* details = detail::get_associated_details(handler);
+            this->self->impl().async_open(
+                conn->implementation(),
+                std::make_shared<detail::opener<std::decay_t<Opener>>>(std::forward<Opener>(opener)),
+                detail::wait_handler(std::forward<Handler>(handler)), details);
+        }
+    };
+
+    struct initiate_read : initiation
+    {
+        template <class Handler>
+        void operator()(Handler&& handler, asio::mutable_buffer buffer) const
+        {
+            auto* details = detail::get_associated_details(handler);
+            detail::io_result result;
+            if (this->self->impl().try_read(buffer, result))
+                this->complete(std::forward<Handler>(handler), details, result);
+            else
+                this->self->impl().async_read(
+                    buffer, detail::io_handler(std::forward<Handler>(handler)), details);
+        }
+    };
+
+    struct initiate_write : initiation
+    {
+        template <class Handler>
+        void operator()(Handler&& handler, asio::const_buffer buffer) const
+        {
+            auto* details = detail::get_associated_details(handler);
+            detail::io_result result;
+            if (this->self->impl().try_write(buffer, result))
+                this->complete(std::forward<Handler>(handler), details, result);
+            else
+                this->self->impl().async_write(
+                    buffer, detail::io_handler(std::forward<Handler>(handler)), details);
+        }
+    };
+
+    struct initiate_wait : initiation
+    {
+        template <class Handler>
+        void operator()(Handler&& handler, wait_type type) const
+        {
+            auto* details = detail::get_associated_details(handler);
+            this->self->impl().async_wait(
+                type, detail::wait_handler(std::forward<Handler>(handler)), details);
+        }
+    };
+
+    struct initiate_end : initiation
+    {
+        void (detail::stream_impl::*end)(detail::wait_handler, error_details*);
+
+        template <class Handler>
+        void operator()(Handler&& handler) const
+        {
+            auto* details = detail::get_associated_details(handler);
+            (this->self->impl().*end)(detail::wait_handler(std::forward<Handler>(handler)), details);
+        }
+    };
+
+    detail::stream_impl& impl()
+    {
+        if (!impl_)
+            impl_ = detail::stream_impl::make(executor_);
+        return *impl_;
+    }
+
+    executor_type executor_;
+    std::shared_ptr<detail::stream_impl> impl_;
+};
+
+using async_stream = basic_async_stream<>;
+
+} // namespace avirt

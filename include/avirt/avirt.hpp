@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <avirt/async_stream.hpp>
+#include <avirt/connection.hpp>
+#include <avirt/error.hpp>
+#include <avirt/event_loop.hpp>
+#include <avirt/handle.hpp>
+#include <avirt/openers.hpp>

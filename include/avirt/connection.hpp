@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <avirt/detail/call.hpp>
+#include <avirt/detail/config.hpp>
+#include <avirt/detail/connection_impl.hpp>
+#include <avirt/error.hpp>
+#include <avirt/handle.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/execution_context.hpp>
+
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace avirt {
+
+/// A virConnect, used without blocking.
+///
+/// Whatever can block runs on worker threads: the context goes on while libvirt waits for its daemon.
+///
+/// Destroying a connection, or close(), never blocks: operations that are outstanding complete with
+/// operation_aborted, and libvirt's connection is closed elsewhere. Streams that were opened on it keep
+/// libvirt's connection alive until they end.
+///
+/// A moved-from connection is as one newly made.
+///
+/// Thread safety: distinct objects: safe. Shared objects: unsafe. Cancellation signals as Asio has it: from
+/// the object's own strand.
+///
+/// @code
+/// avirt::connection conn{io};
+/// co_await conn.async_open("test:///default", asio::use_awaitable);
+/// int domains = co_await conn.async_call(virConnectNumOfDomains, asio::use_awaitable);
+/// @endcode
+template <class Executor = asio::any_io_executor>
+class basic_connection
+{
+public:
+    using executor_type = Executor;
+    using native_handle_type = virConnectPtr;
+
+    template <class E>
+    struct rebind_executor
+    {
+        using other = basic_connection<E>;
+    };
+
+    /// A connection whose completion handlers run on @p executor by default. Not open.
+    explicit basic_connection(const executor_type& executor) : executor_(executor) {}
+
+    template <class ExecutionContext>
+    requires std::is_convertible_v<ExecutionContext&, asio::execution_context&>
+    explicit basic_connection(ExecutionContext& context) : executor_(context.get_executor()) {}
+
+    /// Takes over the reference to a connection that was opened elsewhere.
+    basic_connection(const executor_type& executor, virConnectPtr adopted) : executor_(executor)
+    {
+        impl().adopt(adopted);
+    }
+
+    basic_connection(basic_connection&&) noexcept = default;
+
+    template <class E>
+    requires std::is_convertible_v<E, Executor> basic_connection(basic_connection<E>&& other)
+    noexcept : executor_(other.executor_), impl_(std::move(other.impl_)) {}
+
+    basic_connection& operator=(basic_connection&& other) noexcept
+    {
+        if (this != &other) {
+            close();
+            executor_ = other.executor_;
+            impl_ = std::move(other.impl_);
+        }
+        return *this;
+    }
+
+    ~basic_connection()
+    {
+        close();
+    }
+
+    executor_type get_executor() const noexcept
+    {
+        return executor_;
+    }
+
+    bool is_open() const noexcept
+    {
+        return impl_ && impl_->native_handle();
+    }
+
+    /// libvirt's connection, or null. Still owned by this object.
+    native_handle_type native_handle() const noexcept
+    {
+        return impl_ ? impl_->native_handle() : nullptr;
+    }
+
+    /// Gives libvirt's connection to the caller. Outstanding operations complete with operation_aborted.
+    [[nodiscard]] native_handle_type release()
+    {
+        return impl_ ? impl_->release() : nullptr;
+    }
+
+    /// Outstanding operations complete with operation_aborted, the connection stays open. A call that has
+    /// already begun goes on without anybody waiting for it.
+    void cancel() noexcept
+    {
+        if (impl_)
+            impl_->cancel();
+    }
+
+    /// Closes the connection. Never blocks.
+    ///
+    /// libvirt: virConnectClose, on a worker thread.
+    void close() noexcept
+    {
+        if (impl_)
+            impl_->close();
+    }
+
+    /// Opens a connection.
+    ///
+    /// @param options What to open; an empty URI means libvirt's default.
+    /// @param token Completion signature: `void(error_code)`.
+    ///
+    /// Errors: error::no_event_loop, error::already_open, error::operation_in_progress, and libvirt's. After
+    /// a failure the object is not open, and may be opened again. Cancellation: terminal, partial and total;
+    /// what libvirt opens nevertheless is closed.
+    ///
+    /// libvirt: virConnectOpenAuth.
+    ///
+    /// @code
+    /// co_await conn.async_open({.uri = "qemu:///system", .read_only = true}, asio::use_awaitable);
+    /// @endcode
+    template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
+    auto async_open(open_options options, Token&& token = {})
+    {
+        return asio::async_initiate<Token, void(error_code)>(initiate_open{this}, token, std::move(options));
+    }
+
+    /// Opens a connection to @p uri.
+    template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
+    auto async_open(std::string uri, Token&& token = {})
+    {
+        open_options options;
+        options.uri = std::move(uri);
+        return asio::async_initiate<Token, void(error_code)>(initiate_open{this}, token, std::move(options));
+    }
+
+    /// Closes the connection, and completes when libvirt has closed it, or dropped this reference where
+    /// others are left.
+    ///
+    /// @param token Completion signature: `void(error_code)`.
+    ///
+    /// Other operations complete with operation_aborted. Errors: error::not_open,
+    /// error::operation_in_progress. The object is not open afterwards, whatever the result.
+    /// Cancellation: terminal, partial and total; the closing goes on.
+    ///
+    /// libvirt: virConnectClose.
+    ///
+    /// @code
+    /// co_await conn.async_close(asio::use_awaitable);
+    /// @endcode
+    template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
+    auto async_close(Token&& token = {})
+    {
+        return asio::async_initiate<Token, void(error_code)>(initiate_close{this}, token);
+    }
+
+    /// Calls @p f, which may block, on a worker thread.
+    ///
+    /// @param f Called as `f(virConnectPtr)`; it may be move-only. It failed where it returned a negative
+    /// signed integer, a null pointer or an empty handle, or threw. Functions whose result cannot tell call
+    /// avirt::throw_last_error().
+    /// @param token Completion signature: `void(error_code, R)` where R is what f returns, `void(error_code)`
+    /// where that is void. On failure R is value-initialised; an integer keeps its value.
+    ///
+    /// Errors: error::not_open, libvirt's, those that f threw (avirt::exception and system_error pass their
+    /// code on), error::call_threw for any other exception.
+    /// Cancellation: terminal, partial and total until the call has begun; terminal afterwards: it completes
+    /// at once, while f runs to its end on a thread that counts against nothing.
+    /// Calls on one connection run one after the other where libvirt is older than 10.4, at the same time
+    /// otherwise.
+    ///
+    /// @code
+    /// avirt::domain vm{co_await conn.async_call(
+    ///     [](virConnectPtr c) { return virDomainLookupByName(c, "vm1"); }, asio::use_awaitable)};
+    /// @endcode
+    template <class F, class Token = detail::default_token_t<Executor>>
+    requires asio::completion_token_for<Token, detail::call_signature<std::decay_t<F>>>
+    auto async_call(F&& f, Token&& token = {})
+    {
+        return asio::async_initiate<Token, detail::call_signature<std::decay_t<F>>>(
+            initiate_call{this}, token, std::decay_t<F>(std::forward<F>(f)));
+    }
+
+    /// For the library's own parts.
+    detail::connection_impl& implementation()
+    {
+        return impl();
+    }
+
+private:
+    template <class>
+    friend class basic_connection;
+
+    struct initiation
+    {
+        basic_connection* self;
+        using executor_type = Executor;
+
+        executor_type get_executor() const noexcept
+        {
+            return self->get_executor();
+        }
+    };
+
+    struct initiate_open : initiation
+    {
+        template <class Handler>
+        void operator()(Handler&& handler, open_options options) const
+        {
+            auto* details = detail::get_associated_details(handler);
+            this->self->impl().async_open(
+                std::move(options), detail::wait_handler(std::forward<Handler>(handler)), details);
+        }
+    };
+
+    struct initiate_close : initiation
+    {
+        template <class Handler>
+        void operator()(Handler&& handler) const
+        {
+            auto* details = detail::get_associated_details(handler);
+            this->self->impl().async_close(detail::wait_handler(std::forward<Handler>(handler)), details);
+        }
+    };
+
+    struct initiate_call : initiation
+    {
+        template <class Handler, class F>
+        void operator()(Handler&& handler, F&& f) const
+        {
+            auto* details = detail::get_associated_details(handler);
+            auto call = std::make_shared<detail::call<std::decay_t<F>>>(std::forward<F>(f));
+            this->self->impl().async_call(
+                call,
+                detail::call_handler(detail::call_completion<std::decay_t<Handler>, std::decay_t<F>>{
+                    std::forward<Handler>(handler), call}),
+                details);
+        }
+    };
+
+    detail::connection_impl& impl()
+    {
+        if (!impl_)
+            impl_ = detail::connection_impl::make(executor_);
+        return *impl_;
+    }
+
+    executor_type executor_;
+    std::shared_ptr<detail::connection_impl> impl_;
+};
+
+using connection = basic_connection<>;
+
+} // namespace avirt

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <avirt/detail/failure.hpp>
+#include <avirt/detail/handlers.hpp>
+#include <avirt/handle.hpp>
+
+#include <boost/asio/associator.hpp>
+#include <libvirt/libvirt.h>
+
+#include <concepts>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+namespace avirt::detail {
+
+/// A function of the application's, to be called on a worker thread.
+class call_base
+{
+public:
+    virtual ~call_base() = default;
+    /// Calls it, destroys it, and keeps what it returned.
+    virtual failure run(virConnectPtr connection) noexcept = 0;
+};
+
+template <class T>
+inline constexpr bool is_handle = false;
+
+template <class Pointer>
+inline constexpr bool is_handle<handle<Pointer>> = true;
+
+template <class T>
+bool failed(const T& result)
+{
+    if constexpr (std::signed_integral<T>)
+        return result < 0;
+    else if constexpr (std::is_pointer_v<T> || is_handle<T>)
+        return !result;
+    else
+        return false;
+}
+
+template <class F>
+using call_result = std::invoke_result_t<F&, virConnectPtr>;
+
+template <class R>
+struct call_signature_of
+{
+    using type = void(error_code, R);
+};
+
+template <>
+struct call_signature_of<void>
+{
+    using type = void(error_code);
+};
+
+template <class F>
+using call_signature = typename call_signature_of<call_result<F>>::type;
+
+template <class F>
+class call final : public call_base
+{
+public:
+    using result_type = call_result<F>;
+
+    explicit call(F&& f) : function_(std::move(f)) {}
+
+    failure run(virConnectPtr connection) noexcept override
+    {
+        failure f;
+        try {
+            if constexpr (std::is_void_v<result_type>) {
+                std::invoke(*function_, connection);
+            }
+            else {
+                result_.emplace(std::invoke(*function_, connection));
+                if (failed(*result_))
+                    f = last_failure();
+            }
+        }
+        catch (...) {
+            f = current_failure();
+        }
+        function_.reset();
+        return f;
+    }
+
+    result_type take_result()
+    {
+        if constexpr (!std::is_void_v<result_type>)
+            return result_ ? std::move(*result_) : result_type{};
+    }
+
+private:
+    struct nothing
+    {
+    };
+
+    std::optional<F> function_;
+    std::optional<std::conditional_t<std::is_void_v<result_type>, nothing, result_type>> result_;
+};
+
+/// The second argument tells whether the call has returned: otherwise its result is still its thread's.
+using call_handler = asio::any_completion_handler<void(error_code, bool)>;
+
+template <class Handler, class F>
+struct call_completion
+{
+    Handler handler;
+    std::shared_ptr<call<F>> called;
+
+    void operator()(error_code ec, bool has_returned)
+    {
+        using result_type = typename call<F>::result_type;
+        if constexpr (std::is_void_v<result_type>) {
+            called.reset();
+            std::move(handler)(ec);
+        }
+        else {
+            auto result = has_returned ? called->take_result() : result_type{};
+            called.reset();
+            std::move(handler)(ec, std::move(result));
+        }
+    }
+};
+
+} // namespace avirt::detail
+
+template <template <class, class> class Associator, class Handler, class F, class Default>
+struct boost::asio::associator<Associator, avirt::detail::call_completion<Handler, F>, Default>
+    : Associator<Handler, Default>
+{
+    static auto get(const avirt::detail::call_completion<Handler, F>& h) noexcept
+    {
+        return Associator<Handler, Default>::get(h.handler);
+    }
+
+    static auto get(const avirt::detail::call_completion<Handler, F>& h, const Default& d) noexcept
+    {
+        return Associator<Handler, Default>::get(h.handler, d);
+    }
+};

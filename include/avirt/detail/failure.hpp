@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <avirt/error.hpp>
+
+namespace avirt::detail {
+
+/// How an operation ended: a code for everybody, and the details for those who asked for them.
+struct failure
+{
+    error_code code{};
+    error_details details{};
+
+    failure() = default;
+
+    failure(error_code c) : code(c) {}
+
+    failure(error e) : code(e) {}
+
+    failure(error_code c, error_details d) : code(c), details(std::move(d)) {}
+
+    explicit operator bool() const noexcept
+    {
+        return code.failed();
+    }
+};
+
+/// libvirt's last error of this thread. To be called on the thread that failed, before any other libvirt
+/// call: each of them resets it (docs/libvirt.md, "Errors").
+AVIRT_DECL failure last_failure();
+
+/// The exception being handled, as a failure.
+AVIRT_DECL failure current_failure();
+
+/// The same failure, found by a condition that libvirt's number alone does not tell.
+AVIRT_DECL failure refine(failure f, condition c);
+
+} // namespace avirt::detail

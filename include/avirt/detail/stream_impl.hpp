@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <avirt/detail/call.hpp>
+#include <avirt/detail/connection_impl.hpp>
+#include <avirt/detail/failure.hpp>
+#include <avirt/detail/handlers.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/buffer.hpp>
+#include <libvirt/libvirt.h>
+
+#include <memory>
+#include <utility>
+
+namespace avirt::detail {
+
+enum class stream_wait_type { read, write, error };
+
+/// Starts a stream, on a worker thread.
+class opener_base
+{
+public:
+    virtual ~opener_base() = default;
+    virtual failure open(virConnectPtr connection, virStreamPtr stream) noexcept = 0;
+};
+
+template <class Opener>
+class opener final : public opener_base
+{
+public:
+    explicit opener(Opener&& function) : function_(std::move(function)) {}
+
+    failure open(virConnectPtr connection, virStreamPtr stream) noexcept override
+    {
+        try {
+            return function_(connection, stream) < 0 ? last_failure() : failure();
+        }
+        catch (...) {
+            return current_failure();
+        }
+    }
+
+private:
+    Opener function_;
+};
+
+/// How an operation that completes at once does so.
+struct io_result
+{
+    failure ending{};
+    std::size_t bytes = 0;
+};
+
+/// The one compiled implementation behind every basic_async_stream.
+class AVIRT_DECL stream_impl
+{
+public:
+    static std::shared_ptr<stream_impl> make(const asio::any_io_executor& executor);
+    virtual ~stream_impl();
+
+    virtual virStreamPtr native_handle() const noexcept = 0;
+    virtual void adopt(virStreamPtr stream) = 0;
+    virtual virStreamPtr release() = 0;
+    virtual void cancel() noexcept = 0;
+    virtual void close() noexcept = 0;
+
+    virtual void async_open(
+        const connection_impl& connection, std::shared_ptr<opener_base> opener, wait_handler handler,
+        error_details* details) = 0;
+
+    /// Whether the operation completes without waiting.
+    virtual bool try_read(asio::mutable_buffer buffer, io_result& result) = 0;
+    virtual bool try_write(asio::const_buffer buffer, io_result& result) = 0;
+
+    virtual void async_read(asio::mutable_buffer buffer, io_handler handler, error_details* details) = 0;
+    virtual void async_write(asio::const_buffer buffer, io_handler handler, error_details* details) = 0;
+    virtual void async_wait(stream_wait_type type, wait_handler handler, error_details* details) = 0;
+    virtual void async_finish(wait_handler handler, error_details* details) = 0;
+    virtual void async_abort(wait_handler handler, error_details* details) = 0;
+};
+
+/// The first buffer that is not empty; an empty one where there is none.
+template <class Buffer, class BufferSequence>
+Buffer first_buffer(const BufferSequence& buffers)
+{
+    const auto end = asio::buffer_sequence_end(buffers);
+    for (auto it = asio::buffer_sequence_begin(buffers); it != end; ++it) {
+        const Buffer buffer(*it);
+        if (buffer.size() != 0)
+            return buffer;
+    }
+    return {};
+}
+
+} // namespace avirt::detail

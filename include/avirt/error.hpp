@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <avirt/detail/config.hpp>
+
+#include <boost/system/error_category.hpp>
+#include <boost/system/error_condition.hpp>
+#include <boost/system/system_error.hpp>
+
+#include <string>
+#include <type_traits>
+
+namespace avirt {
+
+/// What avirt itself reports. Category: avirt_category().
+enum class error {
+    event_loop_in_use = 1, ///< Another event_loop is bound.
+    foreign_event_loop,    ///< libvirt has an event implementation that is not avirt's.
+    no_event_loop,         ///< The operation needs a bound event_loop.
+    not_open,              ///< The object is not open.
+    already_open,          ///< The object is open already.
+    operation_in_progress, ///< A second read, write, open, ... while one is outstanding.
+    at_hole,               ///< A read stopped at a hole.
+    wrong_connection,      ///< An opener used an object of another connection.
+    call_threw,            ///< A function given to async_call threw.
+    events_lost,           ///< The event queue overflowed.
+    result_unknown,        ///< The connection was lost while a finish was under way.
+};
+
+/// What went wrong, whoever reported it: compare the error_code of any operation with these.
+///
+/// @code
+/// if (ec == avirt::condition::console_in_use)
+///     std::cerr << "someone else is attached\n";
+/// @endcode
+enum class condition {
+    connection_lost = 1, ///< The daemon, or the way to it, is gone.
+    console_in_use,      ///< Another session has the console.
+    console_taken_over,  ///< Another session took the console over.
+    guest_gone,          ///< The domain is not running.
+    not_found,           ///< No such domain, volume, device, ...
+    denied,              ///< Authentication or authorisation failed.
+    timed_out,           ///< A time limit of libvirt's ran out.
+    not_supported,       ///< The driver cannot do this.
+    no_space,            ///< The storage is full.
+};
+
+/// The category of avirt::error.
+AVIRT_DECL const boost::system::error_category& avirt_category() noexcept;
+
+/// The category of libvirt's own errors: the value is its virErrorNumber.
+///
+/// An error of libvirt's that wraps an errno (VIR_ERR_SYSTEM_ERROR) is reported in the system category.
+AVIRT_DECL const boost::system::error_category& libvirt_category() noexcept;
+
+/// The category of avirt::condition.
+AVIRT_DECL const boost::system::error_category& condition_category() noexcept;
+
+inline error_code make_error_code(error e) noexcept
+{
+    return {static_cast<int>(e), avirt_category()};
+}
+
+inline boost::system::error_condition make_error_condition(condition c) noexcept
+{
+    return {static_cast<int>(c), condition_category()};
+}
+
+/// Everything that a virError carries. Filled through with_details().
+struct error_details
+{
+    int domain = 0;        ///< virErrorDomain: the part of libvirt that failed.
+    int code = 0;          ///< virErrorNumber.
+    int level = 0;         ///< virErrorLevel.
+    std::string message{}; ///< libvirt's sentence about this very failure.
+    std::string str1{};
+    std::string str2{};
+    std::string str3{};
+    int int1 = 0; ///< The errno, where code is VIR_ERR_SYSTEM_ERROR.
+    int int2 = 0;
+};
+
+/// A system_error that carries the details; what() holds libvirt's own sentence.
+class AVIRT_DECL exception : public boost::system::system_error
+{
+public:
+    exception(error_code code, error_details details);
+
+    const error_details& details() const noexcept
+    {
+        return details_;
+    }
+
+private:
+    error_details details_;
+};
+
+/// Throws libvirt's last error of the calling thread as an avirt::exception.
+///
+/// For functions given to connection::async_call whose result cannot tell failure (void, unsigned).
+/// libvirt: virGetLastError.
+///
+/// @code
+/// co_await conn.async_call([](virConnectPtr c) {
+///     if (virDomainListGetStats(...) < 0)
+///         avirt::throw_last_error();
+/// }, asio::use_awaitable);
+/// @endcode
+[[noreturn]] AVIRT_DECL void throw_last_error();
+
+} // namespace avirt
+
+template <>
+struct boost::system::is_error_code_enum<avirt::error> : std::true_type
+{
+};
+
+template <>
+struct boost::system::is_error_condition_enum<avirt::condition> : std::true_type
+{
+};
+
+#include <avirt/detail/with_details.hpp>

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <avirt/connection.hpp>
+
+#include "connection_link.hpp"
+#include "connection_reference.hpp"
+#include "context_service.hpp"
+#include "event_registry.hpp"
+#include "pending.hpp"
+#include "worker_pool.hpp"
+
+#include <boost/asio/error.hpp>
+
+#include <list>
+#include <mutex>
+
+namespace avirt::detail {
+namespace {
+
+/// Older clients lose a wake-up when two threads use one connection (docs/libvirt.md, "Threads").
+bool calls_must_be_ordered()
+{
+    static const bool ordered = [] {
+        unsigned long version = 0;
+        return virGetVersion(&version, nullptr, nullptr) < 0 || version < 10004000;
+    }();
+    return ordered;
+}
+
+class connection_impl_object final : public connection_impl,
+                                     public context_object,
+                                     public std::enable_shared_from_this<connection_impl_object>
+{
+public:
+    explicit connection_impl_object(const asio::any_io_executor& executor) : executor_(executor) {}
+
+    ~connection_impl_object() override
+    {
+        close();
+    }
+
+    virConnectPtr native_handle() const noexcept override
+    {
+        const std::lock_guard guard(mutex_);
+        return connection_;
+    }
+
+    bool is_in_process() const noexcept override
+    {
+        const std::lock_guard guard(mutex_);
+        return link_ && link_->socket < 0;
+    }
+
+    void adopt(virConnectPtr connection) override
+    {
+        const std::lock_guard guard(mutex_);
+        connection_ = connection;
+    }
+
+    virConnectPtr release() override
+    {
+        const std::lock_guard guard(mutex_);
+        abort_all();
+        link_.reset();
+        return std::exchange(connection_, nullptr);
+    }
+
+    void cancel() noexcept override
+    {
+        const std::lock_guard guard(mutex_);
+        abort_all();
+    }
+
+    void close() noexcept override
+    {
+        virConnectPtr connection = release();
+        if (connection)
+            worker_pool::instance().submit(
+                [connection] { virConnectClose(connection); }, worker_pool::place::urgent);
+    }
+
+    void shutdown() noexcept override
+    {
+        std::unique_lock held(mutex_);
+        const auto open = open_.take();
+        const auto close = close_.take();
+        abandon(open_job_);
+        for (auto& c : calls_)
+            abandon_call(c);
+        const auto calls = std::exchange(calls_, {});
+        executor_ = {};
+        held.unlock(); // The handlers end outside the lock: they may own this very connection.
+    }
+
+    void async_open(open_options options, wait_handler handler, error_details* details) override
+    {
+        const std::lock_guard guard(mutex_);
+        if (!executor_)
+            return; // The context is gone, and with it everybody who could be told.
+        const auto refused = open_ || close_         ? error::operation_in_progress
+            : connection_                            ? error::already_open
+            : !event_registry::instance().is_bound() ? error::no_event_loop
+                                                     : error{};
+        if (refused != error{})
+            return complete_now(std::move(handler), details, refused);
+        on_cancel(handler, [weak = weak_from_this(), n = open_.number() + 1](asio::cancellation_type) {
+            if (const auto self = weak.lock())
+                self->cancel_open(n);
+        });
+        open_.start(std::move(handler), executor_, details);
+        link_ = std::make_shared<connection_link>();
+        link_->uri = options.uri;
+        open_job_ = worker_pool::instance().submit(
+            [self = shared_from_this(), options = std::move(options), link = link_, n = open_.number()] {
+                self->open_on_worker(options, link, n);
+            });
+    }
+
+    void async_close(wait_handler handler, error_details* details) override
+    {
+        const std::lock_guard guard(mutex_);
+        if (!executor_)
+            return;
+        if (!connection_)
+            return complete_now(
+                std::move(handler), details, close_ ? error::operation_in_progress : error::not_open);
+        abort_all();
+        on_cancel(handler, [weak = weak_from_this(), n = close_.number() + 1](asio::cancellation_type) {
+            if (const auto self = weak.lock())
+                self->closed(n, error_code(asio::error::operation_aborted));
+        });
+        close_.start(std::move(handler), executor_, details);
+        link_.reset();
+        worker_pool::instance().submit(
+            [self = shared_from_this(), connection = std::exchange(connection_, nullptr),
+             n = close_.number()] {
+                self->closed(n, virConnectClose(connection) < 0 ? last_failure() : failure());
+            },
+            worker_pool::place::urgent);
+    }
+
+    void async_call(
+        std::shared_ptr<call_base> function, call_handler handler, error_details* details) override
+    {
+        const std::lock_guard guard(mutex_);
+        if (!executor_)
+            return;
+        auto& c = calls_.emplace_back();
+        c.number = ++last_call_;
+        c.function = std::move(function);
+        if (connection_)
+            on_cancel(handler, [weak = weak_from_this(), n = c.number](asio::cancellation_type type) {
+                if (const auto self = weak.lock())
+                    self->cancel_call(n, type);
+            });
+        c.start(std::move(handler), executor_, details);
+        if (connection_)
+            return start_calls();
+        c.complete(error::not_open, false);
+        calls_.pop_back();
+    }
+
+private:
+    struct pending_call : pending<void(error_code, bool)>
+    {
+        std::uint64_t number = 0;
+        std::shared_ptr<call_base> function{};
+        std::shared_ptr<worker_pool::job> job{}; // null: not begun
+    };
+
+    void complete_now(wait_handler handler, error_details* details, failure f)
+    {
+        pending<void(error_code)> p;
+        p.start(std::move(handler), executor_, details);
+        p.complete(std::move(f));
+    }
+
+    static bool abandon(std::shared_ptr<worker_pool::job>& job) noexcept
+    {
+        return job && worker_pool::instance().abandon(std::exchange(job, nullptr));
+    }
+
+    void abandon_call(pending_call& c) noexcept
+    {
+        if (abandon(c.job)) // It will never say that it has ended.
+            ordered_call_runs_ = false;
+    }
+
+    void abort_all() noexcept
+    {
+        const error_code aborted = asio::error::operation_aborted;
+        open_.complete(aborted);
+        abandon(open_job_);
+        close_.complete(aborted);
+        for (auto& c : calls_) {
+            abandon_call(c);
+            c.complete(aborted, false);
+        }
+        calls_.clear();
+    }
+
+    void open_on_worker(
+        const open_options& options, const std::shared_ptr<connection_link>& link, std::uint64_t number)
+    {
+        virConnectPtr opened = nullptr;
+        failure f;
+        {
+            const link_scope scope(link);
+            const unsigned read_only = options.read_only ? VIR_CONNECT_RO : 0;
+            opened = virConnectOpenAuth(
+                options.uri.empty() ? nullptr : options.uri.c_str(), nullptr, options.flags | read_only);
+        }
+        if (!opened)
+            f = last_failure();
+        {
+            const std::lock_guard guard(mutex_);
+            if (open_ && open_.number() == number) {
+                connection_ = std::exchange(opened, nullptr);
+                open_job_.reset();
+                open_.complete(std::move(f));
+            }
+        }
+        if (opened) // Nobody waits for it any more.
+            virConnectClose(opened);
+    }
+
+    void cancel_open(std::uint64_t number)
+    {
+        const std::lock_guard guard(mutex_);
+        if (open_.number() != number)
+            return;
+        open_.complete(error_code(asio::error::operation_aborted));
+        abandon(open_job_);
+    }
+
+    void closed(std::uint64_t number, failure f)
+    {
+        const std::lock_guard guard(mutex_);
+        if (close_.number() == number)
+            close_.complete(std::move(f));
+    }
+
+    void start_calls()
+    {
+        for (auto& c : calls_) {
+            if (ordered_call_runs_ || !connection_)
+                return;
+            if (c.job)
+                continue;
+            ordered_call_runs_ = calls_must_be_ordered();
+            c.job = worker_pool::instance().submit([self = shared_from_this(), function = c.function,
+                                                    connection = connection_reference(connection_),
+                                                    n = c.number]() mutable {
+                auto f = function->run(connection.get());
+                connection.drop();
+                self->called(n, std::move(f));
+            });
+        }
+    }
+
+    void called(std::uint64_t number, failure f)
+    {
+        const std::lock_guard guard(mutex_);
+        ordered_call_runs_ = false;
+        for (auto it = calls_.begin(); it != calls_.end(); ++it) {
+            if (it->number == number) {
+                it->complete(std::move(f), true);
+                calls_.erase(it);
+                break;
+            }
+        }
+        start_calls();
+    }
+
+    void cancel_call(std::uint64_t number, asio::cancellation_type type)
+    {
+        const std::lock_guard guard(mutex_);
+        for (auto it = calls_.begin(); it != calls_.end(); ++it) {
+            if (it->number != number)
+                continue;
+            const bool terminal = (type & asio::cancellation_type::terminal) != asio::cancellation_type::none;
+            if (it->job && !terminal)
+                return;
+            abandon_call(*it);
+            it->complete(error_code(asio::error::operation_aborted), false);
+            calls_.erase(it);
+            start_calls();
+            return;
+        }
+    }
+
+    mutable std::mutex mutex_;
+    asio::any_io_executor executor_;
+    virConnectPtr connection_ = nullptr;
+    std::shared_ptr<connection_link> link_; // null where the connection was opened elsewhere
+    pending<void(error_code)> open_;
+    std::shared_ptr<worker_pool::job> open_job_;
+    pending<void(error_code)> close_;
+    std::list<pending_call> calls_;
+    std::uint64_t last_call_ = 0;
+    bool ordered_call_runs_ = false;
+};
+
+} // namespace
+
+connection_impl::~connection_impl() = default;
+
+std::shared_ptr<connection_impl> connection_impl::make(const asio::any_io_executor& executor)
+{
+    auto object = std::make_shared<connection_impl_object>(executor);
+    context_objects::of(executor)->add(object);
+    return object;
+}
+
+} // namespace avirt::detail

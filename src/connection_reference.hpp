@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "release_queue.hpp"
+
+#include <libvirt/libvirt.h>
+
+#include <memory>
+#include <utility>
+
+namespace avirt::detail {
+
+/// A reference to a connection for what works on it elsewhere: its owner may close it meanwhile. Copies
+/// share it.
+class connection_reference
+{
+public:
+    explicit connection_reference(virConnectPtr connection) : holder_(std::make_shared<holder>())
+    {
+        virConnectRef(connection);
+        holder_->connection = connection;
+    }
+
+    virConnectPtr get() const noexcept
+    {
+        return holder_->connection;
+    }
+
+    /// Drops the reference here and now, which may block.
+    void drop() noexcept
+    {
+        if (auto* connection = std::exchange(holder_->connection, nullptr))
+            virConnectClose(connection);
+    }
+
+private:
+    struct holder
+    {
+        virConnectPtr connection = nullptr;
+
+        ~holder()
+        {
+            if (connection)
+                release_later([](void* c) { virConnectClose(static_cast<virConnectPtr>(c)); }, connection);
+        }
+    };
+
+    std::shared_ptr<holder> holder_;
+};
+
+} // namespace avirt::detail

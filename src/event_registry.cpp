@@ -1,0 +1,551 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "event_registry.hpp"
+
+#include "worker_pool.hpp"
+
+#include <avirt/detail/failure.hpp>
+
+#include <boost/system/system_error.hpp>
+#include <libvirt/virterror.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace avirt::detail {
+namespace {
+
+/// Rounds of one dispatch before other handlers of the context have their turn. A round costs a system
+/// call, a dispatch two more: sixteen keep the share of those small.
+constexpr int max_rounds = 16;
+constexpr std::size_t events_per_round = 64;
+
+thread_local bool probe_arrived = false;
+
+void probe(int, void*) {}
+
+/// Whether libvirt's calls arrive here: it takes the first implementation and ignores every other, without
+/// a word (docs/libvirt.md, "Registration").
+bool is_ours()
+{
+    probe_arrived = false;
+    const int id = virEventAddTimeout(-1, probe, nullptr, nullptr);
+    if (!probe_arrived && id >= 0)
+        virEventRemoveTimeout(id);
+    virResetLastError();
+    return probe_arrived;
+}
+
+std::shared_ptr<unique_fd> make_wake_fd()
+{
+    auto fd = std::make_shared<unique_fd>(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!*fd)
+        throw boost::system::system_error(errno, boost::system::system_category(), "eventfd");
+    return fd;
+}
+
+void signal(const unique_fd& fd) noexcept
+{
+    // Nobody reads it: it is watched edge-triggered, and full only after 2^64 signals.
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto written = ::write(fd.get(), &one, sizeof one);
+}
+
+} // namespace
+
+event_registry& event_registry::instance()
+{
+    // Never destroyed: libvirt calls it until the process is gone.
+    static auto& registry = *[] {
+        auto* r = new event_registry;
+        ::pthread_atfork(&before_fork, &after_fork_in_parent, &after_fork_in_any_child);
+        return r;
+    }();
+    return registry;
+}
+
+void event_registry::install()
+{
+    static const bool ours = [] {
+        if (virInitialize() < 0)
+            throw_last_error();
+        virEventRegisterImpl(
+            [](int fd, int events, virEventHandleCallback callback, void* opaque, virFreeCallback free) {
+                return instance().add_handle(fd, events, callback, opaque, free);
+            },
+            [](int watch, int events) { instance().update_handle(watch, events); },
+            [](int watch) { return instance().remove_handle(watch); },
+            [](int interval, virEventTimeoutCallback callback, void* opaque, virFreeCallback free) {
+                return instance().add_timeout(interval, callback, opaque, free);
+            },
+            [](int timer, int interval) { instance().update_timeout(timer, interval); },
+            [](int timer) { return instance().remove_timeout(timer); });
+        return is_ours();
+    }();
+    if (!ours)
+        throw exception(error::foreign_event_loop, {});
+}
+
+std::array<int, 2> event_registry::wake_fds() const noexcept
+{
+    return {wake_fd_->get(), timeouts_.timer_fd()};
+}
+
+void event_registry::open_tables()
+{
+    if (!wake_fd_)
+        wake_fd_ = make_wake_fd();
+    timeouts_.open();
+    watches_.open(wake_fds());
+}
+
+void event_registry::close_tables_if_unused() noexcept
+{
+    if (loop_ || dispatching_ || watches_.size() != 0 || timeouts_.size() != 0)
+        return;
+    watches_.close();
+    timeouts_.close();
+    wake_fd_.reset();
+}
+
+void event_registry::bind(std::shared_ptr<loop_backend> loop)
+{
+    install();
+    lock held(mutex_);
+    if (loop_)
+        throw exception(error::event_loop_in_use, {});
+    open_tables();
+    events_.resize(events_per_round);
+    loop_ = std::move(loop);
+    phase_ = phase::idle;
+    signalled_ = false;
+    wake(held, is_idle_locked() ? wake_up::none : request_wake_up_locked());
+}
+
+void event_registry::unbind(const loop_backend& loop) noexcept
+{
+    std::shared_ptr<loop_backend> last;
+    lock held(mutex_);
+    if (loop_.get() != &loop)
+        return;
+    last = std::move(loop_);
+    loop_.reset();
+    phase_ = phase::idle;
+    close_tables_if_unused();
+    wake(held, request_wake_up_locked());
+}
+
+bool event_registry::is_bound() const noexcept
+{
+    lock held(mutex_);
+    return loop_ != nullptr;
+}
+
+bool event_registry::is_idle_locked() const noexcept
+{
+    return watches_.size() == 0 && timeouts_.size() == 0 && deferred_.empty() && holds_ == 0;
+}
+
+bool event_registry::has_work_locked() noexcept
+{
+    return more_ || !deferred_.empty() || timeouts_.has_ready() || watches_.has_always_ready();
+}
+
+event_registry::wake_up event_registry::request_wake_up_locked() noexcept
+{
+    if (dispatching_) // It looks again when it ends.
+        return wake_up::none;
+    if (!loop_)
+        return deferred_.empty() ? wake_up::none : wake_up::reap;
+    switch (phase_) {
+    case phase::idle:
+        phase_ = phase::posted;
+        return wake_up::post;
+    case phase::awaiting:
+        return std::exchange(signalled_, true) ? wake_up::none : wake_up::signal;
+    case phase::posted:
+        break;
+    }
+    return wake_up::none;
+}
+
+// Releases the lock first: the woken thread would run straight into it.
+void event_registry::wake(lock& held, wake_up how) noexcept
+{
+    const auto loop = how == wake_up::post ? loop_ : nullptr;
+    const auto fd = how == wake_up::signal && !disowned_ ? wake_fd_ : nullptr;
+    held.unlock();
+    if (loop)
+        loop->post_dispatch();
+    else if (fd)
+        signal(*fd);
+    else if (how == wake_up::reap)
+        worker_pool::instance().submit_uncounted([] { instance().reap(); });
+}
+
+int event_registry::add_handle(
+    int fd, int events, virEventHandleCallback callback, void* opaque, virFreeCallback free)
+try {
+    lock held(mutex_);
+    if (!loop_ || !callback)
+        return -1;
+    const int id = watches_.add(
+        {.fd = fd,
+         .events = events,
+         .callback = callback,
+         .opaque = opaque,
+         .free = free,
+         .link = link_scope::current()});
+    if (id < 0)
+        return -1;
+    if (const auto& link = link_scope::current())
+        link->socket = fd;
+    wake(
+        held,
+        phase_ == phase::idle || watches_.has_always_ready() ? request_wake_up_locked() : wake_up::none);
+    return id;
+}
+catch (const std::bad_alloc&) {
+    return -1; // No exception crosses libvirt's frames.
+}
+
+void event_registry::update_handle(int watch, int events) noexcept
+{
+    lock held(mutex_);
+    watches_.update(watch, events);
+    wake(held, watches_.has_always_ready() ? request_wake_up_locked() : wake_up::none);
+}
+
+int event_registry::remove_handle(int watch)
+{
+    lock held(mutex_);
+    const auto removed = watches_.remove(watch);
+    if (removed.id == 0)
+        return -1;
+    remove(held, removed.free, removed.opaque);
+    return 0;
+}
+
+int event_registry::add_timeout(
+    int interval, virEventTimeoutCallback callback, void* opaque, virFreeCallback free)
+try {
+    if (callback == &probe)
+        probe_arrived = true;
+    lock held(mutex_);
+    if (!loop_ || !callback)
+        return -1;
+    const int id = timeouts_.add(
+        {.interval = interval,
+         .callback = callback,
+         .opaque = opaque,
+         .free = free,
+         .link = link_scope::current()});
+    wake(held, timeouts_changed_locked());
+    return id;
+}
+catch (const std::bad_alloc&) {
+    return -1;
+}
+
+void event_registry::update_timeout(int timer, int interval) noexcept
+{
+    lock held(mutex_);
+    timeouts_.update(timer, interval);
+    wake(held, timeouts_changed_locked());
+}
+
+int event_registry::remove_timeout(int timer)
+{
+    lock held(mutex_);
+    const auto removed = timeouts_.remove(timer);
+    if (removed.id == 0)
+        return -1;
+    remove(held, removed.free, removed.opaque);
+    return 0;
+}
+
+event_registry::wake_up event_registry::timeouts_changed_locked() noexcept
+{
+    if (dispatching_ || !loop_)
+        return wake_up::none;
+    if (phase_ == phase::idle || timeouts_.has_ready())
+        return request_wake_up_locked();
+    if (phase_ == phase::awaiting && !disowned_)
+        timeouts_.arm(); // In place: the sleeping loop need not know.
+    return wake_up::none;
+}
+
+void event_registry::remove(lock& held, virFreeCallback free, void* opaque)
+{
+    if (free)
+        deferred_.push_back({free, opaque});
+    close_tables_if_unused();
+    wake(held, free || is_idle_locked() ? request_wake_up_locked() : wake_up::none);
+}
+
+void event_registry::defer(virFreeCallback function, void* argument)
+{
+    lock held(mutex_);
+    deferred_.push_back({function, argument});
+    wake(held, request_wake_up_locked());
+}
+
+void event_registry::hold() noexcept
+{
+    lock held(mutex_);
+    ++holds_;
+    wake(held, holds_ == 1 && loop_ ? request_wake_up_locked() : wake_up::none);
+}
+
+void event_registry::release() noexcept
+{
+    lock held(mutex_);
+    --holds_;
+    wake(held, is_idle_locked() ? request_wake_up_locked() : wake_up::none);
+}
+
+void event_registry::nudge() noexcept
+{
+    lock held(mutex_);
+    wake(held, request_wake_up_locked());
+}
+
+/// Whatever ends a dispatch, an exception from a callback included, the registry is left ready for the next.
+struct event_registry::dispatch_scope
+{
+    event_registry& registry;
+    lock& held;
+    const loop_backend* loop;
+
+    dispatch_scope(event_registry& r, lock& h, const loop_backend* l) : registry(r), held(h), loop(l)
+    {
+        registry.dispatching_ = true;
+        registry.dispatcher_ = std::this_thread::get_id();
+    }
+
+    ~dispatch_scope()
+    {
+        if (!held.owns_lock())
+            held.lock();
+        registry.end_dispatch(held, loop);
+    }
+};
+
+void event_registry::dispatch(loop_backend& loop, phase due)
+{
+    lock held(mutex_);
+    if (loop_.get() != &loop || phase_ != due)
+        return;
+    phase_ = phase::idle;
+    if (dispatching_) // On behalf of a loop that is gone; when it ends it looks for us.
+        return;
+    signalled_ = false;
+    more_ = true; // Until a round finds nothing; also where an exception ends it.
+    dispatch_scope scope(*this, held, &loop);
+    for (int round = 0; round < max_rounds && more_; ++round) {
+        bool progress = serve_watches(held, loop);
+        progress |= serve_timeouts(held, loop);
+        progress |= run_deferred(held);
+        more_ = progress && loop_.get() == &loop;
+    }
+}
+
+void event_registry::reap()
+{
+    lock held(mutex_);
+    if (loop_ || dispatching_)
+        return;
+    dispatch_scope scope(*this, held, nullptr);
+    while (!loop_ && run_deferred(held))
+        ;
+}
+
+void event_registry::end_dispatch(lock& held, const loop_backend* loop) noexcept
+{
+    dispatching_ = false;
+    dispatcher_ = {};
+    const auto bound = loop_;
+    if (!bound || bound.get() != loop) {
+        more_ = false;
+        close_tables_if_unused();
+        wake(held, request_wake_up_locked());
+        return;
+    }
+    if (has_work_locked()) {
+        phase_ = phase::posted;
+        held.unlock();
+        bound->post_dispatch();
+        return;
+    }
+    if (!is_idle_locked()) {
+        timeouts_.arm();
+        timeouts_.disarm_if_unused();
+        phase_ = phase::awaiting;
+        const int set = watches_.epoll_fd();
+        held.unlock();
+        bound->await_set(set);
+        return;
+    }
+    phase_ = phase::idle;
+    held.unlock();
+    bound->idle();
+}
+
+template <class Call>
+void event_registry::call_out(
+    lock& held, loop_backend& loop, int id, int fd, std::shared_ptr<connection_link> link, Call call)
+{
+    ++dispatched_;
+    held.unlock();
+    const auto start = timeout_table::clock::now();
+    call();
+    const auto took = timeout_table::clock::now() - start;
+    const auto& options = loop.options();
+    if (options.slow_callback.count() > 0 && took >= options.slow_callback && options.on_slow_callback) {
+        options.on_slow_callback(
+            {.id = id,
+             .fd = fd,
+             .is_timeout = fd < 0,
+             .took = took,
+             .connection_uri = link ? link->uri : std::string()});
+    }
+    held.lock();
+    longest_callback_ = std::max<std::chrono::nanoseconds>(longest_callback_, took);
+}
+
+bool event_registry::serve_watches(lock& held, loop_backend& loop)
+{
+    const int set = watches_.epoll_fd();
+    held.unlock();
+    const int count = ::epoll_wait(set, events_.data(), static_cast<int>(events_.size()), 0);
+    held.lock();
+
+    ready_watches_.clear();
+    for (int i = 0; i < count; ++i) {
+        const auto& event = events_[static_cast<std::size_t>(i)];
+        if (event.data.u64 != watch_table::wake_tag)
+            watches_.collect(event, ready_watches_);
+    }
+    watches_.collect_always_ready(ready_watches_);
+    if (watches_.needs_rebuild()) {
+        held.unlock();
+        loop.forget_set();
+        held.lock();
+        watches_.rebuild(wake_fds());
+    }
+
+    for (std::size_t i = 0; i < ready_watches_.size() && loop_.get() == &loop; ++i) {
+        const auto& record = ready_watches_[i];
+        const auto* w = watches_.find(record);
+        if (!w)
+            continue;
+        constexpr int always = VIR_EVENT_HANDLE_ERROR | VIR_EVENT_HANDLE_HANGUP;
+        const int events = record.events & (w->events | always);
+        if (events == 0)
+            continue;
+        call_out(
+            held, loop, w->id, w->fd, w->link,
+            [callback = w->callback, id = w->id, fd = w->fd, events, opaque = w->opaque] {
+                callback(id, fd, events, opaque);
+            });
+    }
+    return !ready_watches_.empty();
+}
+
+bool event_registry::serve_timeouts(lock& held, loop_backend& loop)
+{
+    bool served = false;
+    const auto call = [&](const timeout_table::timeout& t) {
+        served = true;
+        call_out(held, loop, t.id, -1, t.link, [callback = t.callback, id = t.id, opaque = t.opaque] {
+            callback(id, opaque);
+        });
+    };
+    if (timeouts_.has_deadlines()) {
+        const auto now = timeout_table::clock::now();
+        while (loop_.get() == &loop) {
+            const auto* t = timeouts_.next_due(now);
+            if (!t)
+                break;
+            call(*t);
+        }
+    }
+    ready_timeouts_.clear();
+    timeouts_.collect_ready(ready_timeouts_);
+    for (std::size_t i = 0; i < ready_timeouts_.size() && loop_.get() == &loop; ++i) {
+        if (const auto* t = timeouts_.find_ready(ready_timeouts_[i]))
+            call(*t);
+    }
+    return served;
+}
+
+// Those that are there now: one that defers itself anew must not keep us.
+bool event_registry::run_deferred(lock& held)
+{
+    const auto count = deferred_.size();
+    for (std::size_t i = 0; i < count; ++i) {
+        const auto next = deferred_.front();
+        deferred_.pop_front();
+        held.unlock();
+        next.function(next.argument);
+        held.lock();
+    }
+    return count > 0;
+}
+
+bool event_registry::is_idle() const noexcept
+{
+    lock held(mutex_);
+    return is_idle_locked() && !dispatching_;
+}
+
+event_loop_stats event_registry::stats() const noexcept
+{
+    lock held(mutex_);
+    event_loop_stats s;
+    s.watches = watches_.size();
+    s.timeouts = timeouts_.size();
+    s.pending_frees = deferred_.size();
+    s.dispatched = dispatched_;
+    s.longest_callback = longest_callback_;
+    return s;
+}
+
+void event_registry::before_fork()
+{
+    // The child gets the tables in one piece.
+    instance().mutex_.lock();
+}
+
+void event_registry::after_fork_in_parent()
+{
+    instance().mutex_.unlock();
+}
+
+void event_registry::after_fork_in_any_child()
+{
+    auto& self = instance();
+    self.disowned_ = true;
+    self.watches_.disown();
+    self.mutex_.unlock();
+}
+
+void event_registry::after_fork_in_child()
+{
+    lock held(mutex_);
+    if (!disowned_ || !loop_)
+        return;
+    wake_fd_ = make_wake_fd();
+    timeouts_.close();
+    timeouts_.open();
+    watches_.rebuild_after_fork(wake_fds());
+    disowned_ = false;
+    if (dispatching_ && dispatcher_ != std::this_thread::get_id())
+        dispatching_ = false; // That thread stayed in the parent.
+    if (phase_ == phase::awaiting)
+        phase_ = phase::idle;
+    wake(held, is_idle_locked() ? wake_up::none : request_wake_up_locked());
+}
+
+} // namespace avirt::detail

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "timeout_table.hpp"
+#include "watch_table.hpp"
+
+#include <avirt/event_loop.hpp>
+
+#include <array>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+namespace avirt::detail {
+
+/// What the registry needs of the loop that is bound to it. Both may be called from any thread, with
+/// libvirt's locks held.
+class loop_backend
+{
+public:
+    /// Calls event_registry::dispatch() soon, from the execution context.
+    virtual void post_dispatch() = 0;
+    /// Calls event_registry::dispatch() when the set is readable. Called only by a dispatch.
+    virtual void await_set(int epoll_fd) = 0;
+    /// The set is about to be closed. Called only by a dispatch.
+    virtual void forget_set() noexcept = 0;
+    /// Nothing is registered or pending any more. Called only by a dispatch.
+    virtual void idle() = 0;
+    virtual const event_loop_options& options() const noexcept = 0;
+
+protected:
+    ~loop_backend() = default;
+};
+
+/// The table of libvirt's watches and timeouts: one for the process, as libvirt has one event
+/// implementation for the process. Its lock is a leaf: nothing is called with it held, neither libvirt nor
+/// the application (docs/libvirt.md, "The six callbacks").
+///
+/// One thread at a time dispatches: a handler of the bound loop's context, or a thread of the worker pool
+/// that runs free callbacks while no loop is bound.
+class event_registry
+{
+public:
+    /// How the bound loop comes to dispatch, when it does not already.
+    enum class phase { idle, awaiting, posted };
+
+    static event_registry& instance();
+
+    /// Makes libvirt use this registry; throws error::foreign_event_loop, error::event_loop_in_use.
+    void bind(std::shared_ptr<loop_backend> loop);
+    void unbind(const loop_backend& loop) noexcept;
+    bool is_bound() const noexcept;
+
+    // libvirt's six.
+    int add_handle(int fd, int events, virEventHandleCallback callback, void* opaque, virFreeCallback free);
+    void update_handle(int watch, int events) noexcept;
+    int remove_handle(int watch);
+    int add_timeout(int interval, virEventTimeoutCallback callback, void* opaque, virFreeCallback free);
+    void update_timeout(int timer, int interval) noexcept;
+    int remove_timeout(int timer);
+
+    /// Calls function(argument) soon, on a clean stack, while no callback of libvirt's runs: what is removed
+    /// from libvirt in there cannot race with its own dispatch.
+    void defer(virFreeCallback function, void* argument);
+
+    /// Keeps the loop from being idle, while something of avirt's is under way outside the context.
+    void hold() noexcept;
+    void release() noexcept;
+
+    /// Serves what is ready, for a bounded number of rounds. @p due says how this call came about: a call
+    /// that was overtaken by others does nothing.
+    void dispatch(loop_backend& loop, phase due);
+    /// Runs the free callbacks, where no loop is bound to do it.
+    void reap();
+    /// Has the bound loop look again, also where nothing happened.
+    void nudge() noexcept;
+
+    bool is_idle() const noexcept;
+    event_loop_stats stats() const noexcept;
+
+    /// In the child, from the context's notify_fork: gives it a set of its own.
+    void after_fork_in_child();
+
+private:
+    event_registry() = default;
+
+    struct deferred
+    {
+        virFreeCallback function;
+        void* argument;
+    };
+
+    enum class wake_up { none, post, signal, reap };
+
+    using lock = std::unique_lock<std::mutex>;
+
+    void install();
+    void open_tables();
+    void close_tables_if_unused() noexcept;
+    std::array<int, 2> wake_fds() const noexcept;
+
+    bool is_idle_locked() const noexcept;
+    bool has_work_locked() noexcept;
+    wake_up timeouts_changed_locked() noexcept;
+    wake_up request_wake_up_locked() noexcept;
+    void wake(lock& held, wake_up how) noexcept;
+    void remove(lock& held, virFreeCallback free, void* opaque);
+
+    struct dispatch_scope;
+    void end_dispatch(lock& held, const loop_backend* loop) noexcept;
+    bool serve_watches(lock& held, loop_backend& loop);
+    bool serve_timeouts(lock& held, loop_backend& loop);
+    bool run_deferred(lock& held);
+    template <class Call>
+    void call_out(
+        lock& held, loop_backend& loop, int id, int fd, std::shared_ptr<connection_link> link, Call call);
+
+    static void before_fork();
+    static void after_fork_in_parent();
+    static void after_fork_in_any_child();
+
+    mutable std::mutex mutex_;
+    watch_table watches_;
+    timeout_table timeouts_;
+    std::shared_ptr<unique_fd> wake_fd_; // shared with whoever is about to signal it
+    std::deque<deferred> deferred_;
+    std::size_t holds_ = 0;
+
+    std::shared_ptr<loop_backend> loop_;
+    phase phase_ = phase::idle;
+    bool signalled_ = false;
+    bool dispatching_ = false;
+    bool disowned_ = false; // forked: the fds are the parent's too
+    bool more_ = false;     // the last dispatch ended with its budget
+    std::thread::id dispatcher_;
+
+    // Of the dispatching thread alone.
+    std::vector<watch_table::ready> ready_watches_;
+    std::vector<timeout_table::ready> ready_timeouts_;
+    std::vector<epoll_event> events_;
+
+    std::uint64_t dispatched_ = 0;
+    std::chrono::nanoseconds longest_callback_{0};
+};
+
+} // namespace avirt::detail

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "watch_table.hpp"
+
+#include <boost/system/system_error.hpp>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace avirt::detail {
+namespace {
+
+constexpr int read_write = VIR_EVENT_HANDLE_READABLE | VIR_EVENT_HANDLE_WRITABLE;
+constexpr int error_hangup = VIR_EVENT_HANDLE_ERROR | VIR_EVENT_HANDLE_HANGUP;
+
+// Not level-triggered: reports the death of the file once, and nothing else.
+constexpr std::uint32_t dormant_mask = EPOLLRDHUP | EPOLLET;
+
+int from_epoll(std::uint32_t events) noexcept
+{
+    int result = 0;
+    if (events & EPOLLIN)
+        result |= VIR_EVENT_HANDLE_READABLE;
+    if (events & EPOLLOUT)
+        result |= VIR_EVENT_HANDLE_WRITABLE;
+    if (events & EPOLLERR)
+        result |= VIR_EVENT_HANDLE_ERROR;
+    if (events & EPOLLHUP)
+        result |= VIR_EVENT_HANDLE_HANGUP;
+    return result;
+}
+
+bool is_socket_with_unread_bytes(int fd) noexcept
+{
+    struct stat status;
+    int unread = 0;
+    return ::fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) && ::ioctl(fd, FIONREAD, &unread) == 0
+        && unread > 0;
+}
+
+std::uint64_t data_of(int fd, std::uint32_t generation) noexcept
+{
+    return (std::uint64_t{generation} << 32) | static_cast<std::uint32_t>(fd);
+}
+
+unique_fd make_set(std::span<const int> wake_fds)
+{
+    unique_fd set(::epoll_create1(EPOLL_CLOEXEC));
+    bool ok = static_cast<bool>(set);
+    for (int fd : wake_fds) {
+        // Edge-triggered: a wake-up needs no read.
+        epoll_event event{};
+        event.events = EPOLLIN | EPOLLET;
+        event.data.u64 = watch_table::wake_tag;
+        ok = ok && ::epoll_ctl(set.get(), EPOLL_CTL_ADD, fd, &event) == 0;
+    }
+    if (!ok)
+        throw boost::system::system_error(errno, boost::system::system_category(), "epoll");
+    return set;
+}
+
+} // namespace
+
+void watch_table::open(std::span<const int> wake_fds)
+{
+    if (!epoll_)
+        epoll_ = make_set(wake_fds);
+}
+
+void watch_table::close() noexcept
+{
+    epoll_ = unique_fd();
+    ghosts_possible_ = ghost_seen_ = false;
+    // Generations go on: an event fetched from the old set must not match an entry of the next.
+}
+
+watch_table::entry& watch_table::entry_of(int fd)
+{
+    const auto index = static_cast<std::size_t>(fd);
+    if (index >= entries_.size())
+        entries_.resize(std::max(index + 1, entries_.size() * 2));
+    return entries_[index];
+}
+
+std::uint32_t watch_table::wanted_mask(const entry& e) noexcept
+{
+    int events = 0;
+    for (auto slot = e.first; slot != none; slot = watches_[slot].next)
+        events |= watches_[slot].events;
+    if (events == 0)
+        return dormant_mask;
+    std::uint32_t mask = 0;
+    if (events & VIR_EVENT_HANDLE_READABLE)
+        mask |= EPOLLIN;
+    if (events & VIR_EVENT_HANDLE_WRITABLE)
+        mask |= EPOLLOUT;
+    return mask;
+}
+
+int watch_table::control(int operation, int fd, const entry& e, std::uint32_t mask) noexcept
+{
+    if (disowned_)
+        return 0;
+    epoll_event event{};
+    event.events = mask;
+    event.data.u64 = data_of(fd, e.generation);
+    return ::epoll_ctl(epoll_.get(), operation, fd, &event) == 0 ? 0 : errno;
+}
+
+// Puts a new file into the set; 0 or an errno.
+int watch_table::enter(int fd, entry& e) noexcept
+{
+    ++e.generation;
+    e.always_ready = e.in_set = false;
+    const auto mask = wanted_mask(e);
+    int result = control(EPOLL_CTL_ADD, fd, e, mask);
+    if (result == EEXIST) // Left behind by a watch that was removed while the number meant nothing.
+        result = control(EPOLL_CTL_MOD, fd, e, mask);
+    if (result == EPERM) {
+        e.always_ready = true;
+        always_ready_.push_back(fd);
+        return 0;
+    }
+    e.in_set = result == 0;
+    e.mask = mask;
+    return result;
+}
+
+// Brings the set up to date with the watches of the fd.
+void watch_table::apply(int fd, entry& e) noexcept
+{
+    const auto mask = wanted_mask(e);
+    if (!e.in_set || mask == e.mask)
+        return;
+    if (control(EPOLL_CTL_MOD, fd, e, mask) == 0)
+        e.mask = mask;
+    else
+        orphan(fd, e);
+}
+
+bool watch_table::is_same_file(int fd, entry& e) noexcept
+{
+    if (e.in_set)
+        return control(EPOLL_CTL_MOD, fd, e, e.mask) == 0;
+    // What epoll refuses has no identity to compare; but all that it refuses is ready alike.
+    if (control(EPOLL_CTL_ADD, fd, e, dormant_mask) == EPERM)
+        return true;
+    control(EPOLL_CTL_DEL, fd, e, 0);
+    return false;
+}
+
+// The number means another file now, or none: its watches get nothing any more, until they are removed.
+void watch_table::orphan(int fd, entry& e) noexcept
+{
+    for (auto slot = e.first; slot != none;) {
+        auto& w = watches_[slot];
+        w.orphaned = true;
+        slot = std::exchange(w.next, none);
+    }
+    ghosts_possible_ = ghosts_possible_ || e.in_set;
+    std::erase(always_ready_, fd);
+    ++e.generation;
+    e.first = none;
+    e.in_set = e.always_ready = false;
+}
+
+void watch_table::leave(int fd, entry& e) noexcept
+{
+    if (e.in_set && control(EPOLL_CTL_DEL, fd, e, 0) != 0)
+        ghosts_possible_ = true;
+    if (e.always_ready)
+        std::erase(always_ready_, fd);
+    ++e.generation;
+    e.in_set = e.always_ready = false;
+}
+
+int watch_table::add(watch w)
+{
+    const int fd = w.fd;
+    if (fd < 0)
+        return -1;
+    auto& e = entry_of(fd);
+    if (e.first != none && !is_same_file(fd, e))
+        orphan(fd, e);
+    const bool is_first = e.first == none;
+
+    const auto slot = watches_.insert(std::move(w));
+    auto* end = &e.first; // Watches of one fd are served in the order they were added.
+    while (*end != none)
+        end = &watches_[*end].next;
+    *end = slot;
+    if (is_first && enter(fd, e) != 0) {
+        e.first = none;
+        watches_.erase(slot);
+        return -1;
+    }
+    apply(fd, e);
+    return watches_[slot].id;
+}
+
+void watch_table::update(int id, int events) noexcept
+{
+    const auto slot = watches_.find(id);
+    if (slot == none || watches_[slot].events == events)
+        return;
+    auto& w = watches_[slot];
+    w.events = events;
+    if (!w.orphaned)
+        apply(w.fd, entries_[static_cast<std::size_t>(w.fd)]);
+}
+
+watch_table::watch watch_table::remove(int id) noexcept
+{
+    const auto slot = watches_.find(id);
+    if (slot == none)
+        return {};
+    watch removed = std::move(watches_[slot]);
+    if (!removed.orphaned) {
+        auto& e = entries_[static_cast<std::size_t>(removed.fd)];
+        auto* link = &e.first;
+        while (*link != slot)
+            link = &watches_[*link].next;
+        *link = removed.next;
+        if (e.first == none)
+            leave(removed.fd, e);
+        else
+            apply(removed.fd, e);
+    }
+    watches_.erase(slot);
+    return removed;
+}
+
+watch_table::watch* watch_table::find(const ready& r) noexcept
+{
+    auto& w = watches_[r.slot];
+    return w.id == r.id && w.events != 0 && !w.orphaned ? &w : nullptr;
+}
+
+void watch_table::append(entry& e, std::uint32_t epoll_events, std::vector<ready>& out)
+{
+    const int events = from_epoll(epoll_events);
+    for (auto slot = e.first; slot != none; slot = watches_[slot].next) {
+        const auto& w = watches_[slot];
+        if (w.events == 0)
+            continue;
+        int reported = events & ((w.events & read_write) | error_hangup);
+        // libvirt reads one message, then closes: a hang-up reported with bytes still unread loses them
+        // (docs/libvirt.md, "Hang-up").
+        if ((reported & error_hangup) && (w.events & VIR_EVENT_HANDLE_READABLE)
+            && is_socket_with_unread_bytes(w.fd))
+            reported &= ~error_hangup;
+        if (reported != 0)
+            out.push_back({slot, w.id, reported});
+    }
+}
+
+void watch_table::collect(const epoll_event& event, std::vector<ready>& out)
+{
+    const auto fd = static_cast<std::uint32_t>(event.data.u64);
+    auto& e = entries_[fd];
+    if (e.generation == event.data.u64 >> 32)
+        append(e, event.events, out);
+    else
+        ghost_seen_ = ghosts_possible_;
+}
+
+bool watch_table::has_always_ready() noexcept
+{
+    for (int fd : always_ready_) {
+        if (wanted_mask(entries_[static_cast<std::size_t>(fd)]) != dormant_mask)
+            return true;
+    }
+    return false;
+}
+
+void watch_table::collect_always_ready(std::vector<ready>& out)
+{
+    for (int fd : always_ready_)
+        append(entries_[static_cast<std::size_t>(fd)], EPOLLIN | EPOLLOUT, out);
+}
+
+void watch_table::reenter_all(std::span<const int> wake_fds)
+{
+    epoll_ = make_set(wake_fds);
+    for (std::size_t fd = 0; fd < entries_.size(); ++fd) {
+        auto& e = entries_[fd];
+        if (e.in_set && control(EPOLL_CTL_ADD, static_cast<int>(fd), e, e.mask) != 0)
+            orphan(static_cast<int>(fd), e);
+    }
+    ghosts_possible_ = ghost_seen_ = false;
+}
+
+void watch_table::rebuild(std::span<const int> wake_fds)
+{
+    for (std::size_t fd = 0; fd < entries_.size(); ++fd) {
+        auto& e = entries_[fd];
+        if (e.in_set && !is_same_file(static_cast<int>(fd), e))
+            orphan(static_cast<int>(fd), e);
+    }
+    reenter_all(wake_fds);
+}
+
+void watch_table::rebuild_after_fork(std::span<const int> wake_fds)
+{
+    disowned_ = false;
+    for (std::size_t fd = 0; fd < entries_.size(); ++fd) {
+        // What changed in the meantime changed the table alone.
+        auto& e = entries_[fd];
+        if (e.in_set)
+            e.mask = wanted_mask(e);
+    }
+    reenter_all(wake_fds);
+}
+
+} // namespace avirt::detail

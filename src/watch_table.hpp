@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "connection_link.hpp"
+#include "id_table.hpp"
+#include "unique_fd.hpp"
+
+#include <libvirt/libvirt.h>
+#include <sys/epoll.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace avirt::detail {
+
+/// libvirt's watches and the epoll set that observes their files. Not locked: event_registry does that.
+///
+/// One entry per fd, the watches hang off it. An entry whose watches are all disabled stays in the set
+/// without level-triggered bits: it costs nothing, the death of its file is still seen (once), and
+/// EPOLL_CTL_MOD tells by ENOENT whether the number still means the file that was added.
+class watch_table
+{
+public:
+    struct watch
+    {
+        int id = 0;
+        int fd = -1;
+        int events = 0;
+        virEventHandleCallback callback = nullptr;
+        void* opaque = nullptr;
+        virFreeCallback free = nullptr;
+        std::shared_ptr<connection_link> link{};
+        std::uint32_t next = id_table<watch>::none; // of the same fd
+        bool orphaned = false;                      // its fd was closed and means another file now
+    };
+
+    /// A watch, and what is to be reported to it. Survives the watch: see find().
+    struct ready
+    {
+        std::uint32_t slot;
+        int id;
+        int events;
+    };
+
+    static constexpr std::uint32_t none = id_table<watch>::none;
+
+    /// Makes the epoll set, with the wake fds in it; throws system_error.
+    void open(std::span<const int> wake_fds);
+    void close() noexcept;
+
+    int epoll_fd() const noexcept
+    {
+        return epoll_.get();
+    }
+
+    std::size_t size() const noexcept
+    {
+        return watches_.size();
+    }
+
+    /// Returns the id, or -1.
+    int add(watch w);
+    void update(int id, int events) noexcept;
+    /// The removed watch; its id is 0 where there was none.
+    watch remove(int id) noexcept;
+
+    /// The watch that a ready record was made for, or null where it is gone, disabled or orphaned since.
+    watch* find(const ready& r) noexcept;
+
+    /// Appends what an event of the set means to the watches of its fd.
+    void collect(const epoll_event& event, std::vector<ready>& out);
+    /// Appends the enabled watches on files that epoll refuses: they are always ready.
+    void collect_always_ready(std::vector<ready>& out);
+
+    /// Whether collect_always_ready() would find a watch.
+    bool has_always_ready() noexcept;
+
+    /// A file whose fd was closed before its watch was removed may live on in the set through a duplicate,
+    /// where no call can reach it any more. True when such a file was seen to be ready: call rebuild().
+    bool needs_rebuild() const noexcept
+    {
+        return ghost_seen_;
+    }
+
+    /// A new set with all that is watched; nobody may wait on the old one.
+    void rebuild(std::span<const int> wake_fds);
+
+    /// In a forked child: the set is its parent's too, and is left alone from now on.
+    void disown() noexcept
+    {
+        disowned_ = true;
+    }
+
+    /// A set of the child's own.
+    void rebuild_after_fork(std::span<const int> wake_fds);
+
+    /// The data of a wake fd's event.
+    static constexpr std::uint64_t wake_tag = ~std::uint64_t{0};
+
+private:
+    struct entry
+    {
+        std::uint32_t generation = 0;
+        std::uint32_t first = none;
+        std::uint32_t mask = 0;
+        bool in_set = false;
+        bool always_ready = false;
+    };
+
+    entry& entry_of(int fd);
+    std::uint32_t wanted_mask(const entry& e) noexcept;
+    bool is_same_file(int fd, entry& e) noexcept;
+    int control(int operation, int fd, const entry& e, std::uint32_t mask) noexcept;
+    int enter(int fd, entry& e) noexcept;
+    void apply(int fd, entry& e) noexcept;
+    void orphan(int fd, entry& e) noexcept;
+    void leave(int fd, entry& e) noexcept;
+    void append(entry& e, std::uint32_t epoll_events, std::vector<ready>& out);
+    void reenter_all(std::span<const int> wake_fds);
+
+    unique_fd epoll_;
+    id_table<watch> watches_;
+    std::vector<entry> entries_; // by fd
+    std::vector<int> always_ready_;
+    bool ghosts_possible_ = false;
+    bool ghost_seen_ = false;
+    bool disowned_ = false;
+};
+
+} // namespace avirt::detail

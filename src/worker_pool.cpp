@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "worker_pool.hpp"
+
+#include "event_registry.hpp"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <atomic>
+#include <cstdlib>
+
+namespace avirt::detail {
+namespace {
+
+/// New threads inherit the mask: the application's signals are the application's threads' business.
+class all_signals_blocked
+{
+public:
+    all_signals_blocked() noexcept
+    {
+        sigset_t all;
+        ::sigfillset(&all);
+        ::pthread_sigmask(SIG_SETMASK, &all, &old_);
+    }
+
+    ~all_signals_blocked()
+    {
+        ::pthread_sigmask(SIG_SETMASK, &old_, nullptr);
+    }
+
+private:
+    sigset_t old_;
+};
+
+} // namespace
+
+std::atomic<worker_pool*> worker_pool::current_{nullptr};
+
+worker_pool& worker_pool::instance()
+{
+    if (auto* pool = current_.load(std::memory_order_acquire))
+        return *pool;
+    static std::mutex mutex;
+    const std::lock_guard guard(mutex);
+    if (auto* pool = current_.load(std::memory_order_acquire))
+        return *pool;
+    // Never destroyed: handles and connections with static storage may end after it would.
+    auto* pool = new worker_pool;
+    current_.store(pool, std::memory_order_release);
+    static const int once = [] {
+        ::pthread_atfork(nullptr, nullptr, &after_fork_in_any_child);
+        return std::atexit([] { instance().quiesce(); });
+    }();
+    (void)once;
+    return *pool;
+}
+
+// The parent's threads are not here, and its lock may be held by one of them.
+void worker_pool::after_fork_in_any_child()
+{
+    current_.store(nullptr, std::memory_order_release);
+}
+
+void worker_pool::set_limit(std::size_t threads) noexcept
+{
+    const lock held(mutex_);
+    limit_ = threads > 0 ? threads : 1;
+}
+
+std::shared_ptr<worker_pool::job> worker_pool::submit(std::function<void()> function, place p)
+{
+    auto j = std::make_shared<job>();
+    j->function_ = std::move(function);
+    event_registry::instance().hold();
+    enqueue(j, p);
+    return j;
+}
+
+void worker_pool::submit_uncounted(std::function<void()> function)
+{
+    auto j = std::make_shared<job>();
+    j->function_ = std::move(function);
+    j->counted_ = false;
+    enqueue(std::move(j), place::urgent);
+}
+
+void worker_pool::enqueue(std::shared_ptr<job> j, place p)
+{
+    lock held(mutex_);
+    auto& queue = p == place::urgent ? urgent_ : queue_;
+    queue.push_back(std::move(j));
+    // A worker that was woken counts as idle until it runs: compare with all that waits.
+    const auto waiting = urgent_.size() + queue_.size();
+    if (idle_ < waiting && (p == place::urgent || workers_.size() - abandoned_ < limit_))
+        start_worker_locked();
+    held.unlock();
+    wake_.notify_one();
+}
+
+void worker_pool::start_worker_locked()
+{
+    const all_signals_blocked guard;
+    workers_.emplace_back();
+    const auto self = std::prev(workers_.end());
+    try {
+        self->thread = std::thread([this, self] { work(self); });
+    }
+    catch (const std::system_error&) {
+        workers_.pop_back(); // The other workers get to it.
+        if (workers_.empty())
+            throw;
+    }
+}
+
+void worker_pool::work(worker_list::iterator self)
+{
+    lock held(mutex_);
+    while (!self->abandoned) {
+        if (auto j = next_locked()) {
+            run(held, self, std::move(j));
+        }
+        else if (stopping_) {
+            return;
+        }
+        else {
+            ++idle_;
+            wake_.wait(held);
+            --idle_;
+        }
+    }
+    --abandoned_;
+    self->thread.detach();
+    workers_.erase(self);
+    changed_.notify_all();
+}
+
+std::shared_ptr<worker_pool::job> worker_pool::next_locked()
+{
+    // Urgent jobs may have started more workers than the limit.
+    const bool is_urgent = !urgent_.empty();
+    auto& queue = is_urgent ? urgent_ : queue_;
+    if (queue.empty() || (!is_urgent && running_normal_ >= limit_))
+        return nullptr;
+    auto j = std::move(queue.front());
+    queue.pop_front();
+    j->is_normal_ = !is_urgent;
+    return j;
+}
+
+void worker_pool::run(lock& held, worker_list::iterator self, std::shared_ptr<job> j)
+{
+    j->state_ = job::state::running;
+    j->worker_ = &*self;
+    ++running_;
+    running_normal_ += j->is_normal_ ? 1u : 0u;
+    held.unlock();
+    j->function_();
+    j->function_ = nullptr; // What it holds ends here, before the loop may be idle.
+    held.lock();
+    if (j->state_ == job::state::running) {
+        finished_locked(*j);
+        const bool counted = j->counted_;
+        j->state_ = job::state::done;
+        if (counted) {
+            held.unlock();
+            event_registry::instance().release();
+            held.lock();
+        }
+    }
+    changed_.notify_all();
+}
+
+void worker_pool::finished_locked(const job& j) noexcept
+{
+    --running_;
+    running_normal_ -= j.is_normal_ ? 1u : 0u;
+}
+
+bool worker_pool::abandon(const std::shared_ptr<job>& j) noexcept
+{
+    std::function<void()> dropped;
+    bool was_queued = false;
+    {
+        const lock held(mutex_);
+        switch (j->state_) {
+        case job::state::queued:
+            std::erase(queue_, j);
+            std::erase(urgent_, j);
+            dropped.swap(j->function_);
+            was_queued = true;
+            break;
+        case job::state::running:
+            finished_locked(*j);
+            ++abandoned_;
+            j->worker_->abandoned = true;
+            break;
+        default:
+            return false;
+        }
+        j->state_ = job::state::abandoned;
+    }
+    dropped = nullptr;
+    event_registry::instance().release();
+    changed_.notify_all();
+    wake_.notify_one(); // There is room for another.
+    return was_queued;
+}
+
+worker_pool::statistics worker_pool::stats() const noexcept
+{
+    const lock held(mutex_);
+    return {running_, queue_.size() + urgent_.size(), abandoned_};
+}
+
+/// At the end of the process: what is under way is ended properly, so that the daemon sees its clients go.
+void worker_pool::quiesce() noexcept
+{
+    lock held(mutex_);
+    stopping_ = true;
+    wake_.notify_all();
+    changed_.wait(held, [&] { return queue_.empty() && urgent_.empty() && running_ == 0; });
+    for (auto it = workers_.begin(); it != workers_.end();) {
+        if (it->abandoned) {
+            ++it;
+            continue;
+        }
+        held.unlock();
+        it->thread.join();
+        held.lock();
+        it = workers_.erase(it);
+    }
+}
+
+} // namespace avirt::detail
