@@ -9,6 +9,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/execution_context.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <memory>
 #include <type_traits>
@@ -31,7 +32,8 @@ namespace avirt {
 ///
 /// @code
 /// avirt::async_stream console{io};
-/// co_await console.async_open(conn, avirt::console{.domain = "vm1"}, asio::use_awaitable);
+/// avirt::console where{.domain = "vm1"};
+/// co_await console.async_open(conn, where, asio::use_awaitable);
 /// std::string text;
 /// co_await asio::async_read_until(console, asio::dynamic_buffer(text), "login: ", asio::use_awaitable);
 /// co_await console.async_finish(asio::use_awaitable);
@@ -56,9 +58,10 @@ public:
     /// A stream whose completion handlers run on @p executor by default. Not open.
     explicit basic_async_stream(const executor_type& executor) : executor_(executor) {}
 
-    template <class ExecutionContext>
-    requires std::is_convertible_v<ExecutionContext&, asio::execution_context&>
-    explicit basic_async_stream(ExecutionContext& context) : executor_(context.get_executor()) {}
+    template <detail::execution_context ExecutionContext>
+    explicit basic_async_stream(ExecutionContext& context) : executor_(context.get_executor())
+    {
+    }
 
     /// Takes over the reference to a stream that was opened elsewhere, with VIR_STREAM_NONBLOCK and without
     /// an event callback.
@@ -71,9 +74,12 @@ public:
 
     basic_async_stream(basic_async_stream&&) noexcept = default;
 
-    template <class E>
-    requires std::is_convertible_v<E, Executor> basic_async_stream(basic_async_stream<E>&& other)
-    noexcept : executor_(other.executor_), impl_(std::move(other.impl_)) {}
+    template <std::convertible_to<Executor> E>
+    basic_async_stream(basic_async_stream<E>&& other) noexcept
+        : executor_(other.executor_),
+          impl_(std::move(other.impl_))
+    {
+    }
 
     basic_async_stream& operator=(basic_async_stream&& other) noexcept
     {
@@ -153,11 +159,10 @@ public:
     /// Cancellation: terminal, partial and total; what is opened nevertheless is aborted.
     ///
     /// libvirt: virStreamNew, virStreamEventAddCallback.
-    template <class E, class Opener, class Token = detail::default_token_t<Executor>>
-    requires std::is_invocable_r_v < int, std::decay_t<Opener>
-    &, virConnectPtr,
-        virStreamPtr > &&asio::completion_token_for<Token, void(error_code)> auto async_open(
-            basic_connection<E>& conn, Opener&& opener, Token&& token = {})
+    template <
+        class E, detail::stream_opener Opener,
+        BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
+    auto async_open(basic_connection<E>& conn, Opener&& opener, Token&& token = {})
     {
         return asio::async_initiate<Token, void(error_code)>(
             initiate_open<E>{{this}, &conn}, token, std::decay_t<Opener>(std::forward<Opener>(opener)));
@@ -175,11 +180,10 @@ public:
     ///
     /// libvirt: virStreamRecv.
     template <
-        class MutableBufferSequence,
-        BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code, std::size_t)) Token =
-            detail::default_token_t<Executor>>
-    requires asio::is_mutable_buffer_sequence<MutableBufferSequence>::value auto async_read_some(
-        const MutableBufferSequence& buffers, Token&& token = {})
+        detail::mutable_buffers MutableBufferSequence,
+        BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code, std::size_t))
+            Token = detail::default_token_t<Executor>>
+    auto async_read_some(const MutableBufferSequence& buffers, Token&& token = {})
     {
         return asio::async_initiate<Token, void(error_code, std::size_t)>(
             initiate_read{{this}}, token, detail::first_buffer<asio::mutable_buffer>(buffers));
@@ -197,11 +201,10 @@ public:
     ///
     /// libvirt: virStreamSend.
     template <
-        class ConstBufferSequence,
-        BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code, std::size_t)) Token =
-            detail::default_token_t<Executor>>
-    requires asio::is_const_buffer_sequence<ConstBufferSequence>::value auto async_write_some(
-        const ConstBufferSequence& buffers, Token&& token = {})
+        detail::const_buffers ConstBufferSequence,
+        BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code, std::size_t))
+            Token = detail::default_token_t<Executor>>
+    auto async_write_some(const ConstBufferSequence& buffers, Token&& token = {})
     {
         return asio::async_initiate<Token, void(error_code, std::size_t)>(
             initiate_write{{this}}, token, detail::first_buffer<asio::const_buffer>(buffers));
@@ -211,9 +214,8 @@ public:
     ///
     /// An attempt: @p ec is asio::error::would_block where it is not known that there is something;
     /// async_wait for wait_type::read then.
-    template <class MutableBufferSequence>
-    requires asio::is_mutable_buffer_sequence<MutableBufferSequence>::value std::size_t read_some(
-        const MutableBufferSequence& buffers, error_code& ec)
+    template <detail::mutable_buffers MutableBufferSequence>
+    std::size_t read_some(const MutableBufferSequence& buffers, error_code& ec)
     {
         detail::io_result result;
         if (!impl().try_read(detail::first_buffer<asio::mutable_buffer>(buffers), result))
@@ -225,9 +227,8 @@ public:
     /// Writes what can be written without waiting.
     ///
     /// An attempt: @p ec is asio::error::would_block where nothing can be written at once.
-    template <class ConstBufferSequence>
-    requires asio::is_const_buffer_sequence<ConstBufferSequence>::value std::size_t write_some(
-        const ConstBufferSequence& buffers, error_code& ec)
+    template <detail::const_buffers ConstBufferSequence>
+    std::size_t write_some(const ConstBufferSequence& buffers, error_code& ec)
     {
         detail::io_result result;
         if (!impl().try_write(detail::first_buffer<asio::const_buffer>(buffers), result))

@@ -10,6 +10,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/execution_context.hpp>
 
+#include <concepts>
 #include <memory>
 #include <string>
 #include <type_traits>
@@ -51,9 +52,10 @@ public:
     /// A connection whose completion handlers run on @p executor by default. Not open.
     explicit basic_connection(const executor_type& executor) : executor_(executor) {}
 
-    template <class ExecutionContext>
-    requires std::is_convertible_v<ExecutionContext&, asio::execution_context&>
-    explicit basic_connection(ExecutionContext& context) : executor_(context.get_executor()) {}
+    template <detail::execution_context ExecutionContext>
+    explicit basic_connection(ExecutionContext& context) : executor_(context.get_executor())
+    {
+    }
 
     /// Takes over the reference to a connection that was opened elsewhere.
     basic_connection(const executor_type& executor, virConnectPtr adopted) : executor_(executor)
@@ -63,9 +65,12 @@ public:
 
     basic_connection(basic_connection&&) noexcept = default;
 
-    template <class E>
-    requires std::is_convertible_v<E, Executor> basic_connection(basic_connection<E>&& other)
-    noexcept : executor_(other.executor_), impl_(std::move(other.impl_)) {}
+    template <std::convertible_to<Executor> E>
+    basic_connection(basic_connection<E>&& other) noexcept
+        : executor_(other.executor_),
+          impl_(std::move(other.impl_))
+    {
+    }
 
     basic_connection& operator=(basic_connection&& other) noexcept
     {
@@ -133,7 +138,8 @@ public:
     /// libvirt: virConnectOpenAuth.
     ///
     /// @code
-    /// co_await conn.async_open({.uri = "qemu:///system", .read_only = true}, asio::use_awaitable);
+    /// avirt::open_options options{.uri = "qemu:///system", .read_only = true};
+    /// co_await conn.async_open(options, asio::use_awaitable);
     /// @endcode
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_open(open_options options, Token&& token = {})
@@ -189,8 +195,10 @@ public:
     /// avirt::domain vm{co_await conn.async_call(
     ///     [](virConnectPtr c) { return virDomainLookupByName(c, "vm1"); }, asio::use_awaitable)};
     /// @endcode
-    template <class F, class Token = detail::default_token_t<Executor>>
-    requires asio::completion_token_for<Token, detail::call_signature<std::decay_t<F>>>
+    template <
+        class F,
+        BOOST_ASIO_COMPLETION_TOKEN_FOR(detail::call_signature<std::decay_t<F>>)
+            Token = detail::default_token_t<Executor>>
     auto async_call(F&& f, Token&& token = {})
     {
         return asio::async_initiate<Token, detail::call_signature<std::decay_t<F>>>(

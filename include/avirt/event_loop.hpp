@@ -98,8 +98,7 @@ public:
     AVIRT_DECL explicit event_loop(executor_type executor, event_loop_options options = {});
 
     /// Binds libvirt to @p context.
-    template <class ExecutionContext>
-    requires std::is_convertible_v<ExecutionContext&, asio::execution_context&>
+    template <detail::execution_context ExecutionContext>
     explicit event_loop(ExecutionContext& context, event_loop_options options = {})
         : event_loop(executor_type(context.get_executor()), std::move(options))
     {

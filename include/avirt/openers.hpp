@@ -12,6 +12,9 @@ namespace avirt {
 // What a stream can be opened on: functions `int(virConnectPtr, virStreamPtr)` that start a stream of
 // libvirt's. They are called on a worker thread, and look their objects up through the connection that they
 // are given. They fail by a negative result or by throwing. Any other callable of that form will do too.
+//
+// In a coroutine, name the opener before the co_await expression: GCC 12 copies a temporary aggregate
+// bytewise there, and a std::string inside does not survive that.
 
 /// A guest's console: what is sent goes to the guest's serial line, what is received comes from it.
 ///
@@ -21,7 +24,8 @@ namespace avirt {
 /// libvirt: virDomainLookupByName, virDomainLookupByUUIDString, virDomainOpenConsole.
 ///
 /// @code
-/// co_await stream.async_open(conn, avirt::console{.domain = "vm1"}, asio::use_awaitable);
+/// avirt::console where{.domain = "vm1"};
+/// co_await stream.async_open(conn, where, asio::use_awaitable);
 /// @endcode
 struct console
 {

@@ -3,6 +3,7 @@
 
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/deferred.hpp>
+#include <boost/asio/execution_context.hpp>
 #include <boost/asio/version.hpp>
 #include <boost/system/error_code.hpp>
 #include <boost/version.hpp>
@@ -40,6 +41,9 @@ struct default_token<
 {
     using type = typename asio::default_completion_token<Executor>::type;
 };
+
+template <class T>
+concept execution_context = std::is_convertible_v<T&, asio::execution_context&>;
 
 /// The executor's own default completion token, and `asio::deferred` where it has none.
 template <class Executor>

@@ -11,11 +11,23 @@
 #include <libvirt/libvirt.h>
 
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 namespace avirt::detail {
 
 enum class stream_wait_type { read, write, error };
+
+template <class T>
+concept mutable_buffers = asio::is_mutable_buffer_sequence<T>::value;
+
+template <class T>
+concept const_buffers = asio::is_const_buffer_sequence<T>::value;
+
+template <class T>
+concept stream_opener = std::is_invocable_r_v < int,
+        std::decay_t<T>
+&, virConnectPtr, virStreamPtr > ;
 
 /// Starts a stream, on a worker thread.
 class opener_base
