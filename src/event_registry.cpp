@@ -116,6 +116,8 @@ void event_registry::bind(std::shared_ptr<loop_backend> loop)
     if (loop_)
         throw exception(error::event_loop_in_use, {});
     open_tables();
+    if (disowned_)
+        own_tables();
     events_.resize(events_per_round);
     loop_ = std::move(loop);
     phase_ = phase::idle;
@@ -536,6 +538,15 @@ void event_registry::after_fork_in_child()
     lock held(mutex_);
     if (!disowned_ || !loop_)
         return;
+    own_tables();
+    if (phase_ == phase::awaiting)
+        phase_ = phase::idle;
+    wake(held, is_idle_locked() ? wake_up::none : request_wake_up_locked());
+}
+
+// After a fork: files of the child's own in the place of those that it shares with its parent.
+void event_registry::own_tables()
+{
     wake_fd_ = make_wake_fd();
     timeouts_.close();
     timeouts_.open();
@@ -543,9 +554,6 @@ void event_registry::after_fork_in_child()
     disowned_ = false;
     if (dispatching_ && dispatcher_ != std::this_thread::get_id())
         dispatching_ = false; // That thread stayed in the parent.
-    if (phase_ == phase::awaiting)
-        phase_ = phase::idle;
-    wake(held, is_idle_locked() ? wake_up::none : request_wake_up_locked());
 }
 
 } // namespace avirt::detail

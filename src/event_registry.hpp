@@ -97,6 +97,7 @@ private:
 
     void install();
     void open_tables();
+    void own_tables();
     void close_tables_if_unused() noexcept;
     std::array<int, 2> wake_fds() const noexcept;
 

@@ -7,6 +7,7 @@
 #include <signal.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 
 namespace avirt::detail {
@@ -129,9 +130,10 @@ void worker_pool::work(worker_list::iterator self)
         }
     }
     --abandoned_;
+    if (stopping_)
+        return; // The list is being gone through.
     self->thread.detach();
     workers_.erase(self);
-    changed_.notify_all();
 }
 
 std::shared_ptr<worker_pool::job> worker_pool::next_locked()
@@ -151,12 +153,14 @@ void worker_pool::run(lock& held, worker_list::iterator self, std::shared_ptr<jo
 {
     j->state_ = job::state::running;
     j->worker_ = &*self;
+    self->busy = true;
     ++running_;
     running_normal_ += j->is_normal_ ? 1u : 0u;
     held.unlock();
     j->function_();
     j->function_ = nullptr; // What it holds ends here, before the loop may be idle.
     held.lock();
+    self->busy = false;
     if (j->state_ == job::state::running) {
         finished_locked(*j);
         const bool counted = j->counted_;
@@ -212,22 +216,25 @@ worker_pool::statistics worker_pool::stats() const noexcept
     return {running_, queue_.size() + urgent_.size(), abandoned_};
 }
 
-/// At the end of the process: what is under way is ended properly, so that the daemon sees its clients go.
+/// At the end of the process: what is being ended is ended properly, so that a daemon sees its clients go.
+/// Calls that were not cancelled may never return: nobody waits for those, and not for ever for the others.
 void worker_pool::quiesce() noexcept
 {
+    constexpr std::chrono::seconds patience{5};
+    std::deque<std::shared_ptr<job>> dropped; // What they hold ends outside the lock.
     lock held(mutex_);
     stopping_ = true;
+    dropped.swap(queue_);
     wake_.notify_all();
-    changed_.wait(held, [&] { return queue_.empty() && urgent_.empty() && running_ == 0; });
-    for (auto it = workers_.begin(); it != workers_.end();) {
-        if (it->abandoned) {
-            ++it;
+    changed_.wait_for(held, patience, [&] { return urgent_.empty() && running_ == running_normal_; });
+    for (auto& w : workers_) {
+        if (w.busy) {
+            w.thread.detach();
             continue;
         }
         held.unlock();
-        it->thread.join();
+        w.thread.join();
         held.lock();
-        it = workers_.erase(it);
     }
 }
 

@@ -23,6 +23,7 @@ class worker_pool
     {
         std::thread thread;
         bool abandoned = false; // The job that it runs is.
+        bool busy = false;
     };
 
 public:
