@@ -84,8 +84,7 @@ public:
         abort_all();
         if (binding_) {
             virStreamEventRemoveCallback(stream_);
-            event_registry::instance().defer(
-                [](void* b) { delete static_cast<stream_binding*>(b); }, binding_.release());
+            event_registry::instance().defer(&destroy_binding, binding_.release());
         }
         return std::exchange(stream_, nullptr);
     }
@@ -232,6 +231,8 @@ public:
         const std::lock_guard guard(mutex_);
         if (!stream_)
             return; // It is on its way out.
+        if (events == VIR_STREAM_EVENT_ERROR)
+            return aborted_by_libvirt();
         if (events & ended)
             has_ended_ = true;
         if (events & (readable | ended))
@@ -365,6 +366,32 @@ private:
             return last_failure();
         binding_ = std::move(binding);
         return {};
+    }
+
+    /// The driver in this process has aborted the stream, for another opener that was to have the console by
+    /// force. We are called by the thread that does it, and the watch would outlive its file if it were not
+    /// removed here (docs/libvirt.md, "Consoles of the embedded driver").
+    void aborted_by_libvirt()
+    {
+        error_details d;
+        d.code = VIR_ERR_INTERNAL_ERROR;
+        d.message = "libvirt aborted the stream";
+        const failure why =
+            refine({error_code(d.code, libvirt_category()), std::move(d)}, condition::console_taken_over);
+        virStreamEventRemoveCallback(stream_);
+        event_registry::instance().defer(&destroy_binding, binding_.release());
+        has_ended_ = true;
+        receive_failure_ = why;
+        read_.complete(why, 0);
+        abandon(write_job_);
+        write_.complete(why, 0);
+        for (auto& w : waits_)
+            w.complete({});
+    }
+
+    static void destroy_binding(void* binding)
+    {
+        delete static_cast<stream_binding*>(binding);
     }
 
     // The mask of events. A watch that is not wanted any more is disarmed when it reports next: between two

@@ -90,12 +90,20 @@ void worker_pool::enqueue(std::shared_ptr<job> j, place p)
     lock held(mutex_);
     auto& queue = p == place::urgent ? urgent_ : queue_;
     queue.push_back(std::move(j));
-    // A worker that was woken counts as idle until it runs: compare with all that waits.
-    const auto waiting = urgent_.size() + queue_.size();
-    if (idle_ < waiting && (p == place::urgent || workers_.size() - abandoned_ < limit_))
+    if (needs_worker_locked(p))
         start_worker_locked();
     held.unlock();
     wake_.notify_one();
+}
+
+bool worker_pool::needs_worker_locked(place p) const noexcept
+{
+    // A worker that was woken counts as idle until it runs: compare with all that waits.
+    if (idle_ >= urgent_.size() + queue_.size())
+        return false;
+    // Workers with urgent jobs take no place from the others, nor do those that are to take one.
+    const auto urgent = running_ - running_normal_ + urgent_.size();
+    return p == place::urgent || workers_.size() < limit_ + abandoned_ + urgent;
 }
 
 void worker_pool::start_worker_locked()
@@ -197,6 +205,8 @@ bool worker_pool::abandon(const std::shared_ptr<job>& j) noexcept
             finished_locked(*j);
             ++abandoned_;
             j->worker_->abandoned = true;
+            if (!stopping_ && needs_worker_locked(place::normal))
+                start_worker_locked();
             break;
         default:
             return false;

@@ -66,6 +66,7 @@ private:
     worker_pool() = default;
 
     void enqueue(std::shared_ptr<job> j, place p);
+    bool needs_worker_locked(place p) const noexcept;
     void start_worker_locked();
     std::shared_ptr<job> next_locked();
     void finished_locked(const job& j) noexcept;

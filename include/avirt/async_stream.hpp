@@ -319,7 +319,7 @@ private:
         {
             auto* details = detail::get_associated_details(handler);
             this->self->impl().async_open(
-                conn->implementation(),
+                conn->impl(),
                 std::make_shared<detail::opener<std::decay_t<Opener>>>(std::forward<Opener>(opener)),
                 detail::wait_handler(std::forward<Handler>(handler)), details);
         }

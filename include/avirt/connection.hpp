@@ -18,6 +18,9 @@
 
 namespace avirt {
 
+template <class Executor>
+class basic_async_stream;
+
 /// A virConnect, used without blocking.
 ///
 /// Whatever can block runs on worker threads: the context goes on while libvirt waits for its daemon.
@@ -205,15 +208,11 @@ public:
             initiate_call{this}, token, std::decay_t<F>(std::forward<F>(f)));
     }
 
-    /// For the library's own parts.
-    detail::connection_impl& implementation()
-    {
-        return impl();
-    }
-
 private:
     template <class>
     friend class basic_connection;
+    template <class>
+    friend class basic_async_stream; // opens on the implementation
 
     struct initiation
     {
