@@ -231,7 +231,7 @@ public:
         const std::lock_guard guard(mutex_);
         if (!stream_)
             return; // It is on its way out.
-        if (events == VIR_STREAM_EVENT_ERROR)
+        if (events == VIR_STREAM_EVENT_ERROR && !event_registry::instance().is_dispatching_here())
             return aborted_by_libvirt();
         if (events & ended)
             has_ended_ = true;

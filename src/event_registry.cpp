@@ -353,6 +353,12 @@ void event_registry::dispatch(loop_backend& loop, phase due)
     }
 }
 
+bool event_registry::is_dispatching_here() const noexcept
+{
+    lock held(mutex_);
+    return dispatching_ && dispatcher_ == std::this_thread::get_id();
+}
+
 void event_registry::reap()
 {
     lock held(mutex_);

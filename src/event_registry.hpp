@@ -71,6 +71,8 @@ public:
     /// Serves what is ready, for a bounded number of rounds. @p due says how this call came about: a call
     /// that was overtaken by others does nothing.
     void dispatch(loop_backend& loop, phase due);
+    /// Whether the calling thread is inside dispatch().
+    bool is_dispatching_here() const noexcept;
     /// Runs the free callbacks, where no loop is bound to do it.
     void reap();
     /// Has the bound loop look again, also where nothing happened.

@@ -2,6 +2,7 @@
 #include "watch_table.hpp"
 
 #include <boost/system/system_error.hpp>
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
@@ -98,7 +99,7 @@ std::uint32_t watch_table::wanted_mask(const entry& e) noexcept
     return mask;
 }
 
-int watch_table::control(int operation, int fd, const entry& e, std::uint32_t mask) noexcept
+int watch_table::control(int operation, int fd, const entry& e, std::uint32_t mask) const noexcept
 {
     if (disowned_)
         return 0;
@@ -112,14 +113,13 @@ int watch_table::control(int operation, int fd, const entry& e, std::uint32_t ma
 int watch_table::enter(int fd, entry& e) noexcept
 {
     ++e.generation;
-    e.always_ready = e.in_set = false;
+    e.in_set = false;
     const auto mask = wanted_mask(e);
     int result = control(EPOLL_CTL_ADD, fd, e, mask);
     if (result == EEXIST) // Left behind by a watch that was removed while the number meant nothing.
         result = control(EPOLL_CTL_MOD, fd, e, mask);
     if (result == EPERM) {
-        e.always_ready = true;
-        always_ready_.push_back(fd);
+        always_ready_.push_back({fd, identify(fd)});
         return 0;
     }
     e.in_set = result == 0;
@@ -139,15 +139,28 @@ void watch_table::apply(int fd, entry& e) noexcept
         orphan(fd, e);
 }
 
-bool watch_table::is_same_file(int fd, entry& e) noexcept
+watch_table::file_identity watch_table::identify(int fd) noexcept
+{
+    struct statx status;
+    if (::statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &status) != 0)
+        return {}; // No file's.
+    return {
+        status.stx_ino, status.stx_dev_major, status.stx_dev_minor, status.stx_btime.tv_sec,
+        status.stx_btime.tv_nsec};
+}
+
+bool watch_table::is_same_file(int fd, const entry& e) const noexcept
 {
     if (e.in_set)
         return control(EPOLL_CTL_MOD, fd, e, e.mask) == 0;
-    // What epoll refuses has no identity to compare; but all that it refuses is ready alike.
-    if (control(EPOLL_CTL_ADD, fd, e, dormant_mask) == EPERM)
-        return true;
-    control(EPOLL_CTL_DEL, fd, e, 0);
-    return false;
+    return std::any_of(always_ready_.begin(), always_ready_.end(), [fd](const unpollable& file) {
+        return file.fd == fd && file.identity == identify(fd);
+    });
+}
+
+void watch_table::forget_always_ready(int fd) noexcept
+{
+    std::erase_if(always_ready_, [fd](const unpollable& file) { return file.fd == fd; });
 }
 
 // The number means another file now, or none: its watches get nothing any more, until they are removed.
@@ -159,20 +172,19 @@ void watch_table::orphan(int fd, entry& e) noexcept
         slot = std::exchange(w.next, none);
     }
     ghosts_possible_ = ghosts_possible_ || e.in_set;
-    std::erase(always_ready_, fd);
+    forget_always_ready(fd);
     ++e.generation;
     e.first = none;
-    e.in_set = e.always_ready = false;
+    e.in_set = false;
 }
 
 void watch_table::leave(int fd, entry& e) noexcept
 {
     if (e.in_set && control(EPOLL_CTL_DEL, fd, e, 0) != 0)
         ghosts_possible_ = true;
-    if (e.always_ready)
-        std::erase(always_ready_, fd);
+    forget_always_ready(fd);
     ++e.generation;
-    e.in_set = e.always_ready = false;
+    e.in_set = false;
 }
 
 int watch_table::add(watch w)
@@ -267,17 +279,24 @@ void watch_table::collect(const epoll_event& event, std::vector<ready>& out)
 
 bool watch_table::has_always_ready() noexcept
 {
-    for (int fd : always_ready_) {
-        if (wanted_mask(entries_[static_cast<std::size_t>(fd)]) != dormant_mask)
-            return true;
-    }
-    return false;
+    return std::any_of(always_ready_.begin(), always_ready_.end(), [this](const unpollable& file) {
+        return wanted_mask(entries_[static_cast<std::size_t>(file.fd)]) != dormant_mask;
+    });
 }
 
 void watch_table::collect_always_ready(std::vector<ready>& out)
 {
-    for (int fd : always_ready_)
-        append(entries_[static_cast<std::size_t>(fd)], EPOLLIN | EPOLLOUT, out);
+    for (std::size_t i = 0; i < always_ready_.size();) {
+        const auto file = always_ready_[i];
+        auto& e = entries_[static_cast<std::size_t>(file.fd)];
+        if (file.identity == identify(file.fd)) {
+            append(e, EPOLLIN | EPOLLOUT, out);
+            ++i;
+        }
+        else {
+            orphan(file.fd, e); // Takes it out of the list.
+        }
+    }
 }
 
 void watch_table::reenter_all(std::span<const int> wake_fds)

@@ -106,24 +106,43 @@ private:
         std::uint32_t first = none;
         std::uint32_t mask = 0;
         bool in_set = false;
-        bool always_ready = false;
     };
 
+    /// What tells a file that epoll refuses from another under its number. An unlinked one's inode is
+    /// soon another's: hence the time of birth.
+    struct file_identity
+    {
+        std::uint64_t inode = 0;
+        std::uint32_t device_major = 0, device_minor = 0;
+        std::int64_t born = 0;
+        std::uint32_t born_nanoseconds = 0;
+
+        bool operator==(const file_identity&) const = default;
+    };
+
+    struct unpollable
+    {
+        int fd;
+        file_identity identity;
+    };
+
+    static file_identity identify(int fd) noexcept;
     entry& entry_of(int fd);
     std::uint32_t wanted_mask(const entry& e) noexcept;
-    bool is_same_file(int fd, entry& e) noexcept;
-    int control(int operation, int fd, const entry& e, std::uint32_t mask) noexcept;
+    bool is_same_file(int fd, const entry& e) const noexcept;
+    int control(int operation, int fd, const entry& e, std::uint32_t mask) const noexcept;
     int enter(int fd, entry& e) noexcept;
     void apply(int fd, entry& e) noexcept;
     void orphan(int fd, entry& e) noexcept;
     void leave(int fd, entry& e) noexcept;
+    void forget_always_ready(int fd) noexcept;
     void append(entry& e, std::uint32_t epoll_events, std::vector<ready>& out);
     void reenter_all(std::span<const int> wake_fds);
 
     unique_fd epoll_;
     id_table<watch> watches_;
     std::vector<entry> entries_; // by fd
-    std::vector<int> always_ready_;
+    std::vector<unpollable> always_ready_;
     bool ghosts_possible_ = false;
     bool ghost_seen_ = false;
     bool disowned_ = false;

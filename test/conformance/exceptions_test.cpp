@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Only avirt lets an exception through; libvirt's own loop is C.
+#include "files.hpp"
+#include "harness.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include <stdexcept>
+
+namespace conformance {
+namespace {
+
+struct expected_exception : std::runtime_error
+{
+    using runtime_error::runtime_error;
+};
+
+boost::test_tools::assertion_result only_avirt(boost::unit_test::test_unit_id)
+{
+    return is_avirt();
+}
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(exceptions, loop_fixture, *boost::unit_test::precondition(only_avirt))
+
+BOOST_AUTO_TEST_CASE(one_from_a_watch_leaves_run_and_the_loop_works_on)
+{
+    const auto ends = make_socket_pair();
+    const auto other_ends = make_socket_pair();
+    put(ends.peer.get(), "abc");
+    put(other_ends.peer.get(), "abc");
+    auto& watch = add_watch(ends.ours.get(), readable, [](registration& self) {
+        take(self.fd(), 1);
+        if (self.calls() == 1)
+            throw expected_exception{"from a watch"};
+    });
+    auto& other = add_watch(other_ends.ours.get(), readable, [](registration& self) { take(self.fd(), 1); });
+    BOOST_CHECK_THROW(run_until([] { return false; }), expected_exception);
+    run_until([&] { return watch.calls() == 3 && other.calls() == 3; });
+    watch.remove();
+    run_until([&] { return watch.frees() == 1; });
+}
+
+BOOST_AUTO_TEST_CASE(one_from_a_timeout_leaves_run_and_the_loop_works_on)
+{
+    for (const int interval : {0, 1}) {
+        auto& timer = add_timer(interval, [](registration& self) {
+            if (self.calls() % 2 == 1)
+                throw expected_exception{"from a timeout"};
+        });
+        for (int i = 0; i < 3; ++i)
+            BOOST_CHECK_THROW(run_until([] { return false; }), expected_exception);
+        BOOST_TEST(timer.calls() >= 5);
+        timer.remove();
+        run_until([&] { return timer.frees() == 1; });
+    }
+}
+
+BOOST_AUTO_TEST_CASE(one_thrown_after_removing_itself)
+{
+    auto& timer = add_timer(0, [](registration& self) {
+        self.remove();
+        throw expected_exception{"after removal"};
+    });
+    auto& other = add_timer(0);
+    BOOST_CHECK_THROW(run_until([] { return false; }), expected_exception);
+    run_until([&] { return timer.frees() == 1; });
+    const int before = other.calls();
+    run_until([&] { return other.calls() > before; });
+    BOOST_TEST(timer.calls() == 1);
+}
+
+BOOST_AUTO_TEST_CASE(many_in_one_turn_each_leave_run)
+{
+    const auto ends = make_socket_pair();
+    constexpr int count = 10;
+    std::atomic<int> thrown{0};
+    for (int i = 0; i < count; ++i)
+        add_watch(ends.ours.get(), writable, [&](registration& self) {
+            self.remove();
+            ++thrown;
+            throw expected_exception{"one of many"};
+        });
+    int runs = 0;
+    for (; thrown < count; ++runs)
+        BOOST_CHECK_THROW(run_until([] { return false; }), expected_exception);
+    settle();
+    BOOST_TEST(thrown == count);
+    // With more threads, more than one of them may have been left by an exception before all are stopped.
+    if (loop_threads() == 1)
+        BOOST_TEST(runs == count);
+}
+
+BOOST_AUTO_TEST_CASE(one_from_a_posted_handler_does_not_disturb_the_loop)
+{
+    auto& timer = add_timer(0);
+    loop.post([] { throw expected_exception{"from a handler"}; });
+    BOOST_CHECK_THROW(run_until([] { return false; }), expected_exception);
+    const int before = timer.calls();
+    run_until([&] { return timer.calls() > before + 5; });
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+} // namespace conformance

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// What costs nothing. libvirt's own loop wakes itself and is not asked.
+#include "files.hpp"
+#include "harness.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include <vector>
+
+namespace conformance {
+
+BOOST_FIXTURE_TEST_SUITE(idle, loop_fixture)
+
+BOOST_AUTO_TEST_CASE(an_unused_loop_rests)
+{
+    BOOST_TEST(loop.comes_to_rest());
+    BOOST_TEST(loop.is_idle());
+}
+
+BOOST_AUTO_TEST_CASE(a_loop_with_nothing_due_rests)
+{
+    std::vector<socket_ends> pairs(20);
+    for (auto& ends : pairs) {
+        ends = make_socket_pair();
+        add_watch(ends.ours.get(), readable);
+        add_watch(ends.ours.get(), 0);
+        add_timer(-1);
+        add_timer(3'600'000);
+    }
+    BOOST_TEST(loop.comes_to_rest());
+    settle();
+    BOOST_TEST(loop.comes_to_rest());
+}
+
+BOOST_AUTO_TEST_CASE(a_loop_that_was_busy_rests_again)
+{
+    const auto ends = make_socket_pair();
+    put(ends.peer.get(), "x");
+    auto& watch = add_watch(ends.ours.get(), readable | writable);
+    auto& timer = add_timer(0);
+    run_until([&] { return watch.calls() > 10 && timer.calls() > 10; });
+    watch.update(0);
+    timer.update(-1);
+    BOOST_TEST(loop.comes_to_rest());
+    watch.update(readable);
+    run_until([&] { return watch.calls() > 20; });
+    watch.update(0);
+    BOOST_TEST(loop.comes_to_rest());
+}
+
+BOOST_AUTO_TEST_CASE(disabled_watches_rest_whatever_happens_to_their_files)
+{
+    auto pipes = make_pipe();
+    auto broken = make_pipe();
+    auto sockets = make_socket_pair();
+    const auto regular = make_regular_file("x");
+    put(pipes.writer.get(), "x");
+    put(sockets.peer.get(), "x");
+    for (const int fd : {pipes.reader.get(), broken.writer.get(), sockets.ours.get(), regular.get()}) {
+        auto& watch = add_watch(fd, readable | writable);
+        run_until([&] { return watch.calls() > 0; });
+        watch.update(0);
+    }
+    BOOST_TEST(loop.comes_to_rest());
+    pipes.writer.close();
+    broken.reader.close();
+    sockets.peer.close();
+    BOOST_TEST(loop.comes_to_rest());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+} // namespace conformance

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// What the loop does to its process: signals, libvirt's error printing, files, forked children.
+#include "files.hpp"
+#include "lifecycle_child.hpp"
+#include "lifecycle_probe.hpp"
+
+#include <avirt/event_loop.hpp>
+
+#include <boost/asio/execution_context.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/test/unit_test.hpp>
+
+#include <libvirt/virterror.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <optional>
+#include <set>
+
+namespace conformance {
+namespace {
+
+namespace asio = boost::asio;
+
+constexpr int readable = VIR_EVENT_HANDLE_READABLE;
+constexpr int writable = VIR_EVENT_HANDLE_WRITABLE;
+
+auto sigpipe_action()
+{
+    struct sigaction action = {};
+    ::sigaction(SIGPIPE, nullptr, &action);
+    return action.sa_handler;
+}
+
+void own_handler(int) {}
+
+void make_libvirt_fail()
+{
+    expect(virConnectOpen("nosuch:///system") == nullptr, "the connection was opened");
+}
+
+std::set<int> open_numbers()
+{
+    std::set<int> numbers;
+    for (const auto& entry : std::filesystem::directory_iterator{"/proc/self/fd"})
+        numbers.insert(std::stoi(entry.path().filename().string()));
+    return numbers;
+}
+
+// A child of the child; it must not return from `body` by an exception.
+template <class Body>
+int fork_child(Body body)
+{
+    const auto pid = ::fork();
+    if (pid == 0) {
+        ::alarm(60);
+        body();
+        ::_exit(0);
+    }
+    return pid;
+}
+
+/// A loop with a watch on a pipe, and a way to see that it works.
+struct watched_pipe
+{
+    pipe_ends ends = make_pipe();
+    asio::io_context io;
+    avirt::event_loop loop{io};
+    probe watch{[this](probe&) { take(ends.reader.get(), 1); }};
+    probe sleeping;
+
+    watched_pipe()
+    {
+        watch.watch(ends.reader.get(), readable);
+        sleeping.timer(3'600'000);
+        expect_works();
+    }
+
+    void expect_works()
+    {
+        const int before = watch.calls();
+        put(ends.writer.get(), "x");
+        while (watch.calls() == before)
+            io.run_one();
+        probe timer{[](probe& self) { self.remove(); }};
+        expect(timer.timer(1) > 0, "add failed");
+        while (timer.frees() == 0)
+            io.run_one();
+        expect(timer.calls() == 1, "the timeout did not fire once");
+    }
+
+    void finish()
+    {
+        watch.remove();
+        sleeping.remove();
+        io.run();
+        expect(watch.frees() == 1 && sleeping.frees() == 1, "not freed");
+    }
+};
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(lifecycle_process)
+
+BOOST_AUTO_TEST_CASE(sigpipe_is_ignored)
+{
+    expect_success([] {
+        asio::io_context io;
+        const avirt::event_loop loop{io};
+        expect(sigpipe_action() == SIG_IGN, "not ignored");
+        auto ends = make_pipe();
+        ends.reader.close();
+        expect(::write(ends.writer.get(), "x", 1) == -1, "the write succeeded");
+    });
+}
+
+BOOST_AUTO_TEST_CASE(sigpipe_is_left_alone_when_told_so)
+{
+    expect_success([] {
+        asio::io_context io;
+        avirt::event_loop_options options;
+        options.ignore_sigpipe = false;
+        const avirt::event_loop loop{io, options};
+        expect(sigpipe_action() == SIG_DFL, "changed");
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_sigpipe_handler_of_the_applications_stays)
+{
+    expect_success([] {
+        std::signal(SIGPIPE, own_handler);
+        asio::io_context io;
+        const avirt::event_loop loop{io};
+        expect(sigpipe_action() == own_handler, "changed");
+    });
+}
+
+BOOST_AUTO_TEST_CASE(libvirt_prints_nothing)
+{
+    expect_success([] {
+        asio::io_context io;
+        const avirt::event_loop loop{io};
+        make_libvirt_fail();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(libvirt_prints_when_told_so)
+{
+    const auto result = run_in_child([] {
+        asio::io_context io;
+        avirt::event_loop_options options;
+        options.silence_libvirt = false;
+        const avirt::event_loop loop{io, options};
+        make_libvirt_fail();
+    });
+    BOOST_TEST(result.exit_code == 0);
+    BOOST_TEST(!result.errors.empty());
+}
+
+BOOST_AUTO_TEST_CASE(an_error_handler_of_the_applications_stays)
+{
+    expect_success([] {
+        static int reported = 0;
+        std::optional<avirt::event_loop> loop;
+        asio::io_context io;
+        loop.emplace(io);
+        virSetErrorFunc(nullptr, [](void*, virErrorPtr) { ++reported; });
+        loop.reset();
+        loop.emplace(io);
+        make_libvirt_fail();
+        expect(reported > 0, "not called");
+        loop.reset();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(threads_of_avirts_block_all_signals)
+{
+    expect_success([] {
+        probe timer;
+        std::atomic<bool> blocked{true};
+        timer.when_freed([&] {
+            sigset_t mask;
+            ::pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+            for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGCHLD, SIGUSR1, SIGALRM, SIGWINCH})
+                if (::sigismember(&mask, number) != 1)
+                    blocked = false;
+        });
+        {
+            asio::io_context io;
+            const avirt::event_loop loop{io};
+            timer.timer(-1);
+        }
+        timer.remove();
+        expect_eventually([&] { return timer.frees() == 1; }, "not freed");
+        expect(blocked, "a signal is not blocked");
+        sigset_t mask;
+        ::pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+        expect(::sigismember(&mask, SIGINT) == 0, "the application's thread has been changed");
+    });
+}
+
+BOOST_AUTO_TEST_CASE(all_files_are_closed_on_exec)
+{
+    expect_success([] {
+        const auto before = open_numbers();
+        const auto ends = make_pipe();
+        asio::io_context io;
+        const avirt::event_loop loop{io};
+        probe watch;
+        probe timer;
+        watch.watch(ends.writer.get(), writable);
+        timer.timer(1);
+        while (watch.calls() == 0 || timer.calls() == 0)
+            io.run_one();
+        for (const int number : open_numbers()) {
+            const int flags = before.contains(number) ? -1 : ::fcntl(number, F_GETFD);
+            expect(flags == -1 || (flags & FD_CLOEXEC) != 0, "a file is inherited");
+        }
+        watch.remove();
+        timer.remove();
+        io.run();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_child_that_exits_or_execs_changes_nothing)
+{
+    expect_success([] {
+        watched_pipe parent;
+        expect(wait_for(fork_child([] {})) == 0, "the child failed");
+        parent.expect_works();
+        const auto execute = [] { ::execl("/bin/sh", "sh", "-c", "exit 7", nullptr); };
+        expect(wait_for(fork_child(execute)) == 7, "the program failed");
+        parent.expect_works();
+        parent.finish();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_child_that_was_notified_has_a_loop_of_its_own)
+{
+    expect_success([] {
+        watched_pipe parent;
+        parent.io.notify_fork(asio::execution_context::fork_prepare);
+        const auto pid = fork_child([&] {
+            parent.io.notify_fork(asio::execution_context::fork_child);
+            parent.expect_works();
+            parent.finish();
+            expect(!in_an_epoll_set(parent.ends.reader.get()), "the child still watches");
+        });
+        parent.io.notify_fork(asio::execution_context::fork_parent);
+        expect(wait_for(pid) == 0, "the child failed");
+        expect(in_an_epoll_set(parent.ends.reader.get()), "the parent no longer watches");
+        parent.expect_works();
+        parent.finish();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_child_that_destroys_its_loop_changes_nothing)
+{
+    expect_success([] {
+        std::optional<watched_pipe> parent;
+        parent.emplace();
+        parent->io.notify_fork(asio::execution_context::fork_prepare);
+        const auto pid = fork_child([&] {
+            parent->io.notify_fork(asio::execution_context::fork_child);
+            parent->finish();
+            parent.reset();
+            watched_pipe again;
+            again.finish();
+        });
+        parent->io.notify_fork(asio::execution_context::fork_parent);
+        expect(wait_for(pid) == 0, "the child failed");
+        parent->expect_works();
+        parent->finish();
+    });
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+} // namespace conformance

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <avirt/event_loop.hpp>
+
+#include <boost/asio/io_context.hpp>
+
+#include <functional>
+
+namespace support {
+
+/// Waits, on a thread that does not run the loop, until the condition holds. False: it never did; the limit
+/// is generous, and nothing is measured with it.
+bool eventually(const std::function<bool()>& condition);
+
+/// Runs the context until the condition holds; throws where it never does.
+void run_until(boost::asio::io_context& io, const std::function<bool()>& done);
+
+/// Runs the context until it is out of work; throws where it never is.
+void run_to_end(boost::asio::io_context& io);
+
+/// A context with libvirt on it. When a test is over, run() has to return, with nothing left anywhere.
+class loop_fixture
+{
+public:
+    explicit loop_fixture(avirt::event_loop_options options = {});
+    ~loop_fixture();
+    loop_fixture(const loop_fixture&) = delete;
+    loop_fixture& operator=(const loop_fixture&) = delete;
+
+    void run_until(const std::function<bool()>& done)
+    {
+        support::run_until(io, done);
+    }
+
+    boost::asio::io_context io;
+    avirt::event_loop loop;
+};
+
+} // namespace support
