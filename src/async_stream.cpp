@@ -183,7 +183,7 @@ public:
             return complete_now(std::move(handler), details, std::move(result));
         cancel_with(handler, write_, [](auto& self, asio::cancellation_type type) {
             const bool terminal = (type & asio::cancellation_type::terminal) != asio::cancellation_type::none;
-            if (self.write_job_ && !terminal)
+            if (self.write_job_ && !terminal && !worker_pool::instance().withdraw(self.write_job_))
                 return;
             self.abandon(self.write_job_);
             self.write_.complete(aborted, 0);

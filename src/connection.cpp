@@ -277,6 +277,10 @@ private:
         for (auto it = calls_.begin(); it != calls_.end(); ++it) {
             if (it->number != number)
                 continue;
+            if (it->job && worker_pool::instance().withdraw(it->job)) {
+                it->job.reset();
+                ordered_call_runs_ = false;
+            }
             const bool terminal = (type & asio::cancellation_type::terminal) != asio::cancellation_type::none;
             if (it->job && !terminal)
                 return;

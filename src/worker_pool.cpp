@@ -188,36 +188,41 @@ void worker_pool::finished_locked(const job& j) noexcept
     running_normal_ -= j.is_normal_ ? 1u : 0u;
 }
 
-bool worker_pool::abandon(const std::shared_ptr<job>& j) noexcept
+bool worker_pool::withdraw(const std::shared_ptr<job>& j) noexcept
 {
-    std::function<void()> dropped;
-    bool was_queued = false;
+    std::function<void()> dropped; // What it holds ends outside the lock.
     {
         const lock held(mutex_);
-        switch (j->state_) {
-        case job::state::queued:
-            std::erase(queue_, j);
-            std::erase(urgent_, j);
-            dropped.swap(j->function_);
-            was_queued = true;
-            break;
-        case job::state::running:
-            finished_locked(*j);
-            ++abandoned_;
-            j->worker_->abandoned = true;
-            if (!stopping_ && needs_worker_locked(place::normal))
-                start_worker_locked();
-            break;
-        default:
+        if (j->state_ != job::state::queued)
             return false;
-        }
+        std::erase(queue_, j);
+        std::erase(urgent_, j);
+        dropped.swap(j->function_);
         j->state_ = job::state::abandoned;
     }
     dropped = nullptr;
     event_registry::instance().release();
     changed_.notify_all();
+    return true;
+}
+
+bool worker_pool::abandon(const std::shared_ptr<job>& j) noexcept
+{
+    if (withdraw(j))
+        return true;
+    {
+        const lock held(mutex_);
+        if (j->state_ != job::state::running)
+            return false;
+        finished_locked(*j);
+        ++abandoned_;
+        j->worker_->abandoned = true;
+        j->state_ = job::state::abandoned;
+    }
+    event_registry::instance().release();
+    changed_.notify_all();
     wake_.notify_one(); // There is room for another.
-    return was_queued;
+    return false;
 }
 
 worker_pool::statistics worker_pool::stats() const noexcept

@@ -49,7 +49,9 @@ public:
     std::shared_ptr<job> submit(std::function<void()> function, place p = place::normal);
     /// For work that the loop itself depends on.
     void submit_uncounted(std::function<void()> function);
-    /// The job is not worth waiting for. One that has not begun is dropped: returns true.
+    /// Drops a job that has not begun; false where it has.
+    bool withdraw(const std::shared_ptr<job>& j) noexcept;
+    /// The job is not worth waiting for. Returns whether it had not begun, and was dropped.
     bool abandon(const std::shared_ptr<job>& j) noexcept;
 
     struct statistics
