@@ -61,6 +61,7 @@ public:
         const std::lock_guard guard(mutex_);
         abort_all();
         link_.reset();
+        ordered_call_ = 0; // One that does not return holds up nobody on the next connection.
         return std::exchange(connection_, nullptr);
     }
 
@@ -130,6 +131,7 @@ public:
         });
         close_.start(std::move(handler), executor_, details);
         link_.reset();
+        ordered_call_ = 0;
         worker_pool::instance().submit(
             [self = shared_from_this(), connection = std::exchange(connection_, nullptr),
              n = close_.number()] {
@@ -182,7 +184,7 @@ private:
     void abandon_call(pending_call& c) noexcept
     {
         if (abandon(c.job)) // It will never say that it has ended.
-            ordered_call_runs_ = false;
+            ordered_call_ = 0;
     }
 
     void abort_all() noexcept
@@ -242,11 +244,11 @@ private:
     void start_calls()
     {
         for (auto& c : calls_) {
-            if (ordered_call_runs_ || !connection_)
+            if (ordered_call_ != 0 || !connection_)
                 return;
             if (c.job)
                 continue;
-            ordered_call_runs_ = calls_must_be_ordered();
+            ordered_call_ = calls_must_be_ordered() ? c.number : 0;
             c.job = worker_pool::instance().submit([self = shared_from_this(), function = c.function,
                                                     connection = connection_reference(connection_),
                                                     n = c.number]() mutable {
@@ -260,7 +262,8 @@ private:
     void called(std::uint64_t number, failure f)
     {
         const std::lock_guard guard(mutex_);
-        ordered_call_runs_ = false;
+        if (ordered_call_ == number)
+            ordered_call_ = 0;
         for (auto it = calls_.begin(); it != calls_.end(); ++it) {
             if (it->number == number) {
                 it->complete(std::move(f), true);
@@ -279,7 +282,7 @@ private:
                 continue;
             if (it->job && worker_pool::instance().withdraw(it->job)) {
                 it->job.reset();
-                ordered_call_runs_ = false;
+                ordered_call_ = 0;
             }
             const bool terminal = (type & asio::cancellation_type::terminal) != asio::cancellation_type::none;
             if (it->job && !terminal)
@@ -301,7 +304,7 @@ private:
     pending<void(error_code)> close_;
     std::list<pending_call> calls_;
     std::uint64_t last_call_ = 0;
-    bool ordered_call_runs_ = false;
+    std::uint64_t ordered_call_ = 0; // the one that the others wait for, where calls must be ordered; 0: none
 };
 
 } // namespace

@@ -218,6 +218,8 @@ bool worker_pool::abandon(const std::shared_ptr<job>& j) noexcept
         ++abandoned_;
         j->worker_->abandoned = true;
         j->state_ = job::state::abandoned;
+        if (!stopping_ && needs_worker_locked(place::normal))
+            start_worker_locked();
     }
     event_registry::instance().release();
     changed_.notify_all();

@@ -72,7 +72,11 @@ public:
         impl().adopt(adopted);
     }
 
-    basic_async_stream(basic_async_stream&&) noexcept = default;
+    basic_async_stream(basic_async_stream&& other) noexcept
+        : executor_(other.executor_),
+          impl_(std::move(other.impl_))
+    {
+    }
 
     template <std::convertible_to<Executor> E>
     basic_async_stream(basic_async_stream<E>&& other) noexcept

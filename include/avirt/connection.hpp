@@ -66,7 +66,11 @@ public:
         impl().adopt(adopted);
     }
 
-    basic_connection(basic_connection&&) noexcept = default;
+    basic_connection(basic_connection&& other) noexcept
+        : executor_(other.executor_),
+          impl_(std::move(other.impl_))
+    {
+    }
 
     template <std::convertible_to<Executor> E>
     basic_connection(basic_connection<E>&& other) noexcept

@@ -173,6 +173,20 @@ BOOST_AUTO_TEST_CASE(a_watch_whose_fd_was_closed_hears_nothing_of_the_next_file)
     BOOST_TEST(unread_bytes(number) == 1);
 }
 
+BOOST_AUTO_TEST_CASE(a_watch_whose_file_could_not_be_polled_hears_nothing_of_the_next)
+{
+    auto regular = make_regular_file("x");
+    const int number = regular.get();
+    auto& forgotten = add_watch(number, readable);
+    run_until([&] { return forgotten.calls() > 0; });
+    regular.close();
+    const auto fresh = make_pipe_at(number);
+    const int before = forgotten.calls();
+    settle();
+    BOOST_TEST(forgotten.calls() == before);
+    BOOST_TEST(forgotten.remove() == 0);
+}
+
 BOOST_AUTO_TEST_CASE(old_and_new_watches_on_one_number_are_kept_apart)
 {
     auto old = make_pipe();

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -170,7 +171,12 @@ class helper_thread
 public:
     explicit helper_thread(std::function<void()> f)
         : thread_{[this, f = std::move(f)] {
-              f();
+              try {
+                  f();
+              }
+              catch (const std::exception& e) {
+                  violation(e.what());
+              }
               finished_ = true;
           }}
     {

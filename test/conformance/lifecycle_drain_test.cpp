@@ -159,6 +159,29 @@ BOOST_AUTO_TEST_CASE(drains_complete_when_everything_is_freed)
     });
 }
 
+BOOST_AUTO_TEST_CASE(a_drain_waits_for_the_free_callbacks_of_what_is_removed_already)
+{
+    expect_success([] {
+        const auto ends = make_pipe();
+        asio::io_context io;
+        avirt::event_loop loop{io};
+        probe watch;
+        watch.watch(ends.reader.get(), readable);
+        io.poll();
+        watch.remove();
+        expect(!loop.is_idle(), "idle with a free callback pending");
+        bool completed = false;
+        loop.async_drain([&](avirt::error_code ec) {
+            expect(!ec, "failed");
+            expect(watch.frees() == 1, "completed too early");
+            completed = true;
+        });
+        io.run();
+        expect(completed, "not completed");
+        expect(loop.is_idle(), "not idle");
+    });
+}
+
 BOOST_AUTO_TEST_CASE(a_drain_may_be_waited_for_on_another_thread)
 {
     expect_success([] {

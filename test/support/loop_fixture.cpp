@@ -47,9 +47,7 @@ void run_to_end(boost::asio::io_context& io)
         throw std::runtime_error("run() does not return");
 }
 
-loop_fixture::loop_fixture(avirt::event_loop_options options) : loop(io, std::move(options))
-{
-}
+loop_fixture::loop_fixture(avirt::event_loop_options options) : loop(io, std::move(options)) {}
 
 loop_fixture::~loop_fixture()
 {

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "demo.hpp"
+
+#include "guardian.hpp"
+#include "terminal.hpp"
+
+#include <boost/asio/experimental/awaitable_operators.hpp>
+
+#include <cerrno>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <system_error>
+
+#include <grp.h>
+#include <pwd.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+using namespace asio::experimental::awaitable_operators;
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+
+extern "C" const char avirt_demo_guest[512];
+
+namespace {
+
+/// libvirt would run QEMU as a user that not every system has.
+void drop_root()
+{
+    if (::geteuid() != 0)
+        return;
+    const passwd* nobody = ::getpwnam("nobody");
+    const uid_t uid = nobody ? nobody->pw_uid : 65534;
+    const gid_t gid = nobody ? nobody->pw_gid : 65534;
+    if (::setgroups(0, nullptr) || ::setresgid(gid, gid, gid) || ::setresuid(uid, uid, uid))
+        throw std::system_error(errno, std::generic_category(), "Root's rights cannot be given up");
+    ::prctl(PR_SET_DUMPABLE, 1); // Otherwise our own /proc/self is root's.
+}
+
+class temporary_directory
+{
+public:
+    temporary_directory()
+    {
+        auto name = (fs::temp_directory_path() / "avirt-XXXXXX").string();
+        if (!::mkdtemp(name.data()))
+            throw std::system_error(errno, std::generic_category(), name + " cannot be created");
+        path = name;
+    }
+
+    temporary_directory(const temporary_directory&) = delete;
+    temporary_directory& operator=(const temporary_directory&) = delete;
+
+    ~temporary_directory()
+    {
+        std::error_code failure;
+        fs::remove_all(path, failure);
+        if (failure)
+            std::cerr << "console_relay: " << path << " cannot be removed: " << failure.message() << '\n';
+    }
+
+    fs::path path;
+};
+
+std::string description(const fs::path& image)
+{
+    return "<domain type='qemu'>"
+           "<name>"
+        + std::string(demo_guest::name)
+        + "</name>"
+          "<memory unit='MiB'>4</memory>"
+          "<os><type arch='x86_64' machine='pc'>hvm</type></os>"
+          "<features><acpi/></features>" // So that it can switch itself off.
+          "<devices>"
+          "<disk type='file' device='disk'>"
+          "<driver name='qemu' type='raw'/><source file='"
+        + image.string()
+        + "'/><target dev='hda' bus='ide'/>"
+          "</disk>"
+          "<serial type='pty'><target port='0'/></serial>"
+          "<controller type='usb' model='none'/><memballoon model='none'/>"
+          "</devices>"
+          "</domain>";
+}
+
+} // namespace
+
+asio::awaitable<void> demo_guest::boot(avirt::connection& connection)
+{
+    fs::create_directories(directory_ / "etc");
+    // By default QEMU's log goes through a daemon of the system's.
+    std::ofstream(directory_ / "etc/qemu.conf") << "stdio_handler = \"file\"\n";
+    const auto image = directory_ / "disk.img";
+    std::ofstream(image, std::ios::binary).write(avirt_demo_guest, sizeof avirt_demo_guest);
+
+    const auto uri = "qemu:///embed?root=" + directory_.string();
+    const auto xml = description(image);
+    const auto start = [&xml](virConnectPtr c) {
+        // A transient domain goes away with its QEMU: closing its console could then deadlock in libvirt.
+        avirt::domain defined(virDomainDefineXML(c, xml.c_str()));
+        if (!defined || virDomainCreateWithFlags(defined.get(), VIR_DOMAIN_START_PAUSED) < 0)
+            avirt::throw_last_error();
+        return defined;
+    };
+    std::cerr << "Booting the demo guest..." << std::endl;
+    try {
+        co_await connection.async_open(uri, avirt::with_details(asio::use_awaitable));
+        domain_ = co_await connection.async_call(start, avirt::with_details(asio::use_awaitable));
+    }
+    catch (const avirt::exception& e) {
+        throw ending(
+            failed,
+            "The demo guest cannot be booted: " + said(e)
+                + ". It needs libvirt's QEMU driver and QEMU for x86 (Debian: libvirt-daemon-driver-qemu, "
+                  "qemu-system-x86).");
+    }
+}
+
+asio::awaitable<void> demo_guest::resume(avirt::connection& connection)
+{
+    co_await connection.async_call(
+        [this](virConnectPtr) { return virDomainResume(domain_.get()); },
+        avirt::with_details(asio::use_awaitable));
+}
+
+asio::awaitable<void> demo_guest::destroy(avirt::connection& connection)
+{
+    if (!domain_)
+        co_return;
+    co_await connection.async_call(
+        [this](virConnectPtr) {
+            virDomainDestroy(domain_.get()); // It may have switched itself off.
+            return virDomainUndefine(domain_.get());
+        },
+        asio::as_tuple(asio::use_awaitable));
+    domain_ = {};
+}
+
+int with_demo_guest(const std::function<int(demo_guest&)>& use)
+{
+    drop_root();
+    const temporary_directory directory;
+    for (const char* variable : {"XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"})
+        ::unsetenv(variable);
+    ::setenv("HOME", directory.path.c_str(), 1);
+    ::setenv("XDG_RUNTIME_DIR", directory.path.c_str(), 1);
+    return run_guarded([&] {
+        demo_guest guest(directory.path);
+        return use(guest);
+    });
+}
+
+asio::awaitable<ending> converse(relay& console)
+{
+    auto& stream = console.stream();
+    const auto out = standard_output(stream.get_executor());
+    std::string heard;
+    const auto expect = [&](std::string_view text) -> asio::awaitable<void> {
+        const auto n =
+            co_await asio::async_read_until(stream, asio::dynamic_buffer(heard), text, asio::use_awaitable);
+        co_await out->write({heard.data(), n});
+        heard.erase(0, n);
+    };
+    const auto conversation = [&]() -> asio::awaitable<void> {
+        co_await expect("comes back\r\n");
+        co_await asio::async_write(stream, asio::buffer("Hello, guest.\r", 14), asio::use_awaitable);
+        co_await expect("Hello, guest.\r\n");
+        co_await asio::async_write(stream, asio::buffer("\4", 1), asio::use_awaitable); // Ctrl-D
+        co_await expect("bye\r\n");
+    };
+    asio::steady_timer patience(stream.get_executor(), 30s);
+    const auto first = co_await (conversation() || patience.async_wait(asio::use_awaitable));
+    if (first.index() == 1)
+        throw ending(failed, "The demo guest did not answer as it should.");
+    co_return ending(succeeded, "");
+}

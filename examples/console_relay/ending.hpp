@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+
+#include <exception>
+#include <string>
+#include <utility>
+
+namespace asio = boost::asio;
+
+/// What the program's exit status says. A signal n that ended it is 128 + n.
+enum exit_status {
+    succeeded = 0,
+    failed = 1,
+    bad_usage = 2,
+    console_ended = 3,
+};
+
+/// Why it is over: the exit status, and a sentence for the user. Thrown where the reason is a failure.
+class ending : public std::exception
+{
+public:
+    ending() = default; // For asio::co_spawn.
+
+    ending(int status, std::string sentence) : status_(status), sentence_(std::move(sentence)) {}
+
+    int status() const noexcept
+    {
+        return status_;
+    }
+
+    const char* what() const noexcept override
+    {
+        return sentence_.c_str();
+    }
+
+private:
+    int status_ = failed;
+    std::string sentence_;
+};
+
+/// The activity, with what it throws turned into an ending: asio's operator|| takes only a result for an end.
+inline asio::awaitable<ending> caught(asio::awaitable<ending> activity)
+{
+    try {
+        co_return co_await std::move(activity);
+    }
+    catch (const ending& e) {
+        co_return e;
+    }
+    catch (const std::exception& e) {
+        co_return ending(failed, e.what());
+    }
+}

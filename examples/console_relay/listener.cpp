@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "listener.hpp"
+
+#include <boost/asio/experimental/awaitable_operators.hpp>
+
+#include <array>
+#include <iostream>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+using namespace asio::experimental::awaitable_operators;
+using namespace std::chrono_literals;
+using boost::system::error_code;
+
+namespace {
+
+constexpr auto nothrow = asio::as_tuple(asio::use_awaitable);
+
+/// "tcp:HOST:PORT" and "unix:PATH"; an IPv6 address is in brackets.
+struct address_parts
+{
+    bool is_tcp = false;
+    std::string host{}; // or the path
+    std::string port{};
+
+    explicit address_parts(const std::string& text)
+    {
+        const auto last = text.rfind(':');
+        if (text.starts_with("unix:")) {
+            host = text.substr(5);
+        }
+        else if (text.starts_with("tcp:") && last > 4) {
+            is_tcp = true;
+            host = text.substr(4, last - 4);
+            port = text.substr(last + 1);
+            if (host.starts_with('[') && host.ends_with(']'))
+                host = host.substr(1, host.size() - 2);
+        }
+    }
+
+    bool are_valid() const
+    {
+        return !host.empty() && (!is_tcp || !port.empty());
+    }
+};
+
+ending cannot_listen(const std::string& address, const error_code& why)
+{
+    if (why == asio::error::address_in_use)
+        return {failed, address + " is in use already; choose another, or end who listens there."};
+    return {failed, "Cannot listen on " + address + ": " + why.message() + "."};
+}
+
+} // namespace
+
+class listener::client final : public sink
+{
+public:
+    client(protocol::socket connected, std::string address)
+        : socket(std::move(connected)),
+          came_to(std::move(address))
+    {
+    }
+
+    asio::awaitable<void> write(std::string_view output) override
+    {
+        // That it is gone is seen by who reads from it.
+        co_await asio::async_write(socket, asio::buffer(output), nothrow);
+    }
+
+    /// Says something of our own, and waits a moment for the client to hear it: closing a socket that has
+    /// unread input would destroy what was sent.
+    asio::awaitable<void> dismiss(std::string sentence)
+    {
+        asio::steady_timer patience(socket.get_executor(), 1s);
+        const auto say = [&]() -> asio::awaitable<void> {
+            const auto line = "\r\n[console_relay: " + sentence + "]\r\n";
+            co_await write(line);
+            error_code ignored;
+            socket.shutdown(protocol::socket::shutdown_send, ignored);
+            std::array<char, 512> unread;
+            while (!ignored)
+                std::tie(ignored, std::ignore) =
+                    co_await socket.async_read_some(asio::buffer(unread), nothrow);
+        };
+        co_await (say() || patience.async_wait(nothrow));
+        error_code ignored;
+        socket.close(ignored);
+    }
+
+    protocol::socket socket;
+    const std::string came_to;
+};
+
+listener::~listener()
+{
+    close_doors();
+}
+
+void listener::close_doors()
+{
+    for (auto& at : doors_) {
+        // The file first: once nobody listens, somebody else may put another there.
+        if (!at.path.empty())
+            ::unlink(std::exchange(at.path, {}).c_str());
+        error_code ignored;
+        at.acceptor.close(ignored);
+    }
+}
+
+bool listener::is_address(const std::string& text)
+{
+    return address_parts(text).are_valid();
+}
+
+asio::awaitable<void> listener::bind(std::string address)
+{
+    const address_parts parts(address);
+    if (parts.is_tcp)
+        co_await bind_tcp(address, parts.host, parts.port);
+    else
+        bind_unix(address, parts.host);
+}
+
+asio::awaitable<void> listener::bind_tcp(std::string address, std::string host, std::string port)
+{
+    using asio::ip::tcp;
+    tcp::resolver resolver(executor_);
+    auto [ec, found] = co_await resolver.async_resolve(host, port, tcp::resolver::passive, nothrow);
+    if (ec)
+        throw cannot_listen(address, ec);
+    const auto endpoint = found.begin()->endpoint();
+    tcp::acceptor acceptor(executor_);
+    acceptor.open(endpoint.protocol(), ec);
+    if (!ec)
+        acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
+    if (!ec)
+        acceptor.bind(endpoint, ec);
+    if (!ec)
+        acceptor.listen(tcp::acceptor::max_listen_connections, ec);
+    if (ec)
+        throw cannot_listen(address, ec);
+    std::ostringstream actual; // The port may have been 0.
+    actual << "tcp:" << acceptor.local_endpoint();
+    doors_.push_back({actual.str(), std::move(acceptor)});
+}
+
+void listener::bind_unix(std::string address, std::string path)
+{
+    using asio::local::stream_protocol;
+    if (path.size() >= sizeof(sockaddr_un::sun_path))
+        throw ending(failed, "Cannot listen on " + address + ": the path is too long for a socket.");
+    const stream_protocol::endpoint endpoint(path);
+    error_code ec;
+
+    // What a process leaves behind that was killed refuses connections.
+    stream_protocol::socket probe(executor_);
+    probe.connect(endpoint, ec);
+    if (!ec)
+        throw cannot_listen(address, asio::error::address_in_use);
+    struct stat there;
+    if (ec == asio::error::connection_refused && !::lstat(path.c_str(), &there) && S_ISSOCK(there.st_mode))
+        ::unlink(path.c_str());
+
+    stream_protocol::acceptor acceptor(executor_);
+    acceptor.open(endpoint.protocol(), ec);
+    const auto mask = ::umask(0177); // Whoever may connect has the console.
+    acceptor.bind(endpoint, ec);
+    ::umask(mask);
+    if (ec)
+        throw cannot_listen(address, ec);
+    doors_.push_back({address, std::move(acceptor), path});
+    doors_.back().acceptor.listen(stream_protocol::acceptor::max_listen_connections, ec);
+    if (ec)
+        throw cannot_listen(address, ec);
+}
+
+asio::awaitable<ending> listener::run(relay& console)
+{
+    for (auto& at : doors_) {
+        std::cerr << "listening on " << at.address << std::endl;
+        asio::co_spawn(executor_, accept(at, console), asio::detached);
+    }
+    asio::steady_timer forever(executor_, std::chrono::steady_clock::time_point::max());
+    co_await forever.async_wait(asio::use_awaitable);
+    co_return ending(succeeded, "");
+}
+
+asio::awaitable<void> listener::accept(door& at, relay& console)
+{
+    for (;;) {
+        auto [ec, socket] = co_await at.acceptor.async_accept(nothrow);
+        if (!at.acceptor.is_open())
+            co_return;
+        if (ec) { // Out of file descriptors, perhaps: it may pass.
+            asio::steady_timer pause(executor_, 100ms);
+            co_await pause.async_wait(nothrow);
+            continue;
+        }
+        auto who = std::make_shared<client>(std::move(socket), at.address);
+        if (client_)
+            asio::co_spawn(
+                executor_, who->dismiss("another client has the console; try again later"),
+                [who](std::exception_ptr) {});
+        else
+            asio::co_spawn(executor_, serve(who, console), asio::detached);
+    }
+}
+
+asio::awaitable<void> listener::serve(std::shared_ptr<client> who, relay& console)
+{
+    client_ = who;
+    std::cerr << "a client came to " << who->came_to << std::endl;
+    co_await console.attach(who);
+    std::array<char, 4096> buffer;
+    for (;;) {
+        auto [ec, n] = co_await who->socket.async_read_some(asio::buffer(buffer), nothrow);
+        if (ec)
+            break;
+        co_await console.type({buffer.data(), n});
+    }
+    if (client_ != who)
+        co_return; // It was dismissed.
+    std::cerr << "the client of " << who->came_to << " left" << std::endl;
+    error_code ignored;
+    who->socket.close(ignored);
+    console.detach();
+    client_.reset();
+}
+
+asio::awaitable<void> listener::close(std::string reason)
+{
+    close_doors();
+    if (const auto who = std::exchange(client_, nullptr))
+        co_await who->dismiss(reason);
+}

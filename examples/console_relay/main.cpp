@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Attaches to a guest's serial console, and relays it to this terminal, or to clients.
+
+#include "demo.hpp"
+#include "domains.hpp"
+#include "listener.hpp"
+#include "relay.hpp"
+#include "terminal.hpp"
+
+#include <avirt/avirt.hpp>
+#include <boost/asio.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/program_options.hpp>
+
+#include <csignal>
+#include <cstring>
+#include <iostream>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+using namespace asio::experimental::awaitable_operators;
+using namespace std::chrono_literals;
+namespace po = boost::program_options;
+
+namespace {
+
+constexpr auto usage = R"(Usage: console_relay [--connect URI] --domain NAME [--listen ADDRESS]... [option]...
+       console_relay --demo [--listen ADDRESS]... [option]...
+       console_relay [--connect URI] --list
+
+Relays a guest's console to this terminal, or to the clients that come to ADDRESS.
+)";
+
+constexpr auto remarks = R"(
+A terminal is in raw mode: all keys but the escape go to the guest. From a pipe or a file, input is relayed
+to its end, then output until the guest has been silent for 2 seconds; no escape is recognised unless one is
+given.
+
+One client at a time has the console, without having to say who it is: choose ADDRESS accordingly. What the
+guest says while there is none is forgotten but for the last 4 KiB, which the next one gets.
+
+The demo guest echoes what is typed, and Ctrl-D switches it off. Where input is not a terminal, and nobody is
+listened for, a conversation with it is shown.
+
+Exit status:
+  0      left by the escape or the end of input
+  1      it could not be done, or the connection was lost
+  2      wrong options
+  3      the console ended: the guest was shut down, or another session took the console over
+  128+n  ended by signal n
+)";
+
+struct options
+{
+    std::string connect{};
+    std::string domain{};
+    std::string device{};
+    std::vector<std::string> listen{};
+    std::optional<char> escape{};
+    bool force = false;
+    bool safe = false;
+    bool list = false;
+    bool demo = false;
+};
+
+/// Throws std::exception where they are wrong, and an ending where they ask for no more than a text.
+options parse(int argc, char* argv[])
+{
+    options o;
+    std::string escape = "^]";
+    po::options_description described("Options");
+    // clang-format off
+    described.add_options()
+        ("connect", po::value(&o.connect)->value_name("URI"), "the hypervisor, as qemu:///system; otherwise libvirt's default")
+        ("domain", po::value(&o.domain)->value_name("NAME"), "the guest's name or UUID")
+        ("device", po::value(&o.device)->value_name("ALIAS"), "its console device, as serial1; otherwise the first")
+        ("listen", po::value(&o.listen)->value_name("ADDRESS"), "serve clients at tcp:HOST:PORT or unix:PATH; may be given several times")
+        ("escape", po::value(&escape)->value_name("KEY"), "the key that leaves: ^X, a character, or none (default: ^])")
+        ("force", po::bool_switch(&o.force), "take the console over from whoever has it")
+        ("safe", po::bool_switch(&o.safe), "only if the hypervisor guards against two sessions")
+        ("list", po::bool_switch(&o.list), "show the domains and their console devices")
+        ("demo", po::bool_switch(&o.demo), "boot a small guest and use its console")
+        ("help", "show this")
+        ("version", "show the versions");
+    // clang-format on
+    po::variables_map given;
+    po::store(po::command_line_parser(argc, argv).options(described).positional({}).run(), given);
+    po::notify(given);
+
+    if (given.count("help")) {
+        std::cout << usage << '\n' << described << remarks;
+        throw ending(succeeded, "");
+    }
+    if (given.count("version")) {
+        unsigned long libvirt = 0;
+        virGetVersion(&libvirt, nullptr, nullptr);
+        std::cout << "console_relay " CONSOLE_RELAY_VERSION ", libvirt " << libvirt / 1000000 << '.'
+                  << libvirt / 1000 % 1000 << '.' << libvirt % 1000 << '\n';
+        throw ending(succeeded, "");
+    }
+    for (const auto& address : o.listen) {
+        if (!listener::is_address(address))
+            throw std::invalid_argument("'" + address + "' is neither tcp:HOST:PORT nor unix:PATH");
+    }
+    if (escape != "none" && (given.count("escape") || ::isatty(STDIN_FILENO)))
+        o.escape = parse_key(escape);
+    if (o.demo && (o.list || given.count("connect") || given.count("domain")))
+        throw std::invalid_argument("--demo has a guest of its own: no --list, --connect or --domain");
+    if (!o.demo && !o.list && o.domain.empty())
+        throw std::invalid_argument("which guest? Give a --domain; --list shows which there are");
+    if (o.demo)
+        o.domain = demo_guest::name;
+    return o;
+}
+
+/// What takes part in a session. It outlives the run of its context, and thus all coroutines.
+struct participants
+{
+    participants(asio::io_context& io, const options& given, demo_guest* guest)
+        : o(given),
+          demo(guest),
+          signals(io),
+          connection(io),
+          console(io.get_executor()),
+          clients(io.get_executor())
+    {
+        for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM}) {
+            struct sigaction present = {};
+            if (!::sigaction(signal, nullptr, &present) && present.sa_handler != SIG_IGN)
+                signals.add(signal);
+        }
+    }
+
+    const options& o;
+    demo_guest* demo;
+    asio::signal_set signals;
+    avirt::connection connection;
+    relay console;
+    listener clients;
+};
+
+asio::awaitable<void> connect(participants& p)
+{
+    try {
+        co_await p.connection.async_open(p.o.connect, avirt::with_details(asio::use_awaitable));
+    }
+    catch (const avirt::exception& e) {
+        throw ending(
+            failed,
+            "No connection to " + (p.o.connect.empty() ? "libvirt's default hypervisor" : p.o.connect) + ": "
+                + said(e) + ". Does it run, and is the URI right (--connect)?");
+    }
+}
+
+asio::awaitable<ending> attend(participants& p)
+{
+    if (!p.demo)
+        co_await connect(p);
+    if (p.o.list) {
+        const auto table =
+            co_await p.connection.async_call(&list_domains, avirt::with_details(asio::use_awaitable));
+        if (!std::cout.write(table.data(), static_cast<std::streamsize>(table.size())).flush())
+            throw ending(failed, "Standard output failed.");
+        co_return ending(succeeded, "");
+    }
+
+    avirt::console where;
+    where.domain = p.o.domain;
+    where.device = p.o.device;
+    if (p.o.force)
+        where.flags |= VIR_DOMAIN_CONSOLE_FORCE;
+    if (p.o.safe)
+        where.flags |= VIR_DOMAIN_CONSOLE_SAFE;
+    co_await p.console.open(p.connection, where);
+    if (p.demo)
+        co_await p.demo->resume(p.connection);
+
+    if (p.demo && p.o.listen.empty() && !::isatty(STDIN_FILENO))
+        co_return co_await converse(p.console);
+    auto front = p.o.listen.empty() ? relay_to_terminal(p.console, p.o.escape) : p.clients.run(p.console);
+    auto over = co_await (p.console.run() || caught(std::move(front)));
+    co_return std::visit([](ending& e) { return std::move(e); }, over);
+}
+
+asio::awaitable<ending> ended_by_signal(asio::signal_set& signals)
+{
+    const int signal = co_await signals.async_wait(asio::use_awaitable);
+    co_return ending(128 + signal, std::string("Ended by a signal: ") + ::strsignal(signal) + ".");
+}
+
+asio::awaitable<ending> prepare(participants& p)
+{
+    for (const auto& address : p.o.listen)
+        co_await p.clients.bind(address);
+    if (p.demo)
+        co_await p.demo->boot(p.connection);
+    co_return ending(succeeded, "");
+}
+
+asio::awaitable<ending> session(participants& p)
+{
+    // A guest that is half booted could not be got rid of: signals wait until then.
+    auto over = co_await caught(prepare(p));
+    if (over.status() == succeeded) {
+        auto first = co_await (caught(attend(p)) || caught(ended_by_signal(p.signals)));
+        over = std::visit([](ending& e) { return std::move(e); }, first);
+    }
+    co_await p.clients.close(over.what());
+    co_await p.console.close();
+    if (p.demo)
+        co_await p.demo->destroy(p.connection);
+    p.connection.close();
+    co_return over;
+}
+
+int run(const options& o, demo_guest* demo)
+{
+    asio::io_context io;
+    avirt::event_loop loop{io};
+    participants all(io, o, demo);
+    ending over;
+    bool is_over = false;
+    asio::co_spawn(io, session(all), [&](std::exception_ptr failure, ending e) {
+        is_over = true;
+        over = std::move(e);
+        if (failure)
+            std::rethrow_exception(failure);
+    });
+    while (!is_over)
+        io.run_one();
+    if (*over.what())
+        std::cerr << (::isatty(STDERR_FILENO) ? "\n" : "") << "console_relay: " << over.what() << std::endl;
+    io.run_for(2s); // Until libvirt has let go of everything, unless its daemon hangs.
+    return over.status();
+}
+
+} // namespace
+
+int main(int argc, char* argv[])
+{
+    // What is opened later must not take the place of a standard file that is missing.
+    int spare = 0;
+    while ((spare = ::open("/dev/null", O_RDWR)) >= 0 && spare <= STDERR_FILENO)
+        ;
+    ::close(spare);
+
+    options o;
+    try {
+        o = parse(argc, argv);
+    }
+    catch (const ending& e) {
+        return std::cout.flush() ? e.status() : failed;
+    }
+    catch (const std::exception& e) {
+        std::cerr << "console_relay: " << e.what() << "; --help shows the options.\n";
+        return bad_usage;
+    }
+    try {
+        if (o.demo)
+            return with_demo_guest([&](demo_guest& guest) { return run(o, &guest); });
+        return run(o, nullptr);
+    }
+    catch (const std::exception& e) {
+        std::cerr << "console_relay: " << e.what() << ".\n";
+        return failed;
+    }
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "ending.hpp"
+
+#include <avirt/avirt.hpp>
+#include <boost/asio.hpp>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <string_view>
+
+/// libvirt's own sentence about a failure.
+std::string said(const avirt::exception& e);
+
+/// Where the guest's output goes: this terminal, or a client.
+class sink
+{
+public:
+    virtual ~sink() = default;
+
+    /// Completes when the output has been taken: nothing is read from the guest meanwhile.
+    virtual asio::awaitable<void> write(std::string_view output) = 0;
+};
+
+/// The session with a guest's console. Sinks come and go while it lasts.
+class relay
+{
+public:
+    explicit relay(asio::any_io_executor executor);
+
+    /// Throws an ending that says what to do about it.
+    asio::awaitable<void> open(avirt::connection& connection, avirt::console console);
+
+    /// Relays both ways until the console ends.
+    asio::awaitable<ending> run();
+
+    /// Types @p input on the guest's console. Waits while the guest is behind by more than it may be.
+    asio::awaitable<void> type(std::string_view input);
+
+    /// The same without waiting: false where the guest is too far behind.
+    bool try_type(std::string_view input);
+
+    /// Completes when all that was typed has been sent.
+    asio::awaitable<void> sent();
+
+    /// Completes when all that was typed has been sent, and the guest has been silent for @p time.
+    asio::awaitable<void> silence(std::chrono::steady_clock::duration time);
+
+    /// Sends the guest's output to @p to, beginning with the last of what it said to nobody.
+    asio::awaitable<void> attach(std::shared_ptr<sink> to);
+    void detach();
+
+    asio::awaitable<void> close();
+
+    avirt::async_stream& stream() noexcept
+    {
+        return stream_;
+    }
+
+    const std::string& domain() const noexcept
+    {
+        return domain_;
+    }
+
+private:
+    asio::awaitable<ending> from_guest();
+    asio::awaitable<ending> to_guest();
+    ending console_failed(const avirt::exception& why) const;
+
+    avirt::async_stream stream_;
+    std::string domain_;
+
+    std::shared_ptr<sink> sink_;
+    std::string missed_; // what the guest said to nobody
+
+    std::string typed_; // and not sent yet
+    bool is_sending_ = false;
+    asio::steady_timer on_typed_; // These two never expire: to cancel them is to wake who waits.
+    asio::steady_timer on_sent_;
+    std::chrono::steady_clock::time_point last_activity_;
+};

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "relay.hpp"
+
+#include <optional>
+#include <string>
+
+/// How a key is written: "^]" or "q". Throws std::invalid_argument.
+char parse_key(const std::string& text);
+
+/// Relays the console to standard input and output, until the escape key or the end of input.
+///
+/// A terminal is in raw mode meanwhile.
+asio::awaitable<ending> relay_to_terminal(relay& console, std::optional<char> escape);
+
+/// Writes to standard output, which may be shared with others: its flags are left alone.
+std::shared_ptr<sink> standard_output(asio::any_io_executor executor);

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// What must compile, and what must not. Building is the test.
+#include <avirt/avirt.hpp>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/use_future.hpp>
+#include <boost/beast/core/stream_traits.hpp>
+
+#include <array>
+#include <concepts>
+#include <future>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+namespace asio = boost::asio;
+using avirt::async_stream;
+using avirt::basic_async_stream;
+using avirt::basic_connection;
+using avirt::connection;
+using avirt::error_code;
+using io_executor = asio::io_context::executor_type;
+
+// Asio's and Beast's requirements on streams and layers.
+static_assert(boost::beast::is_async_stream<async_stream>::value);
+static_assert(boost::beast::is_async_stream<basic_async_stream<io_executor>>::value);
+static_assert(boost::beast::has_get_executor<async_stream>::value);
+static_assert(std::same_as<boost::beast::executor_type<async_stream>, asio::any_io_executor>);
+static_assert(std::same_as<async_stream::lowest_layer_type, async_stream>);
+static_assert(
+    std::same_as<async_stream::rebind_executor<io_executor>::other, basic_async_stream<io_executor>>);
+static_assert(std::same_as<connection::rebind_executor<io_executor>::other, basic_connection<io_executor>>);
+static_assert(
+    std::same_as<
+        asio::use_awaitable_t<>::as_default_on_t<async_stream>::executor_type::default_completion_token_type,
+        asio::use_awaitable_t<>>);
+
+// Handles on shared state: moved, never copied, and without throwing.
+template <class T>
+constexpr bool is_move_only =
+    std::is_nothrow_move_constructible_v<T>&& std::is_nothrow_move_assignable_v<
+        T> && !std::is_copy_constructible_v<T> && !std::is_copy_assignable_v<T> && !std::is_default_constructible_v<T> && std::is_nothrow_destructible_v<T>;
+static_assert(is_move_only<async_stream>);
+static_assert(is_move_only<basic_async_stream<io_executor>>);
+static_assert(is_move_only<connection>);
+static_assert(is_move_only<basic_connection<io_executor>>);
+static_assert(!std::is_move_constructible_v<avirt::event_loop>);
+static_assert(!std::is_copy_constructible_v<avirt::event_loop>);
+
+// From an executor or a context, and explicitly.
+template <class T>
+constexpr bool is_made_of_contexts =
+    std::is_constructible_v<T, asio::io_context&>&& std::is_constructible_v<
+        T, asio::thread_pool&>&& std::is_constructible_v<T, asio::any_io_executor>&&
+        std::is_constructible_v<T, io_executor>&& std::is_constructible_v<
+            T,
+            asio::strand<
+                io_executor>> && !std::is_convertible_v<asio::io_context&, T> && !std::is_convertible_v<asio::any_io_executor, T> && !std::is_constructible_v<T, int> && !std::is_constructible_v<T, std::string&> && !std::is_constructible_v<T, const asio::io_context&>;
+static_assert(is_made_of_contexts<async_stream>);
+static_assert(is_made_of_contexts<connection>);
+static_assert(is_made_of_contexts<avirt::event_loop>);
+
+// To an executor type that this one converts to, and to no other.
+static_assert(std::is_nothrow_constructible_v<async_stream, basic_async_stream<io_executor>&&>);
+static_assert(!std::is_constructible_v<async_stream, basic_async_stream<io_executor>&>);
+static_assert(!std::is_constructible_v<basic_async_stream<io_executor>, async_stream&&>);
+static_assert(std::is_nothrow_constructible_v<connection, basic_connection<io_executor>&&>);
+static_assert(!std::is_constructible_v<basic_connection<io_executor>, connection&&>);
+static_assert(!std::is_constructible_v<async_stream, connection&&>);
+
+// Reads take what can be written to, writes what can be read.
+template <class Buffers>
+concept readable_into = requires(async_stream s, Buffers b, error_code ec)
+{
+    s.async_read_some(b, asio::use_future);
+    s.read_some(b, ec);
+};
+template <class Buffers>
+concept writable_from = requires(async_stream s, Buffers b, error_code ec)
+{
+    s.async_write_some(b, asio::use_future);
+    s.write_some(b, ec);
+};
+static_assert(readable_into<asio::mutable_buffer>);
+static_assert(readable_into<std::array<asio::mutable_buffer, 2>>);
+static_assert(readable_into<std::vector<asio::mutable_buffer>>);
+static_assert(!readable_into<asio::const_buffer>);
+static_assert(!readable_into<std::string>);
+static_assert(!readable_into<char*>);
+static_assert(writable_from<asio::const_buffer>);
+static_assert(writable_from<asio::mutable_buffer>);
+static_assert(writable_from<std::vector<asio::const_buffer>>);
+static_assert(!writable_from<std::string>);
+
+// Tokens that fit the signature, and no others.
+template <class Token>
+concept opens_with = requires(connection c, Token t)
+{
+    c.async_open("", std::forward<Token>(t));
+};
+template <class Token>
+concept reads_with = requires(async_stream s, asio::mutable_buffer b, Token t)
+{
+    s.async_read_some(b, std::forward<Token>(t));
+};
+struct move_only_handler
+{
+    std::unique_ptr<int> owned{};
+    void operator()(error_code);
+};
+static_assert(opens_with<asio::use_future_t<>>);
+static_assert(opens_with<void (*)(error_code)>);
+static_assert(opens_with<move_only_handler>);
+static_assert(!opens_with<void (*)(int*)>);
+static_assert(!opens_with<void (*)(error_code, std::size_t)>);
+static_assert(!opens_with<int>);
+static_assert(!opens_with<void (*)(std::exception_ptr)>);
+static_assert(reads_with<void (*)(error_code, std::size_t)>);
+static_assert(!reads_with<void (*)(error_code)>);
+
+// Openers and calls: what can be called with what they are given.
+template <class Opener>
+concept can_open = requires(async_stream s, connection c, Opener o)
+{
+    s.async_open(c, std::forward<Opener>(o), asio::use_future);
+};
+static_assert(can_open<avirt::screenshot>);
+static_assert(can_open<const avirt::console&>);
+static_assert(can_open<int (*)(virConnectPtr, virStreamPtr)>);
+static_assert(!can_open<int (*)(virConnectPtr)>);
+static_assert(!can_open<std::string (*)(virConnectPtr, virStreamPtr)>);
+static_assert(!can_open<const char*>);
+
+template <class F>
+concept can_be_called = requires(connection c, F f)
+{
+    c.async_call(std::forward<F>(f), asio::use_future);
+};
+static_assert(can_be_called<int (*)(virConnectPtr)>);
+static_assert(can_be_called<decltype([owned = std::unique_ptr<int>()](virConnectPtr) {})>);
+static_assert(!can_be_called<int (*)()>);
+static_assert(!can_be_called<int (*)(virDomainPtr)>);
+static_assert(!can_be_called<const char*>);
+
+// What a call completes with is what the function returns.
+template <class F>
+using called = decltype(std::declval<connection&>().async_call(std::declval<F>(), asio::use_future));
+static_assert(std::same_as<called<int (*)(virConnectPtr)>, std::future<int>>);
+static_assert(std::same_as<called<void (*)(virConnectPtr)>, std::future<void>>);
+static_assert(std::same_as<called<avirt::domain (*)(virConnectPtr)>, std::future<avirt::domain>>);
+static_assert(std::same_as<called<decltype(&virConnectGetType)>, std::future<const char*>>);
+
+// Errors are what boost::system expects of them.
+static_assert(std::is_convertible_v<avirt::error, error_code>);
+static_assert(std::is_convertible_v<avirt::condition, boost::system::error_condition>);
+static_assert(!std::is_convertible_v<avirt::condition, error_code>);
+static_assert(std::is_base_of_v<boost::system::system_error, avirt::exception>);
+
+// Every field has a default: designated initialisers may leave any out, without a warning.
+[[maybe_unused]] const avirt::console console{.domain = "x"};
+[[maybe_unused]] const avirt::screenshot screenshot{.screen = 1};
+[[maybe_unused]] const avirt::open_options options{.read_only = true};
+[[maybe_unused]] const avirt::event_loop_options loop_options{.ignore_sigpipe = false};
+[[maybe_unused]] const avirt::error_details details{.code = 1};

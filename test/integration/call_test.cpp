@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "operations.hpp"
+
+#include <support/gate.hpp>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <libvirt/virterror.h>
+
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace {
+
+bool calls_are_ordered()
+{
+    unsigned long version = 0;
+    virGetVersion(&version, nullptr, nullptr);
+    return version < 10004000;
+}
+
+/// The code and the result of one call.
+template <class R>
+struct returned
+{
+    int calls = 0;
+    error_code ec{};
+    R result{};
+    avirt::error_details why{};
+};
+
+struct call_fixture : rig
+{
+    call_fixture()
+    {
+        open_connection();
+    }
+
+    template <class R, class F>
+    returned<R> call(F f)
+    {
+        returned<R> r;
+        conn.async_call(
+            std::move(f),
+            avirt::with_details(
+                [&](error_code ec, R result) {
+                    ++r.calls;
+                    r.ec = ec;
+                    r.result = std::move(result);
+                },
+                r.why));
+        BOOST_TEST(r.calls == 0);
+        run_until([&] { return r.calls > 0; });
+        return r;
+    }
+};
+
+const error_code invalid_domain(VIR_ERR_INVALID_DOMAIN, avirt::libvirt_category());
+
+BOOST_FIXTURE_TEST_SUITE(call, call_fixture)
+
+BOOST_AUTO_TEST_CASE(what_an_integer_says)
+{
+    BOOST_TEST(call<int>([](virConnectPtr) { return 7; }).result == 7);
+    const auto failed = call<int>([](virConnectPtr) { return virDomainFree(nullptr) * 5; });
+    BOOST_TEST(failed.ec == invalid_domain);
+    BOOST_TEST(failed.result == -5); // Kept.
+    BOOST_TEST(failed.why.code == int{VIR_ERR_INVALID_DOMAIN});
+    BOOST_TEST(!failed.why.message.empty());
+    const auto wide = call<long long>([](virConnectPtr) { return -(1LL << 40); });
+    BOOST_TEST(wide.ec.failed());
+    BOOST_TEST(wide.result == -(1LL << 40));
+}
+
+BOOST_AUTO_TEST_CASE(unsigned_and_bool_never_fail)
+{
+    BOOST_TEST(!call<unsigned>([](virConnectPtr) { return ~0u; }).ec);
+    BOOST_TEST(!call<bool>([](virConnectPtr) { return false; }).ec);
+    BOOST_TEST(!call<double>([](virConnectPtr) { return -1.0; }).ec);
+}
+
+BOOST_AUTO_TEST_CASE(failed_without_saying_why)
+{
+    const auto failed = call<int>([](virConnectPtr) {
+        virResetLastError();
+        return -1;
+    });
+    BOOST_TEST(failed.ec == error_code(VIR_ERR_INTERNAL_ERROR, avirt::libvirt_category()));
+    BOOST_TEST(!failed.why.message.empty());
+}
+
+BOOST_AUTO_TEST_CASE(pointers_and_handles)
+{
+    const auto raw = call<virDomainPtr>([](virConnectPtr c) { return virDomainLookupByName(c, "test"); });
+    BOOST_TEST(!raw.ec);
+    BOOST_REQUIRE(raw.result);
+    virDomainFree(raw.result);
+
+    const auto missing = call<virDomainPtr>([](virConnectPtr c) { return virDomainLookupByName(c, "?"); });
+    BOOST_TEST(missing.ec == avirt::condition::not_found);
+    BOOST_TEST(!missing.result);
+    BOOST_TEST(missing.why.code == int{VIR_ERR_NO_DOMAIN});
+
+    const auto owned =
+        call<avirt::domain>([](virConnectPtr c) { return avirt::domain(virDomainLookupByName(c, "test")); });
+    BOOST_TEST(!owned.ec);
+    BOOST_TEST(virDomainGetID(owned.result.get()) == 1u);
+
+    const auto none =
+        call<avirt::domain>([](virConnectPtr c) { return avirt::domain(virDomainLookupByName(c, "?")); });
+    BOOST_TEST(none.ec == avirt::condition::not_found);
+    BOOST_TEST(!none.result);
+}
+
+BOOST_AUTO_TEST_CASE(what_can_only_be_moved)
+{
+    const auto r = call<std::unique_ptr<int>>(
+        [owned = std::make_unique<int>(3)](virConnectPtr) mutable { return std::move(owned); });
+    BOOST_TEST(!r.ec);
+    BOOST_REQUIRE(r.result);
+    BOOST_TEST(*r.result == 3);
+    const auto strings = call<std::vector<std::string>>(
+        [](virConnectPtr c) { return std::vector<std::string>(3, virConnectGetType(c)); });
+    BOOST_TEST(strings.result.size() == 3u);
+    BOOST_TEST(strings.result[2] == "TEST");
+}
+
+BOOST_AUTO_TEST_CASE(a_function_pointer_and_one_that_is_kept)
+{
+    BOOST_TEST(call<int>(&virConnectNumOfDomains).result == 1);
+    int runs = 0;
+    const auto kept = [&runs](virConnectPtr) { return ++runs; };
+    BOOST_TEST(call<int>(kept).result == 1);
+    BOOST_TEST(call<int>(kept).result == 2);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_thrown)
+{
+    const auto system = call<int>(
+        [](virConnectPtr) -> int { throw boost::system::system_error(asio::error::timed_out, "too late"); });
+    BOOST_TEST(system.ec == asio::error::timed_out);
+    BOOST_TEST(system.why.message.find("too late") != std::string::npos);
+    BOOST_TEST(system.result == 0);
+
+    const auto std_system =
+        call<int>([](virConnectPtr) -> int { throw std::system_error(ENOSPC, std::generic_category()); });
+    BOOST_TEST(std_system.ec == boost::system::errc::no_space_on_device);
+    BOOST_TEST(std_system.ec == avirt::condition::no_space);
+
+    const auto own = call<int>([](virConnectPtr) -> int {
+        virDomainFree(nullptr);
+        avirt::throw_last_error();
+    });
+    BOOST_TEST(own.ec == invalid_domain);
+    BOOST_TEST(own.why.domain == int{VIR_FROM_DOM});
+
+    const auto other =
+        call<std::string>([](virConnectPtr) -> std::string { throw std::runtime_error("out of cheese"); });
+    BOOST_TEST(other.ec == avirt::error::call_threw);
+    BOOST_TEST(other.why.message == "out of cheese");
+    BOOST_TEST(other.result.empty());
+
+    const auto anything = call<int>([](virConnectPtr) -> int { throw 42; });
+    BOOST_TEST(anything.ec == avirt::error::call_threw);
+    BOOST_TEST(!anything.why.message.empty());
+}
+
+BOOST_AUTO_TEST_CASE(nothing_returned)
+{
+    outcome fine;
+    conn.async_call([](virConnectPtr) {}, fine.handler());
+    run_until_done(fine);
+    check(fine, {});
+    outcome failed;
+    conn.async_call(
+        [](virConnectPtr) {
+            if (virDomainFree(nullptr) < 0)
+                avirt::throw_last_error();
+        },
+        failed.handler());
+    run_until_done(failed);
+    check(failed, invalid_domain);
+}
+
+BOOST_AUTO_TEST_CASE(not_open)
+{
+    conn.close();
+    bool ran = false;
+    const auto r = call<int>([&](virConnectPtr) {
+        ran = true;
+        return 1;
+    });
+    BOOST_TEST(r.ec == avirt::error::not_open);
+    BOOST_TEST(r.result == 0);
+    support::run_to_end(io);
+    BOOST_TEST(!ran);
+}
+
+BOOST_AUTO_TEST_CASE(elsewhere_and_what_it_holds_ends_before_the_handler)
+{
+    const auto held = std::make_shared<int>();
+    std::thread::id id;
+    long count = 0;
+    outcome o;
+    conn.async_call(
+        [held, &id](virConnectPtr) { id = std::this_thread::get_id(); },
+        [&, note = o.handler()](error_code ec) {
+            count = held.use_count();
+            note(ec);
+        });
+    run_until_done(o);
+    BOOST_TEST((id != std::this_thread::get_id()));
+    BOOST_TEST(count == 1);
+}
+
+BOOST_AUTO_TEST_CASE(in_order_or_at_a_time)
+{
+    support::gate g;
+    outcome first;
+    outcome second;
+    conn.async_call(g.entry(), first.handler());
+    run_until([&] { return g.arrived() == 1; });
+    conn.async_call(virConnectNumOfDomains, second.handler());
+    if (calls_are_ordered()) {
+        outcome posted;
+        asio::post(io, [note = posted.handler()] { note({}); });
+        run_until_done(posted);
+        BOOST_TEST(loop.stats().running_calls == 1u);
+        BOOST_TEST(!second);
+        g.open();
+    }
+    run_until_done(second);
+    check(second, {});
+    g.open();
+    run_until_done(first);
+}
+
+BOOST_AUTO_TEST_CASE(two_hundred_in_flight)
+{
+    std::atomic<int> now = 0;
+    std::atomic<int> most = 0;
+    std::vector<int> order;
+    std::vector<outcome> outcomes(200);
+    for (int i = 0; i < 200; ++i) {
+        conn.async_call(
+            [&, i](virConnectPtr c) {
+                const int n = ++now;
+                most = std::max(n, most.load());
+                if (calls_are_ordered())
+                    order.push_back(i);
+                const int domains = virConnectNumOfDomains(c);
+                --now;
+                return domains;
+            },
+            outcomes[static_cast<std::size_t>(i)].handler());
+    }
+    for (auto& o : outcomes) {
+        run_until_done(o);
+        check(o, {});
+        BOOST_TEST(o.bytes() == 1u);
+    }
+    if (calls_are_ordered()) {
+        BOOST_TEST(most == 1);
+        BOOST_TEST(std::ranges::is_sorted(order));
+        BOOST_TEST(order.size() == 200u);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(destroyed_with_calls_running_and_queued)
+{
+    support::gate g;
+    std::vector<outcome> outcomes(5);
+    const auto held = std::make_shared<int>();
+    {
+        const avirt::connection brief(std::move(conn));
+        auto& c = const_cast<avirt::connection&>(brief);
+        c.async_call(g.entry(), outcomes[0].handler());
+        run_until([&] { return g.arrived() == 1; });
+        for (std::size_t i = 1; i < outcomes.size(); ++i)
+            c.async_call([held](virConnectPtr) { return 1; }, outcomes[i].handler());
+    }
+    for (auto& o : outcomes) {
+        BOOST_TEST(!o);
+        run_until_done(o);
+        check(o, aborted);
+        BOOST_TEST(o.bytes() == 0u);
+    }
+    BOOST_TEST(support::eventually([&] { return held.use_count() == 1; }));
+    BOOST_TEST(g.passed() == 0);
+    support::run_to_end(io); // An abandoned call does not keep it.
+    BOOST_TEST(g.passed() == 0);
+    g.open();
+    BOOST_TEST(support::eventually([&] { return g.passed() == 1; }));
+}
+
+BOOST_AUTO_TEST_CASE(opened_again_while_an_old_call_is_stuck)
+{
+    support::gate g;
+    outcome stuck;
+    conn.async_call(g.entry(), stuck.handler());
+    run_until([&] { return g.arrived() == 1; });
+    conn.close();
+    open_connection();
+    outcome next;
+    conn.async_call(virConnectNumOfDomains, next.handler());
+    run_until_done(next);
+    check(next, {});
+    check(stuck, aborted);
+
+    support::gate other;
+    outcome first;
+    outcome second;
+    conn.async_call(other.entry(), first.handler());
+    run_until([&] { return other.arrived() == 1; });
+    g.open(); // The end of the old one has nothing to say here.
+    BOOST_TEST(support::eventually([&] { return loop.stats().abandoned_calls == 0; }));
+    conn.async_call(virConnectNumOfDomains, second.handler());
+    if (calls_are_ordered()) {
+        outcome posted;
+        asio::post(io, [note = posted.handler()] { note({}); });
+        run_until_done(posted);
+        BOOST_TEST(loop.stats().running_calls == 1u);
+    }
+    other.open();
+    run_until_done(first);
+    run_until_done(second);
+}
+
+BOOST_AUTO_TEST_CASE(the_connection_lives_as_long_as_its_calls)
+{
+    support::gate g;
+    outcome o;
+    std::atomic<int> domains = -2;
+    conn.async_call(
+        [&, pass = g.entry()](virConnectPtr c) {
+            pass();
+            domains = virConnectNumOfDomains(c);
+        },
+        o.handler());
+    run_until([&] { return g.arrived() == 1; });
+    conn.close();
+    run_until_done(o);
+    check(o, aborted);
+    g.open();
+    BOOST_TEST(support::eventually([&] { return domains != -2; }));
+    BOOST_TEST(domains == 1);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+} // namespace

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "operations.hpp"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/read_until.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <libvirt/virterror.h>
+#if BOOST_ASIO_VERSION >= 103200
+#include <boost/asio/cancel_after.hpp>
+#endif
+
+#include <exception>
+#include <tuple>
+
+namespace {
+
+/// Runs a coroutine to its end; what it throws is thrown here.
+template <class Coroutine>
+void run(rig& r, Coroutine coroutine)
+{
+    bool is_over = false;
+    std::exception_ptr thrown;
+    asio::co_spawn(r.io, std::move(coroutine), [&](std::exception_ptr e) {
+        thrown = e;
+        is_over = true;
+    });
+    r.run_until([&] { return is_over; });
+    if (thrown)
+        std::rethrow_exception(thrown);
+}
+
+BOOST_AUTO_TEST_SUITE(coroutine)
+
+BOOST_AUTO_TEST_CASE(use_awaitable)
+{
+    for_each_operation([](auto op) {
+        rig r;
+        op.prepare(r);
+        run(r, [&]() -> asio::awaitable<void> { co_await op.launch(r, asio::use_awaitable); });
+    });
+}
+
+BOOST_AUTO_TEST_CASE(deferred)
+{
+    for_each_operation([](auto op) {
+        rig r;
+        op.prepare(r);
+        run(r, [&]() -> asio::awaitable<void> { co_await op.launch(r, asio::deferred); });
+    });
+}
+
+BOOST_AUTO_TEST_CASE(as_a_tuple)
+{
+    for_each_operation([](auto op) {
+        rig r;
+        op.prepare(r);
+        run(r, [&]() -> asio::awaitable<void> {
+            const auto result = co_await op.launch(r, asio::as_tuple(asio::use_awaitable));
+            BOOST_TEST(!std::get<0>(result));
+        });
+    });
+}
+
+BOOST_AUTO_TEST_CASE(with_a_redirected_error)
+{
+    for_each_operation([](auto op) {
+        rig r;
+        op.prepare(r);
+        run(r, [&]() -> asio::awaitable<void> {
+            error_code ec = asio::error::fault;
+            co_await op.launch(r, asio::redirect_error(asio::use_awaitable, ec));
+            BOOST_TEST(!ec);
+        });
+    });
+}
+
+BOOST_AUTO_TEST_CASE(with_details)
+{
+    for_each_operation([](auto op) {
+        rig r;
+        op.prepare(r);
+        run(r, [&]() -> asio::awaitable<void> {
+            co_await op.launch(r, avirt::with_details(asio::use_awaitable));
+        });
+    });
+}
+
+BOOST_AUTO_TEST_CASE(results)
+{
+    rig r;
+    run(r, [&]() -> asio::awaitable<void> {
+        co_await r.conn.async_open("test:///default", asio::use_awaitable);
+        const int domains = co_await r.conn.async_call(virConnectNumOfDomains, asio::use_awaitable);
+        BOOST_TEST(domains == 1);
+        auto find = [](virConnectPtr c) { return avirt::domain(virDomainLookupByName(c, "test")); };
+        const avirt::domain vm = co_await r.conn.async_call(find, asio::use_awaitable);
+        BOOST_TEST(static_cast<bool>(vm));
+        auto [ec, n] =
+            co_await r.conn.async_call([](virConnectPtr) { return -7; }, asio::as_tuple(asio::use_awaitable));
+        BOOST_TEST(ec.failed());
+        BOOST_TEST(n == -7);
+        co_await r.conn.async_close(asio::use_awaitable);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(whichever_is_first)
+{
+    using namespace asio::experimental::awaitable_operators;
+    rig r;
+    r.open_stream();
+    run(r, [&]() -> asio::awaitable<void> {
+        // Nobody ever takes anything from us.
+        const auto first = co_await (
+            r.stream.async_read_some(asio::buffer(r.memory), asio::use_awaitable)
+            || r.stream.async_wait(wait_type::write, asio::use_awaitable));
+        BOOST_TEST(first.index() == 0u);
+        BOOST_TEST(std::get<0>(first) == r.memory.size());
+        const auto second = co_await (
+            r.stream.async_wait(wait_type::write, asio::use_awaitable)
+            || r.conn.async_call(virConnectNumOfDomains, asio::use_awaitable));
+        BOOST_TEST(second.index() == 1u);
+        const auto n = co_await (
+            r.stream.async_read_some(asio::buffer(r.memory), asio::use_awaitable)
+            && r.conn.async_call([](virConnectPtr) {}, asio::use_awaitable));
+        BOOST_TEST(n > 0u);
+    });
+    BOOST_TEST(r.stream.is_open());
+}
+
+BOOST_AUTO_TEST_CASE(in_a_strand)
+{
+    rig r;
+    r.open_stream();
+    bool is_over = false;
+    std::string text;
+    const auto strand = asio::make_strand(r.io);
+    asio::co_spawn(
+        strand,
+        [&]() -> asio::awaitable<void> {
+            const auto [ec, n] = co_await asio::async_read(
+                r.stream, asio::dynamic_buffer(text), asio::as_tuple(asio::use_awaitable));
+            BOOST_TEST(ec == asio::error::eof);
+            BOOST_TEST(n == 33443u);
+            BOOST_TEST(strand.running_in_this_thread());
+        },
+        [&](std::exception_ptr e) { is_over = !e; });
+    r.run_until([&] { return is_over; });
+}
+
+// with_details ---------------------------------------------------------------------------------------------
+
+BOOST_AUTO_TEST_CASE(throws_libvirts_sentence)
+{
+    rig r;
+    r.open_connection();
+    run(r, [&]() -> asio::awaitable<void> {
+        const avirt::screenshot opener{.domain = "nobody"};
+        try {
+            co_await r.stream.async_open(r.conn, opener, avirt::with_details(asio::use_awaitable));
+            BOOST_ERROR("opened on nobody");
+        }
+        catch (const avirt::exception& e) {
+            BOOST_TEST(e.code() == avirt::condition::not_found);
+            BOOST_TEST(e.details().code == int{VIR_ERR_NO_DOMAIN});
+            BOOST_TEST(!e.details().message.empty());
+            BOOST_TEST(std::string(e.what()).find(e.details().message) != std::string::npos);
+        }
+        try {
+            // Of nothing, because Asio before 1.88 does not compile void(exception_ptr, T) here.
+            co_await r.conn.async_call(
+                [](virConnectPtr) {
+                    virDomainFree(nullptr);
+                    avirt::throw_last_error();
+                },
+                avirt::with_details(asio::deferred));
+            BOOST_ERROR("freed nothing");
+        }
+        catch (const avirt::exception& e) {
+            BOOST_TEST(!e.details().message.empty());
+        }
+    });
+}
+
+BOOST_AUTO_TEST_CASE(throws_through_composed_operations)
+{
+    rig r;
+    r.open_stream();
+    run(r, [&]() -> asio::awaitable<void> {
+        std::string text;
+        try {
+            co_await asio::async_read(
+                r.stream, asio::dynamic_buffer(text), avirt::with_details(asio::use_awaitable));
+            BOOST_ERROR("a picture without end");
+        }
+        catch (const avirt::exception& e) {
+            BOOST_TEST(e.code() == asio::error::eof);
+        }
+        BOOST_TEST(text.size() == 33443u);
+        r.stream.close();
+        try {
+            co_await asio::async_read_until(
+                r.stream, asio::dynamic_buffer(text), "nothing of the kind",
+                avirt::with_details(asio::use_awaitable));
+        }
+        catch (const avirt::exception& e) {
+            BOOST_TEST(e.code() == avirt::error::not_open);
+        }
+    });
+}
+
+BOOST_AUTO_TEST_CASE(fills_beside_a_token_that_throws)
+{
+    rig r;
+    r.open_connection();
+    run(r, [&]() -> asio::awaitable<void> {
+        const avirt::screenshot opener{.domain = "nobody"};
+        avirt::error_details why;
+        const auto [ec] = co_await r.stream.async_open(
+            r.conn, opener, avirt::with_details(asio::as_tuple(asio::use_awaitable), why));
+        BOOST_TEST(ec == avirt::condition::not_found);
+        BOOST_TEST(why.code == int{VIR_ERR_NO_DOMAIN});
+        BOOST_TEST(!why.message.empty());
+        avirt::error_details other;
+        BOOST_CHECK_THROW(
+            co_await r.stream.async_open(r.conn, opener, avirt::with_details(asio::use_awaitable, other)),
+            boost::system::system_error);
+        BOOST_TEST(other.message == why.message);
+    });
+}
+
+#if BOOST_ASIO_VERSION >= 103200
+BOOST_AUTO_TEST_CASE(cancel_after)
+{
+    rig r;
+    r.open_stream();
+    run(r, [&]() -> asio::awaitable<void> {
+        using namespace std::chrono_literals;
+        const auto [ec] = co_await r.stream.async_wait(
+            wait_type::write, asio::cancel_after(1ms, asio::as_tuple(asio::use_awaitable)));
+        BOOST_TEST(ec == aborted);
+        const int domains =
+            co_await r.conn.async_call(virConnectNumOfDomains, asio::cancel_after(1h, asio::use_awaitable));
+        BOOST_TEST(domains == 1);
+        avirt::error_details why;
+        const auto [failed] = co_await r.conn.async_open(
+            "test:///default",
+            asio::cancel_after(1h, avirt::with_details(asio::as_tuple(asio::use_awaitable), why)));
+        BOOST_TEST(failed == avirt::error::already_open);
+        outcome o;
+        r.loop.async_drain(asio::cancel_after(1ms, o.handler()));
+        while (!o)
+            co_await asio::post(r.io, asio::use_awaitable);
+        BOOST_TEST(o.ec() == aborted);
+    });
+}
+#endif
+
+BOOST_AUTO_TEST_SUITE_END()
+
+} // namespace

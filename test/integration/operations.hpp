@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <avirt/async_stream.hpp>
+#include <avirt/connection.hpp>
+#include <avirt/openers.hpp>
+#include <support/loop_fixture.hpp>
+#include <support/outcome.hpp>
+#include <support/printing.hpp>
+
+#include <boost/test/unit_test.hpp>
+
+#include <array>
+#include <string>
+#include <utility>
+
+namespace asio = boost::asio;
+using avirt::error_code;
+using support::outcome;
+using wait_type = avirt::async_stream::wait_type;
+
+inline const error_code aborted = asio::error::operation_aborted;
+
+/// libvirt's test driver, and whatever an operation needs.
+struct rig : support::loop_fixture
+{
+    explicit rig(avirt::event_loop_options options = {}) : loop_fixture(std::move(options)) {}
+
+    ~rig()
+    {
+        stream.close();
+        conn.close();
+    }
+
+    void run_until_done(const outcome& o)
+    {
+        run_until([&] { return o.calls() > 0; });
+    }
+
+    void open_connection()
+    {
+        outcome opened;
+        conn.async_open("test:///default", opened.handler());
+        run_until_done(opened);
+        BOOST_REQUIRE(!opened.ec());
+    }
+
+    void open_stream()
+    {
+        open_connection();
+        outcome opened;
+        stream.async_open(conn, avirt::screenshot{.domain = "test"}, opened.handler());
+        run_until_done(opened);
+        BOOST_REQUIRE(!opened.ec());
+    }
+
+    /// The next read completes at once.
+    void make_readable()
+    {
+        open_stream();
+        outcome readable;
+        stream.async_wait(wait_type::read, readable.handler());
+        run_until_done(readable);
+    }
+
+    void check(const outcome& o, const error_code& ec)
+    {
+        BOOST_TEST(o.calls() == 1);
+        BOOST_TEST(o.ec() == ec);
+    }
+
+    avirt::connection conn{io};
+    avirt::async_stream stream{io};
+    std::array<char, 4096> memory{};
+};
+
+/// One asynchronous operation: what has to be done before, and how it is launched.
+template <class Launch>
+struct operation
+{
+    const char* name;
+    void (*prepare)(rig&);
+    Launch launch;     // (rig&, token)
+    bool is_immediate; // it completes in its initiating function
+};
+
+/// Calls visit(operation) with every operation, all of which succeed.
+template <class Visitor>
+void for_each_operation(Visitor visit)
+{
+    const auto visit_one = [&](const char* name, void (*prepare)(rig&), auto launch,
+                               bool is_immediate = false) {
+        BOOST_TEST_CONTEXT(name)
+        {
+            visit(operation<decltype(launch)>{name, prepare, launch, is_immediate});
+        }
+    };
+    const auto nothing = [](rig&) {};
+    const auto connection = [](rig& r) { r.open_connection(); };
+    const auto stream = [](rig& r) { r.open_stream(); };
+    const auto readable = [](rig& r) { r.make_readable(); };
+    visit_one("connection.open", nothing, [](rig& r, auto token) {
+        return r.conn.async_open("test:///default", std::move(token));
+    });
+    visit_one("connection.open with options", nothing, [](rig& r, auto token) {
+        return r.conn.async_open(
+            avirt::open_options{.uri = "test:///default", .read_only = true}, std::move(token));
+    });
+    visit_one("connection.close", connection, [](rig& r, auto token) {
+        return r.conn.async_close(std::move(token));
+    });
+    visit_one("connection.call", connection, [](rig& r, auto token) {
+        return r.conn.async_call(virConnectNumOfDomains, std::move(token));
+    });
+    visit_one("connection.call of nothing", connection, [](rig& r, auto token) {
+        return r.conn.async_call([](virConnectPtr) {}, std::move(token));
+    });
+    visit_one("loop.drain", nothing, [](rig& r, auto token) { return r.loop.async_drain(std::move(token)); });
+    visit_one("stream.open", connection, [](rig& r, auto token) {
+        return r.stream.async_open(r.conn, avirt::screenshot{.domain = "test"}, std::move(token));
+    });
+    visit_one("stream.read", stream, [](rig& r, auto token) {
+        return r.stream.async_read_some(asio::buffer(r.memory), std::move(token));
+    });
+    const auto read_at_once = [](rig& r, auto token) {
+        return r.stream.async_read_some(asio::buffer(r.memory), std::move(token));
+    };
+    visit_one("stream.read at once", readable, read_at_once, true);
+    const auto write_nothing = [](rig& r, auto token) {
+        return r.stream.async_write_some(asio::const_buffer(), std::move(token));
+    };
+    visit_one("stream.write of nothing", stream, write_nothing, true);
+    visit_one("stream.wait", stream, [](rig& r, auto token) {
+        return r.stream.async_wait(wait_type::read, std::move(token));
+    });
+    visit_one("stream.wait at once", readable, [](rig& r, auto token) {
+        return r.stream.async_wait(wait_type::read, std::move(token));
+    });
+    visit_one(
+        "stream.finish", stream, [](rig& r, auto token) { return r.stream.async_finish(std::move(token)); });
+    visit_one(
+        "stream.abort", stream, [](rig& r, auto token) { return r.stream.async_abort(std::move(token)); });
+}

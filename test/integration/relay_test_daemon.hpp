@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <libvirt/libvirt.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+namespace relay_test {
+
+/// A libvirtd of our own with two guests: "echo", the demo's, and "flood", which prints without end. Started
+/// at first use, one for the whole test.
+class daemon
+{
+public:
+    static daemon& instance();
+    ~daemon();
+    daemon(const daemon&) = delete;
+    daemon& operator=(const daemon&) = delete;
+
+    const std::string& uri() const noexcept
+    {
+        return uri_;
+    }
+
+    /// Options for a relay on the guest, which runs from now on.
+    std::vector<std::string> on_guest(std::vector<std::string> more = {}, const std::string& name = "echo");
+
+    bool is_running(const std::string& name = "echo") const;
+    void destroy(const std::string& name = "echo");
+
+private:
+    daemon();
+    void define(const std::string& name, const char* boot_sector);
+
+    std::string directory_;
+    std::string uri_;
+    pid_t pid_ = -1;
+    virConnectPtr connection_ = nullptr;
+    std::map<std::string, virDomainPtr> guests_;
+};
+
+} // namespace relay_test

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <sys/types.h>
+#include <termios.h>
+
+namespace relay_test {
+
+/// The guard against tests that would wait for ever.
+constexpr auto limit = std::chrono::seconds(60);
+
+/// Waits until the condition holds, in small steps; throws where it never does.
+void wait_until(const std::string& what, const std::function<bool()>& condition);
+
+/// A directory in which every user may make files, named by TMPDIR for what runs meanwhile.
+///
+/// At its end it has to be empty, and no process may be left that knows it.
+class private_directory
+{
+public:
+    private_directory();
+    ~private_directory();
+    private_directory(const private_directory&) = delete;
+    private_directory& operator=(const private_directory&) = delete;
+
+    const std::string& path() const noexcept
+    {
+        return path_;
+    }
+
+    /// Processes that have the path in their arguments or environment, and live.
+    std::vector<pid_t> users() const;
+
+private:
+    std::string path_;
+    std::string before_;
+};
+
+/// A file descriptor.
+class file
+{
+public:
+    file() = default;
+    explicit file(int fd) : fd_(fd) {}
+    file(file&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+    file& operator=(file&& other) noexcept;
+    ~file();
+
+    int get() const noexcept
+    {
+        return fd_;
+    }
+
+    bool is_open() const noexcept
+    {
+        return fd_ >= 0;
+    }
+
+    void close();
+
+private:
+    int fd_ = -1;
+};
+
+/// console_relay, run with pipes or a terminal.
+class relay_program
+{
+public:
+    using arguments = std::vector<std::string>;
+
+    /// What it has for standard input and output; standard error is always a pipe.
+    struct pipes
+    {
+        std::string input_file{}; ///< Instead of a pipe.
+    };
+    struct terminal
+    {
+    };
+
+    explicit relay_program(const arguments& args) : relay_program(args, pipes()) {}
+    relay_program(const arguments& args, const pipes& what);
+    relay_program(const arguments& args, terminal);
+    ~relay_program(); // Kills it.
+    relay_program(const relay_program&) = delete;
+    relay_program& operator=(const relay_program&) = delete;
+
+    void type(std::string_view input);
+    void end_input();
+    void close_output();
+
+    /// Waits for the text in what comes next on standard output, or error; returns what came up to its end.
+    std::string output(std::string_view text);
+    std::string errors(std::string_view text);
+
+    /// Waits for its end; 128 + n where signal n killed it.
+    int status();
+
+    /// What it said and nobody asked for, once it has ended.
+    const std::string& rest_of_output() const noexcept
+    {
+        return output_.text;
+    }
+
+    const std::string& rest_of_errors() const noexcept
+    {
+        return errors_.text;
+    }
+
+    /// The terminal, as its other users see it.
+    bool is_raw() const;
+    bool is_as_before() const;
+    bool is_nonblocking() const;
+
+    pid_t pid() const noexcept
+    {
+        return pid_;
+    }
+
+    void send_signal(int signal) const;
+
+    /// Stops it, and has it go on.
+    void freeze() const;
+    void thaw() const;
+
+private:
+    struct source
+    {
+        file from{};
+        std::string text{};
+    };
+
+    void start(const arguments& args, int in, int out, int err);
+    std::string expect(source& s, std::string_view text, const char* name);
+    bool read_some(int timeout);
+
+    pid_t pid_ = -1;
+    file process_; // a pidfd
+    file input_;   // or the terminal
+    file slave_;   // the relay's side of the terminal
+    termios before_{};
+    source output_;
+    source errors_;
+};
+
+/// A client of the relay's.
+class client
+{
+public:
+    /// Connects to "tcp:ADDRESS:PORT" or "unix:PATH".
+    explicit client(const std::string& address);
+
+    void type(std::string_view input);
+    std::string output(std::string_view text);
+
+    /// Up to the end of the stream.
+    std::string rest();
+
+    /// How much is there that was not read.
+    int unread() const;
+
+    void close();
+
+private:
+    bool read_some();
+
+    file socket_;
+    std::string text_;
+};
+
+} // namespace relay_test

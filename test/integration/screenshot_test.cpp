@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "operations.hpp"
+
+#include <boost/asio/read.hpp>
+#include <boost/asio/read_until.hpp>
+#include <boost/test/data/test_case.hpp>
+#include <libvirt/virterror.h>
+
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <list>
+#include <vector>
+
+namespace {
+
+namespace data = boost::unit_test::data;
+
+const std::string& picture()
+{
+    static const std::string p = [] {
+        std::ifstream file("/usr/share/libvirt/test-screenshot.png", std::ios::binary);
+        return std::string(std::istreambuf_iterator<char>(file), {});
+    }();
+    return p;
+}
+
+/// Reads to the end, with async_read_some alone.
+class reader
+{
+public:
+    reader(avirt::async_stream& stream, std::size_t size) : stream_(stream), buffer_(size)
+    {
+        next();
+    }
+
+    std::string text;
+    outcome end;
+
+private:
+    void next()
+    {
+        stream_.async_read_some(asio::buffer(buffer_), [this](error_code ec, std::size_t n) {
+            text.append(buffer_.data(), n);
+            if (ec)
+                end.handler()(ec);
+            else
+                next();
+        });
+    }
+
+    avirt::async_stream& stream_;
+    std::vector<char> buffer_;
+};
+
+BOOST_FIXTURE_TEST_SUITE(screenshot, rig)
+
+BOOST_AUTO_TEST_CASE(there_is_a_picture)
+{
+    BOOST_TEST(picture().size() == 33443u);
+}
+
+BOOST_DATA_TEST_CASE(
+    read_some_with_every_size,
+    data::make({1u, 2u, 7u, 512u, 4095u, 4096u, 4097u, 33442u, 33443u, 33444u, 65536u, 1u << 20}), size)
+{
+    open_stream();
+    reader r(stream, size);
+    run_until_done(r.end);
+    check(r.end, asio::error::eof);
+    BOOST_TEST((r.text == picture()));
+    for (int i = 0; i < 2; ++i) {
+        outcome again;
+        stream.async_read_some(asio::buffer(memory), again.handler());
+        BOOST_TEST(!again);
+        run_until_done(again);
+        check(again, asio::error::eof);
+        BOOST_TEST(again.bytes() == 0u);
+    }
+}
+
+BOOST_DATA_TEST_CASE(read_with_every_size, data::make({1u, 100u, 33442u, 33443u, 33444u, 1u << 20}), size)
+{
+    open_stream();
+    std::string text(size, '\0');
+    outcome o;
+    asio::async_read(stream, asio::buffer(text), o.handler());
+    run_until_done(o);
+    check(o, size > picture().size() ? error_code(asio::error::eof) : error_code());
+    const auto expected = std::min<std::size_t>(size, picture().size());
+    BOOST_TEST(o.bytes() == expected);
+    BOOST_TEST((text.substr(0, expected) == picture().substr(0, expected)));
+}
+
+BOOST_AUTO_TEST_CASE(read_into_what_grows)
+{
+    open_stream();
+    std::string text;
+    outcome o;
+    asio::async_read(stream, asio::dynamic_buffer(text), o.handler());
+    run_until_done(o);
+    check(o, asio::error::eof);
+    BOOST_TEST((text == picture()));
+}
+
+BOOST_AUTO_TEST_CASE(read_until_and_the_rest)
+{
+    open_stream();
+    std::string text;
+    outcome o;
+    asio::async_read_until(stream, asio::dynamic_buffer(text), "IHDR", o.handler());
+    run_until_done(o);
+    check(o, {});
+    BOOST_TEST(o.bytes() == picture().find("IHDR") + 4);
+    outcome rest;
+    asio::async_read(stream, asio::dynamic_buffer(text), rest.handler());
+    run_until_done(rest);
+    BOOST_TEST((text == picture()));
+}
+
+BOOST_AUTO_TEST_CASE(scattered)
+{
+    open_stream();
+    std::array<char, 8> magic{};
+    std::array<char, 4> length{};
+    std::array<char, 1000> rest{};
+    const std::array buffers{
+        asio::mutable_buffer(), asio::buffer(magic), asio::mutable_buffer(), asio::buffer(length),
+        asio::buffer(rest)};
+    outcome o;
+    asio::async_read(stream, buffers, o.handler());
+    run_until_done(o);
+    check(o, {});
+    BOOST_TEST(o.bytes() == 1012u);
+    BOOST_TEST((std::string(magic.data(), 8) == picture().substr(0, 8)));
+    BOOST_TEST((std::string(length.data(), 4) == picture().substr(8, 4)));
+    BOOST_TEST((std::string(rest.data(), 1000) == picture().substr(12, 1000)));
+}
+
+BOOST_AUTO_TEST_CASE(nothing_into_nothing_before_meanwhile_and_at_the_end)
+{
+    const auto read_nothing = [this] {
+        outcome o;
+        stream.async_read_some(asio::mutable_buffer(), o.handler());
+        BOOST_TEST(!o);
+        run_until_done(o);
+        check(o, {});
+        BOOST_TEST(o.bytes() == 0u);
+    };
+    read_nothing();
+    open_stream();
+    read_nothing();
+    outcome some;
+    stream.async_read_some(asio::buffer(memory), some.handler());
+    run_until_done(some);
+    read_nothing();
+    reader r(stream, 4096);
+    run_until_done(r.end);
+    read_nothing();
+    BOOST_TEST(some.bytes() + r.text.size() == picture().size());
+}
+
+BOOST_AUTO_TEST_CASE(without_waiting_and_waiting_for_the_next_time)
+{
+    open_stream();
+    std::string text;
+    error_code ec;
+    while (ec != asio::error::eof) {
+        const auto n = stream.read_some(asio::buffer(memory), ec);
+        text.append(memory.data(), n);
+        BOOST_REQUIRE((!ec || ec == asio::error::would_block || ec == asio::error::eof));
+        if (ec == asio::error::would_block) {
+            outcome readable;
+            stream.async_wait(wait_type::read, readable.handler());
+            run_until_done(readable);
+            check(readable, {});
+        }
+    }
+    BOOST_TEST((text == picture()));
+    BOOST_TEST(stream.read_some(asio::buffer(memory), ec) == 0u);
+    BOOST_TEST(ec == asio::error::eof);
+}
+
+BOOST_AUTO_TEST_CASE(a_second_read)
+{
+    open_stream();
+    outcome first;
+    outcome second;
+    std::array<char, 8> untouched{};
+    stream.async_read_some(asio::buffer(memory), first.handler());
+    stream.async_read_some(asio::buffer(untouched), second.handler());
+    run_until_done(second);
+    check(second, avirt::error::operation_in_progress);
+    run_until_done(first);
+    check(first, {});
+    BOOST_TEST(first.bytes() > 0u);
+    BOOST_TEST(untouched[0] == '\0');
+}
+
+BOOST_AUTO_TEST_CASE(many_at_a_time_on_one_connection)
+{
+    open_connection();
+    std::list<avirt::async_stream> streams;
+    std::list<outcome> opened;
+    for (int i = 0; i < 8; ++i) {
+        streams.emplace_back(io).async_open(
+            conn, avirt::screenshot{.domain = "test"}, opened.emplace_back().handler());
+    }
+    run_until([&] { return std::ranges::all_of(opened, [](auto& o) { return o.calls() == 1; }); });
+    std::list<reader> readers;
+    std::size_t size = 100;
+    for (auto& s : streams)
+        readers.emplace_back(s, size *= 2);
+    run_until([&] { return std::ranges::all_of(readers, [](auto& r) { return r.end.calls() == 1; }); });
+    for (const auto& r : readers)
+        BOOST_TEST((r.text == picture()));
+}
+
+BOOST_AUTO_TEST_CASE(the_connection_may_be_closed_meanwhile)
+{
+    open_stream();
+    conn.close();
+    reader r(stream, 1000);
+    run_until_done(r.end);
+    BOOST_TEST((r.text == picture()));
+}
+
+BOOST_AUTO_TEST_CASE(one_object_again_and_again)
+{
+    open_connection();
+    for (int i = 0; i < 5; ++i) {
+        outcome opened;
+        stream.async_open(conn, avirt::screenshot{.domain = "test"}, opened.handler());
+        run_until_done(opened);
+        check(opened, {});
+        reader r(stream, 4096);
+        run_until_done(r.end);
+        BOOST_TEST((r.text == picture()));
+        outcome finished;
+        stream.async_finish(finished.handler());
+        run_until_done(finished);
+        check(finished, {});
+        BOOST_TEST(!stream.is_open());
+    }
+}
+
+BOOST_AUTO_TEST_CASE(aborted_half_way)
+{
+    open_stream();
+    outcome some;
+    stream.async_read_some(asio::buffer(memory), some.handler());
+    run_until_done(some);
+    outcome pending;
+    stream.async_wait(wait_type::write, pending.handler());
+    outcome end;
+    stream.async_abort(end.handler());
+    run_until_done(end);
+    check(end, {});
+    check(pending, aborted);
+    BOOST_TEST(!stream.is_open());
+}
+
+BOOST_AUTO_TEST_CASE(by_uuid)
+{
+    open_connection();
+    outcome opened;
+    stream.async_open(
+        conn, avirt::screenshot{.domain = "6695eb01-f6a4-8304-79aa-97f2502e193f"}, opened.handler());
+    run_until_done(opened);
+    check(opened, {});
+}
+
+BOOST_AUTO_TEST_CASE(errors_of_opening)
+{
+    const auto open = [this](auto opener) {
+        outcome o;
+        stream.async_open(conn, std::move(opener), o.handler());
+        BOOST_TEST(!o);
+        run_until_done(o);
+        return o.ec();
+    };
+    const avirt::screenshot good{.domain = "test"};
+    BOOST_TEST(open(good) == avirt::error::not_open);
+    open_connection();
+    BOOST_TEST(open(avirt::screenshot{.domain = "nobody"}) == avirt::condition::not_found);
+    BOOST_TEST(open(avirt::console{.domain = "test"}) == avirt::condition::not_supported);
+    BOOST_TEST(!stream.is_open());
+    BOOST_TEST(
+        open([](virConnectPtr, virStreamPtr) -> int { throw std::bad_alloc(); }) == avirt::error::call_threw);
+    BOOST_TEST(
+        open([](virConnectPtr, virStreamPtr) -> int {
+            throw boost::system::system_error(asio::error::try_again);
+        })
+        == asio::error::try_again);
+    BOOST_TEST(!open(good));
+    BOOST_TEST(open(good) == avirt::error::already_open);
+    BOOST_TEST(stream.is_open());
+}
+
+BOOST_AUTO_TEST_CASE(an_object_of_another_connection)
+{
+    open_connection();
+    avirt::connection other(io);
+    outcome opened;
+    other.async_open("test:///default", opened.handler());
+    run_until_done(opened);
+    const avirt::domain foreign(virDomainLookupByName(other.native_handle(), "test"));
+    outcome o;
+    avirt::error_details why;
+    stream.async_open(
+        conn,
+        [&](virConnectPtr, virStreamPtr s) {
+            char* type = virDomainScreenshot(foreign.get(), s, 0, 0);
+            std::free(type);
+            return type ? 0 : -1;
+        },
+        avirt::with_details(o.handler(), why));
+    run_until_done(o);
+    check(o, avirt::error::wrong_connection);
+    BOOST_TEST(why.message.find("stream") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(an_opener_that_cannot_be_copied)
+{
+    open_connection();
+    outcome opened;
+    stream.async_open(
+        conn,
+        [domain = std::make_unique<std::string>("test")](virConnectPtr c, virStreamPtr s) {
+            return avirt::screenshot{.domain = *domain}(c, s);
+        },
+        opened.handler());
+    run_until_done(opened);
+    check(opened, {});
+}
+
+BOOST_AUTO_TEST_CASE(what_is_not_open)
+{
+    outcome o[6];
+    stream.async_read_some(asio::buffer(memory), o[0].handler());
+    stream.async_write_some(asio::buffer(memory), o[1].handler());
+    stream.async_wait(wait_type::read, o[2].handler());
+    stream.async_wait(wait_type::error, o[3].handler());
+    stream.async_finish(o[4].handler());
+    stream.async_abort(o[5].handler());
+    for (auto& each : o) {
+        BOOST_TEST(!each);
+        run_until_done(each);
+        check(each, avirt::error::not_open);
+    }
+    error_code ec;
+    BOOST_TEST(stream.read_some(asio::buffer(memory), ec) == 0u);
+    BOOST_TEST(ec == avirt::error::not_open);
+    BOOST_TEST(stream.write_some(asio::buffer(memory), ec) == 0u);
+    BOOST_TEST(ec == avirt::error::not_open);
+    BOOST_TEST(!stream.native_handle());
+    BOOST_TEST(!stream.release());
+    stream.cancel();
+    stream.close();
+}
+
+BOOST_AUTO_TEST_CASE(adopted_from_elsewhere)
+{
+    open_connection();
+    virStreamPtr s = virStreamNew(conn.native_handle(), VIR_STREAM_NONBLOCK);
+    BOOST_REQUIRE(avirt::screenshot{.domain = "test"}(conn.native_handle(), s) == 0);
+    avirt::async_stream adopted(io.get_executor(), s);
+    BOOST_TEST(adopted.native_handle() == s);
+    reader r(adopted, 4096);
+    run_until_done(r.end);
+    BOOST_TEST((r.text == picture()));
+}
+
+BOOST_AUTO_TEST_CASE(released_and_read_by_hand)
+{
+    make_readable();
+    outcome pending;
+    stream.async_wait(wait_type::write, pending.handler());
+    virStreamPtr s = stream.release();
+    BOOST_REQUIRE(s);
+    run_until_done(pending);
+    check(pending, aborted);
+    BOOST_TEST(virStreamRecv(s, memory.data(), 8) == 8);
+    BOOST_TEST((std::string(memory.data(), 8) == picture().substr(0, 8)));
+    virStreamAbort(s);
+    virStreamFree(s);
+    outcome reopened;
+    stream.async_open(conn, avirt::screenshot{.domain = "test"}, reopened.handler());
+    run_until_done(reopened);
+    check(reopened, {});
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+} // namespace

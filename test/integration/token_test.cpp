@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "operations.hpp"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_future.hpp>
+#include <libvirt/virterror.h>
+
+#include <future>
+#include <memory>
+
+// Every operation with tokens that need no coroutine. Callbacks are everywhere else.
+
+namespace {
+
+using namespace std::chrono_literals;
+
+template <class Future>
+void wait_for(rig& r, Future& f)
+{
+    r.run_until([&] { return f.wait_for(0s) == std::future_status::ready; });
+}
+
+BOOST_AUTO_TEST_SUITE(token)
+
+BOOST_AUTO_TEST_CASE(use_future)
+{
+    for_each_operation([](auto op) {
+        rig r;
+        op.prepare(r);
+        auto f = op.launch(r, asio::use_future);
+        wait_for(r, f);
+        BOOST_CHECK_NO_THROW(f.get());
+    });
+}
+
+BOOST_AUTO_TEST_CASE(use_future_throws)
+{
+    rig r;
+    auto f = r.conn.async_open("nonsense:///", asio::use_future);
+    wait_for(r, f);
+    BOOST_CHECK_THROW(f.get(), boost::system::system_error);
+    auto n = r.stream.async_read_some(asio::buffer(r.memory), asio::use_future);
+    wait_for(r, n);
+    BOOST_CHECK_EXCEPTION(n.get(), boost::system::system_error, [](const auto& e) {
+        return e.code() == avirt::error::not_open;
+    });
+}
+
+BOOST_AUTO_TEST_CASE(use_future_with_details)
+{
+    for_each_operation([](auto op) {
+        rig r;
+        op.prepare(r);
+        auto f = op.launch(r, avirt::with_details(asio::use_future));
+        wait_for(r, f);
+        BOOST_CHECK_NO_THROW(f.get());
+    });
+}
+
+BOOST_AUTO_TEST_CASE(deferred_stored_and_launched_later)
+{
+    for_each_operation([](auto op) {
+        rig r;
+        op.prepare(r);
+        auto later = op.launch(r, asio::deferred);
+        r.io.restart();
+        r.io.poll();
+        outcome o;
+        std::move(later)(o.handler());
+        BOOST_TEST(!o);
+        r.run_until_done(o);
+        r.check(o, {});
+    });
+}
+
+BOOST_AUTO_TEST_CASE(deferred_as_a_tuple)
+{
+    for_each_operation([](auto op) {
+        rig r;
+        op.prepare(r);
+        outcome o;
+        op.launch(r, asio::as_tuple(asio::deferred))(
+            [note = o.handler()](auto result) { note(std::get<0>(result)); });
+        r.run_until_done(o);
+        r.check(o, {});
+    });
+}
+
+BOOST_AUTO_TEST_CASE(deferred_and_never_launched)
+{
+    for_each_operation([](auto op) {
+        rig r;
+        op.prepare(r);
+        auto never = op.launch(r, asio::deferred);
+        (void)never;
+    });
+}
+
+BOOST_AUTO_TEST_CASE(detached)
+{
+    for_each_operation([](auto op) {
+        rig r;
+        op.prepare(r);
+        op.launch(r, asio::detached);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(redirect_error_to_a_future)
+{
+    rig r;
+    error_code ec;
+    auto f = r.conn.async_open("nonsense:///", asio::redirect_error(asio::use_future, ec));
+    wait_for(r, f);
+    BOOST_CHECK_NO_THROW(f.get());
+    BOOST_TEST(ec.failed());
+}
+
+#if BOOST_ASIO_VERSION >= 102800
+BOOST_AUTO_TEST_CASE(redirect_error_deferred)
+{
+    rig r;
+    error_code ec;
+    outcome o;
+    r.conn.async_open("nonsense:///", asio::redirect_error(asio::deferred, ec))(
+        [note = o.handler()] { note({}); });
+    r.run_until_done(o);
+    BOOST_TEST(ec.failed());
+}
+#endif
+
+BOOST_AUTO_TEST_SUITE_END()
+
+// The arguments are gone when the operation is launched.
+BOOST_FIXTURE_TEST_SUITE(temporaries, rig)
+
+BOOST_AUTO_TEST_CASE(of_open)
+{
+    auto by_uri = [&] {
+        std::string uri = "test:///default";
+        return conn.async_open(uri, asio::deferred);
+    }();
+    outcome o;
+    std::move(by_uri)(o.handler());
+    run_until_done(o);
+    check(o, {});
+    conn.close();
+
+    auto by_options = [&] {
+        avirt::open_options options;
+        options.uri = std::string("test:///") + "default";
+        return conn.async_open(options, asio::deferred);
+    }();
+    outcome second;
+    std::move(by_options)(second.handler());
+    run_until_done(second);
+    check(second, {});
+
+    auto literal = [&] {
+        const char uri[] = "nonsense:///with/a/name/that/does/not/fit/a/small/string";
+        return conn.async_open(uri, asio::deferred);
+    }();
+    conn.close();
+    avirt::error_details why;
+    outcome third;
+    std::move(literal)(avirt::with_details(third.handler(), why));
+    run_until_done(third);
+    BOOST_TEST(third.ec().failed());
+}
+
+BOOST_AUTO_TEST_CASE(of_call)
+{
+    open_connection();
+    auto later = [&] {
+        std::string text = "a text that does not fit a small string";
+        auto owned = std::make_unique<int>(5);
+        auto f = [text, owned = std::move(owned)](virConnectPtr) {
+            return static_cast<int>(text.size()) + *owned;
+        };
+        return conn.async_call(std::move(f), asio::deferred);
+    }();
+    outcome o;
+    std::move(later)(o.handler());
+    run_until_done(o);
+    check(o, {});
+    BOOST_TEST(o.bytes() == 44u);
+
+    auto of_an_lvalue = [&] {
+        const std::string text = "a text that does not fit a small string";
+        auto f = [text](virConnectPtr) { return static_cast<int>(text.size()); };
+        return conn.async_call(f, asio::deferred);
+    }();
+    outcome second;
+    std::move(of_an_lvalue)(second.handler());
+    run_until_done(second);
+    BOOST_TEST(second.bytes() == 39u);
+}
+
+BOOST_AUTO_TEST_CASE(of_stream_open)
+{
+    open_connection();
+    auto later = [&] {
+        avirt::screenshot opener;
+        opener.domain = std::string("6695eb01-f6a4-8304-79aa") + "-97f2502e193f";
+        return stream.async_open(conn, opener, asio::deferred);
+    }();
+    outcome o;
+    std::move(later)(o.handler());
+    run_until_done(o);
+    check(o, {});
+}
+
+BOOST_AUTO_TEST_CASE(of_read_write_and_wait)
+{
+    open_stream();
+    auto wait = [&] {
+        const auto type = wait_type::read;
+        return stream.async_wait(type, asio::deferred);
+    }();
+    auto read = [&] {
+        const std::array buffers{asio::mutable_buffer(), asio::buffer(memory)};
+        return stream.async_read_some(buffers, asio::deferred);
+    }();
+    auto write = [&] {
+        const std::vector<asio::const_buffer> buffers(3);
+        return stream.async_write_some(buffers, asio::deferred);
+    }();
+    outcome waited;
+    std::move(wait)(waited.handler());
+    run_until_done(waited);
+    check(waited, {});
+    outcome was_read;
+    std::move(read)(was_read.handler());
+    run_until_done(was_read);
+    check(was_read, {});
+    BOOST_TEST(was_read.bytes() == memory.size());
+    outcome written;
+    std::move(write)(written.handler());
+    run_until_done(written);
+    check(written, {});
+}
+
+BOOST_AUTO_TEST_CASE(of_tokens)
+{
+    open_connection();
+    avirt::error_details why;
+    auto later = [&] {
+        const avirt::screenshot opener{.domain = "nobody"};
+        return stream.async_open(conn, opener, avirt::with_details(asio::deferred, why));
+    }();
+    outcome o;
+    std::move(later)(o.handler());
+    run_until_done(o);
+    BOOST_TEST(o.ec() == avirt::condition::not_found);
+    BOOST_TEST(why.code == int{VIR_ERR_NO_DOMAIN});
+}
+
+BOOST_AUTO_TEST_CASE(the_default_is_deferred)
+{
+    outcome o;
+    conn.async_open("test:///default")(o.handler());
+    run_until_done(o);
+    check(o, {});
+    outcome called;
+    conn.async_call(virConnectNumOfDomains)(called.handler());
+    run_until_done(called);
+    check(called, {});
+    outcome opened;
+    stream.async_open(conn, avirt::screenshot{.domain = "test"})(opened.handler());
+    run_until_done(opened);
+    check(opened, {});
+    outcome waited;
+    stream.async_wait(wait_type::read)(waited.handler());
+    run_until_done(waited);
+    outcome was_read;
+    stream.async_read_some(asio::buffer(memory))(was_read.handler());
+    run_until_done(was_read);
+    BOOST_TEST(was_read.bytes() == memory.size());
+    outcome written;
+    stream.async_write_some(asio::const_buffer())(written.handler());
+    run_until_done(written);
+    outcome finished;
+    stream.async_finish()(finished.handler());
+    run_until_done(finished);
+    outcome again;
+    stream.async_abort()(again.handler());
+    run_until_done(again);
+    check(again, avirt::error::not_open);
+    outcome closed;
+    conn.async_close()(closed.handler());
+    run_until_done(closed);
+    check(closed, {});
+    outcome drained;
+    loop.async_drain()(drained.handler());
+    run_until_done(drained);
+    check(drained, {});
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+} // namespace
