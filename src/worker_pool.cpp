@@ -113,6 +113,8 @@ void worker_pool::start_worker_locked()
     const auto self = std::prev(workers_.end());
     try {
         self->thread = std::thread([this, self] { work(self); });
+        if (stopping_) // Nobody is left to join it.
+            self->thread.detach();
     }
     catch (const std::system_error&) {
         workers_.pop_back(); // The other workers get to it.
@@ -140,7 +142,8 @@ void worker_pool::work(worker_list::iterator self)
     --abandoned_;
     if (stopping_)
         return; // The list is being gone through.
-    self->thread.detach();
+    if (self->thread.joinable())
+        self->thread.detach();
     workers_.erase(self);
 }
 
@@ -245,6 +248,8 @@ void worker_pool::quiesce() noexcept
     wake_.notify_all();
     changed_.wait_for(held, patience, [&] { return urgent_.empty() && running_ == running_normal_; });
     for (auto& w : workers_) {
+        if (!w.thread.joinable())
+            continue;
         if (w.busy) {
             w.thread.detach();
             continue;

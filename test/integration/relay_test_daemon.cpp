@@ -52,13 +52,16 @@ void run_daemon(const std::string& directory)
     fs::create_directories(directory + "/.config/libvirt");
     std::ofstream(directory + "/.config/libvirt/qemu.conf") << "stdio_handler = \"file\"\n";
     const int log = ::open((directory + "/log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0666);
-    ::_exit(run_guarded([&]() -> int {
+    const int status = run_guarded([&]() -> int {
         ::dup2(log, 1);
         ::dup2(log, 2);
         ::execlp("libvirtd", "libvirtd", "-p", (directory + "/pid").c_str(), nullptr);
         ::execl("/usr/sbin/libvirtd", "libvirtd", "-p", (directory + "/pid").c_str(), nullptr);
         ::_exit(127);
-    }));
+    });
+    std::error_code ignored;
+    fs::remove_all(directory, ignored); // Here, for the test may have been killed.
+    ::_exit(status);
 }
 
 } // namespace
@@ -120,8 +123,6 @@ daemon::~daemon()
         ::kill(pid_, SIGTERM);
         ::waitpid(pid_, nullptr, 0);
     }
-    std::error_code ignored;
-    fs::remove_all(directory_, ignored);
 }
 
 std::vector<std::string> daemon::on_guest(std::vector<std::string> more, const std::string& name)
