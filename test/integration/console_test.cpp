@@ -56,8 +56,7 @@ struct console_fixture : support::loop_fixture
 
     ~console_fixture()
     {
-        console.close();
-        run_until([&] { return loop.stats().running_calls == 0 && loop.stats().pending_frees == 0; });
+        end_console(); // libvirt 9.0 deadlocks where the domain goes away meanwhile.
         guest.reset();
         conn.close();
     }
@@ -73,6 +72,13 @@ struct console_fixture : support::loop_fixture
     void open(avirt::async_stream& stream, const avirt::console& opener)
     {
         BOOST_REQUIRE_EQUAL(try_open(stream, opener), error_code());
+    }
+
+    void end_console()
+    {
+        std::optional<error_code> result;
+        console.async_abort([&](error_code ec) { result = ec; });
+        run_until([&] { return result.has_value(); });
     }
 
     void type(const std::string& text)
@@ -231,7 +237,7 @@ BOOST_AUTO_TEST_CASE(openers_say_what_is_wrong)
     avirt::async_stream other(io);
     BOOST_TEST(bool(try_open(other, {.domain = "nobody"}) == avirt::condition::not_found));
     BOOST_TEST(bool(try_open(other, {.domain = "echo", .device = "serial7"}) == avirt::condition::not_found));
-    console.close();
+    end_console();
     guest->destroy();
     BOOST_TEST(bool(try_open(other, where) == avirt::condition::guest_gone));
 }

@@ -30,12 +30,15 @@ BOOST_AUTO_TEST_CASE(never_invoked_inline_once_and_by_run_alone)
         std::thread::id invoked_on;
         bool is_inside = true;
         bool was_inline = false;
-        op.launch(r, [&, note = o.handler()](error_code ec, auto... args) {
-            was_inline = is_inside;
-            invoked_on = std::this_thread::get_id();
-            note(ec, args...);
+        // Inside run(), where a dispatch would be inline.
+        asio::post(r.io, [&] {
+            op.launch(r, [&, note = o.handler()](error_code ec, auto... args) {
+                was_inline = is_inside;
+                invoked_on = std::this_thread::get_id();
+                note(ec, args...);
+            });
+            is_inside = false;
         });
-        is_inside = false;
         r.run_until_done(o);
         BOOST_TEST(!was_inline);
         BOOST_TEST((invoked_on == std::this_thread::get_id()));
@@ -44,6 +47,30 @@ BOOST_AUTO_TEST_CASE(never_invoked_inline_once_and_by_run_alone)
         support::run_to_end(r.io);
         r.check(o, {});
     });
+}
+
+BOOST_AUTO_TEST_CASE(what_fails_at_once_is_not_invoked_inline_either)
+{
+    rig r;
+    bool is_inside = true;
+    int calls = 0;
+    const auto handler = [&](error_code ec, auto...) {
+        BOOST_TEST(!is_inside);
+        BOOST_TEST(ec == avirt::error::not_open);
+        ++calls;
+    };
+    asio::post(r.io, [&] {
+        r.conn.async_close(handler);
+        r.conn.async_call(virConnectNumOfDomains, handler);
+        r.stream.async_open(r.conn, avirt::screenshot{.domain = "test"}, handler);
+        r.stream.async_read_some(asio::buffer(r.memory), handler);
+        r.stream.async_write_some(asio::buffer(r.memory), handler);
+        r.stream.async_wait(wait_type::error, handler);
+        r.stream.async_finish(handler);
+        r.stream.async_abort(handler);
+        is_inside = false;
+    });
+    r.run_until([&] { return calls == 8; });
 }
 
 BOOST_AUTO_TEST_CASE(on_the_strand_of_another_context)

@@ -7,6 +7,7 @@
 #include <boost/asio/write.hpp>
 #include <boost/test/data/test_case.hpp>
 
+#include <string_view>
 #include <vector>
 
 namespace {
@@ -24,7 +25,7 @@ struct write_fixture : stream_fixture
     outcome write;
     asio::cancellation_signal signal;
 
-    void start_write(const std::string& text)
+    void start_write(std::string_view text) // a literal: the buffer outlives the write
     {
         stream.async_write_some(
             asio::buffer(text), asio::bind_cancellation_slot(signal.slot(), write.handler()));

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "operations.hpp"
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/use_future.hpp>
+
+#include <atomic>
+#include <optional>
+#include <thread>
+#include <vector>
+
+// Contexts that are stopped, several contexts, and objects that end inside their own handlers.
+
+namespace {
+
+BOOST_AUTO_TEST_SUITE(context)
+
+BOOST_AUTO_TEST_CASE(objects_end_inside_their_own_handlers)
+{
+    for_each_operation([](auto op) {
+        rig r;
+        op.prepare(r);
+        outcome o;
+        op.launch(r, [&, note = o.handler()](error_code ec, auto... args) {
+            r.stream = avirt::async_stream(r.io);
+            r.conn = avirt::connection(r.io);
+            note(ec, args...);
+        });
+        r.run_until_done(o);
+        r.check(o, {});
+    });
+}
+
+BOOST_AUTO_TEST_CASE(objects_move_inside_their_own_handlers)
+{
+    for_each_operation([](auto op) {
+        rig r;
+        op.prepare(r);
+        outcome o;
+        std::optional<avirt::async_stream> stream;
+        std::optional<avirt::connection> conn;
+        op.launch(r, [&, note = o.handler()](error_code ec, auto... args) {
+            stream.emplace(std::move(r.stream));
+            conn.emplace(std::move(r.conn));
+            note(ec, args...);
+        });
+        r.run_until_done(o);
+        r.check(o, {});
+        r.open_stream(); // What was moved from is as new.
+        outcome read;
+        r.stream.async_read_some(asio::buffer(r.memory), read.handler());
+        r.run_until_done(read);
+        r.check(read, {});
+    });
+}
+
+BOOST_AUTO_TEST_CASE(objects_move_while_it_is_under_way)
+{
+    for_each_operation([](auto op) {
+        rig r;
+        op.prepare(r);
+        outcome o;
+        op.launch(r, o.handler());
+        const avirt::async_stream stream(std::move(r.stream));
+        const avirt::connection conn(std::move(r.conn));
+        r.run_until_done(o);
+        r.check(o, {});
+    });
+}
+
+BOOST_AUTO_TEST_CASE(stopped_in_between)
+{
+    for_each_operation([](auto op) {
+        rig r;
+        op.prepare(r);
+        outcome o;
+        op.launch(r, o.handler());
+        for (int i = 0; i < 20 && !o; ++i) {
+            r.io.restart();
+            asio::post(r.io, [&] { r.io.stop(); });
+            r.io.run();
+        }
+        r.run_until_done(o);
+        r.check(o, {});
+    });
+}
+
+/// Runs a context on threads of its own, until nothing is left to do.
+class runner
+{
+public:
+    explicit runner(asio::io_context& io, int threads = 1) : work_(io.get_executor())
+    {
+        for (int i = 0; i < threads; ++i)
+            threads_.emplace_back([&io] { io.run(); });
+    }
+
+    ~runner()
+    {
+        work_.reset();
+        for (auto& t : threads_)
+            t.join();
+    }
+
+private:
+    asio::executor_work_guard<asio::io_context::executor_type> work_;
+    std::vector<std::thread> threads_;
+};
+
+BOOST_AUTO_TEST_CASE(the_loop_on_one_thread_and_its_users_on_others)
+{
+    asio::io_context io;
+    avirt::event_loop loop(io);
+    const runner running(io);
+    const auto user = [](int index) {
+        asio::io_context own;
+        const runner running_own(own);
+        avirt::connection conn(own);
+        conn.async_open("test:///default", asio::use_future).get();
+        for (int i = 0; i < 10; ++i) {
+            avirt::async_stream stream(own);
+            const avirt::screenshot opener{.domain = "test"};
+            stream.async_open(conn, opener, asio::use_future).get();
+            std::size_t total = 0;
+            std::vector<char> buffer(static_cast<std::size_t>(1000 * (index + 1)));
+            try {
+                for (;;)
+                    total += stream.async_read_some(asio::buffer(buffer), asio::use_future).get();
+            }
+            catch (const boost::system::system_error& e) {
+                if (e.code() != asio::error::eof)
+                    throw;
+            }
+            if (total != 33443)
+                throw std::runtime_error("a picture of another size");
+            if (i % 2 == 0)
+                stream.async_finish(asio::use_future).get();
+        }
+        conn.async_close(asio::use_future).get();
+    };
+    std::atomic<int> failures = 0;
+    std::vector<std::thread> users;
+    for (int i = 0; i < 3; ++i) {
+        users.emplace_back([&, i] {
+            try {
+                user(i);
+            }
+            catch (const std::exception&) {
+                ++failures;
+            }
+        });
+    }
+    for (auto& u : users)
+        u.join();
+    BOOST_TEST(failures == 0);
+    loop.async_drain(asio::use_future).get();
+    BOOST_TEST(loop.is_idle());
+}
+
+BOOST_AUTO_TEST_CASE(cancelled_on_one_thread_while_the_loop_delivers_on_another)
+{
+    asio::io_context io;
+    avirt::event_loop loop(io);
+    std::size_t total = 0;
+    {
+        const runner running(io);
+        asio::io_context own;
+        avirt::connection conn(own);
+        avirt::async_stream stream(own);
+        auto opened = conn.async_open("test:///default", asio::use_future);
+        own.run();
+        opened.get();
+        own.restart();
+        auto started = stream.async_open(conn, avirt::screenshot{.domain = "test"}, asio::use_future);
+        own.run();
+        started.get();
+        std::array<char, 100> buffer{};
+        error_code ec;
+        while (ec != asio::error::eof) {
+            stream.async_read_some(asio::buffer(buffer), [&](error_code e, std::size_t n) {
+                ec = e;
+                total += n;
+            });
+            stream.cancel(); // What the loop was quick enough to deliver is not lost.
+            own.restart();
+            own.run();
+        }
+        stream.close();
+        conn.close();
+        own.restart();
+        own.run();
+        loop.async_drain(asio::use_future).get();
+    }
+    BOOST_TEST(total == 33443u);
+}
+
+BOOST_AUTO_TEST_CASE(several_threads_run_one_context)
+{
+    asio::io_context io;
+    avirt::event_loop loop(io);
+    {
+        const runner running(io, 3);
+        avirt::connection conn(io);
+        conn.async_open("test:///default", asio::use_future).get();
+        for (int i = 0; i < 10; ++i) {
+            avirt::async_stream stream(io);
+            const avirt::screenshot opener{.domain = "test"};
+            stream.async_open(conn, opener, asio::use_future).get();
+            std::string text(33443, '\0');
+            BOOST_TEST(asio::async_read(stream, asio::buffer(text), asio::use_future).get() == 33443u);
+        }
+        conn.async_close(asio::use_future).get();
+        loop.async_drain(asio::use_future).get();
+    }
+    BOOST_TEST(loop.is_idle());
+}
+
+BOOST_AUTO_TEST_CASE(handlers_end_uninvoked_with_their_own_context)
+{
+    // The loop lives on: libvirt's side of a stream must not find what has gone.
+    support::loop_fixture loop;
+    const auto held = std::make_shared<int>();
+    bool was_invoked = false;
+    std::optional<asio::io_context> io(std::in_place);
+    avirt::connection conn(*io);
+    avirt::async_stream stream(*io);
+    outcome opened;
+    conn.async_open("test:///default", opened.handler());
+    support::run_until(*io, [&] { return opened.calls() > 0; });
+    outcome started;
+    stream.async_open(conn, avirt::screenshot{.domain = "test"}, started.handler());
+    support::run_until(*io, [&] { return started.calls() > 0; });
+    std::array<char, 100> buffer{};
+    const auto handler = [held, &was_invoked](error_code, auto...) { was_invoked = true; };
+    stream.async_read_some(asio::buffer(buffer), handler);
+    stream.async_wait(wait_type::write, handler);
+    conn.async_call(virConnectNumOfDomains, handler);
+    BOOST_TEST(held.use_count() > 2);
+    io.reset();
+    BOOST_TEST(held.use_count() == 2);
+    loop.run_until([&] { return loop.loop.stats().running_calls + loop.loop.stats().queued_calls == 0; });
+    stream.async_wait(wait_type::error, handler); // Nobody is left to be told.
+    conn.async_call(virConnectNumOfDomains, handler);
+    conn.async_close(handler);
+    BOOST_TEST(held.use_count() == 2);
+    BOOST_TEST(!was_invoked);
+    stream.close();
+    conn.close();
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+} // namespace
