@@ -4,6 +4,7 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/strand.hpp>
 #include <boost/asio/system_executor.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -86,12 +87,14 @@ BOOST_AUTO_TEST_CASE(a_thread_pool)
     avirt::basic_async_stream<asio::thread_pool::executor_type> s(pool);
     auto opened = c.async_open("test:///default", asio::use_future);
     opened.get();
+    auto work = asio::make_work_guard(io); // Between two operations nothing of libvirt's need be left.
     std::thread runner([&] { io.run(); });
     s.async_open(c, avirt::screenshot{.domain = "test"}, asio::use_future).get();
     const auto n = s.async_read_some(asio::buffer(memory), asio::use_future).get();
     BOOST_TEST(n == memory.size());
     s.async_finish(asio::use_future).get();
     c.async_close(asio::use_future).get();
+    work.reset();
     runner.join();
     pool.join();
 }
