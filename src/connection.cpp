@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <avirt/connection.hpp>
 
+#include "connect.hpp"
 #include "connection_link.hpp"
 #include "connection_reference.hpp"
 #include "context_service.hpp"
@@ -47,7 +48,21 @@ public:
     bool is_in_process() const noexcept override
     {
         const std::lock_guard guard(mutex_);
-        return link_ && link_->socket < 0;
+        return link_ && !link_->is_remote;
+    }
+
+    std::optional<open_options> reopen_options() const override
+    {
+        const std::lock_guard guard(mutex_);
+        if (!connection_ || !link_ || !link_->is_remote)
+            return std::nullopt;
+        return options_;
+    }
+
+    std::shared_ptr<connection_link> link() const override
+    {
+        const std::lock_guard guard(mutex_);
+        return link_ && link_->is_remote ? link_ : nullptr;
     }
 
     void adopt(virConnectPtr connection) override
@@ -60,9 +75,7 @@ public:
     {
         const std::lock_guard guard(mutex_);
         abort_all();
-        link_.reset();
-        ordered_call_ = 0; // One that does not return holds up nobody on the next connection.
-        return std::exchange(connection_, nullptr);
+        return give_up_locked();
     }
 
     void cancel() noexcept override
@@ -73,10 +86,24 @@ public:
 
     void close() noexcept override
     {
-        virConnectPtr connection = release();
-        if (connection)
-            worker_pool::instance().submit(
-                [connection] { virConnectClose(connection); }, worker_pool::place::urgent);
+        std::shared_ptr<connection_link> link;
+        virConnectPtr connection = nullptr;
+        {
+            const std::lock_guard guard(mutex_);
+            abort_all();
+            link = std::move(link_);
+            connection = give_up_locked();
+        }
+        if (!connection)
+            return;
+        worker_pool::instance().submit(
+            [connection, link] {
+                std::optional<closing_patience> patience;
+                if (link && link->is_remote)
+                    patience.emplace(link);
+                virConnectClose(connection);
+            },
+            worker_pool::place::urgent);
     }
 
     void shutdown() noexcept override
@@ -84,7 +111,7 @@ public:
         std::unique_lock held(mutex_);
         const auto open = open_.take();
         const auto close = close_.take();
-        abandon(open_job_);
+        abandon(open_job_, link_);
         for (auto& c : calls_)
             abandon_call(c);
         const auto calls = std::exchange(calls_, {});
@@ -108,12 +135,12 @@ public:
                 self->cancel_open(n);
         });
         open_.start(std::move(handler), executor_, details);
+        options_ = std::move(options);
         link_ = std::make_shared<connection_link>();
-        link_->uri = options.uri;
-        open_job_ = worker_pool::instance().submit(
-            [self = shared_from_this(), options = std::move(options), link = link_, n = open_.number()] {
-                self->open_on_worker(options, link, n);
-            });
+        link_->uri = options_.uri;
+        open_job_ =
+            worker_pool::instance().submit([self = shared_from_this(), options = options_, link = link_,
+                                            n = open_.number()] { self->open_on_worker(options, link, n); });
     }
 
     void async_close(wait_handler handler, error_details* details) override
@@ -127,14 +154,12 @@ public:
         abort_all();
         on_cancel(handler, [weak = weak_from_this(), n = close_.number() + 1](asio::cancellation_type) {
             if (const auto self = weak.lock())
-                self->closed(n, error_code(asio::error::operation_aborted));
+                self->cancel_close(n);
         });
         close_.start(std::move(handler), executor_, details);
-        link_.reset();
-        ordered_call_ = 0;
+        closing_link_ = link_;
         worker_pool::instance().submit(
-            [self = shared_from_this(), connection = std::exchange(connection_, nullptr),
-             n = close_.number()] {
+            [self = shared_from_this(), connection = give_up_locked(), n = close_.number()] {
                 self->closed(n, virConnectClose(connection) < 0 ? last_failure() : failure());
             },
             worker_pool::place::urgent);
@@ -176,22 +201,50 @@ private:
         p.complete(std::move(f));
     }
 
-    static bool abandon(std::shared_ptr<worker_pool::job>& job) noexcept
+    virConnectPtr give_up_locked() noexcept
     {
-        return job && worker_pool::instance().abandon(std::exchange(job, nullptr));
+        link_.reset();
+        ordered_call_ = 0; // One that does not return holds up nobody on the next connection.
+        return std::exchange(connection_, nullptr);
+    }
+
+    static void interrupt(const std::shared_ptr<connection_link>& link) noexcept
+    {
+        if (link)
+            event_registry::instance().interrupt(*link);
+    }
+
+    /// Returns whether the job had not begun. Otherwise its thread is freed at the cost of the connection, or
+    /// left alone where libvirt has not told of a socket yet.
+    static bool abandon(
+        std::shared_ptr<worker_pool::job>& job, const std::shared_ptr<connection_link>& link) noexcept
+    {
+        if (!job)
+            return false;
+        const bool was_dropped = worker_pool::instance().abandon(std::exchange(job, nullptr));
+        if (!was_dropped)
+            interrupt(link);
+        return was_dropped;
     }
 
     void abandon_call(pending_call& c) noexcept
     {
-        if (abandon(c.job)) // It will never say that it has ended.
+        if (abandon(c.job, link_)) // It will never say that it has ended.
             ordered_call_ = 0;
+    }
+
+    void abort_open() noexcept
+    {
+        open_.complete(error_code(asio::error::operation_aborted));
+        abandon(open_job_, link_);
     }
 
     void abort_all() noexcept
     {
         const error_code aborted = asio::error::operation_aborted;
-        open_.complete(aborted);
-        abandon(open_job_);
+        abort_open();
+        if (close_)
+            interrupt(closing_link_);
         close_.complete(aborted);
         for (auto& c : calls_) {
             abandon_call(c);
@@ -203,14 +256,8 @@ private:
     void open_on_worker(
         const open_options& options, const std::shared_ptr<connection_link>& link, std::uint64_t number)
     {
-        virConnectPtr opened = nullptr;
+        virConnectPtr opened = connect(options, link);
         failure f;
-        {
-            const link_scope scope(link);
-            const unsigned read_only = options.read_only ? VIR_CONNECT_RO : 0;
-            opened = virConnectOpenAuth(
-                options.uri.empty() ? nullptr : options.uri.c_str(), nullptr, options.flags | read_only);
-        }
         if (!opened)
             f = last_failure();
         {
@@ -228,17 +275,26 @@ private:
     void cancel_open(std::uint64_t number)
     {
         const std::lock_guard guard(mutex_);
-        if (open_.number() != number)
+        if (open_.number() == number)
+            abort_open();
+    }
+
+    void cancel_close(std::uint64_t number)
+    {
+        const std::lock_guard guard(mutex_);
+        if (close_.number() != number || !close_)
             return;
-        open_.complete(error_code(asio::error::operation_aborted));
-        abandon(open_job_);
+        close_.complete(error_code(asio::error::operation_aborted));
+        interrupt(closing_link_);
     }
 
     void closed(std::uint64_t number, failure f)
     {
         const std::lock_guard guard(mutex_);
-        if (close_.number() == number)
-            close_.complete(std::move(f));
+        if (close_.number() != number)
+            return;
+        close_.complete(std::move(f));
+        closing_link_.reset();
     }
 
     void start_calls()
@@ -298,7 +354,9 @@ private:
     mutable std::mutex mutex_;
     asio::any_io_executor executor_;
     virConnectPtr connection_ = nullptr;
-    std::shared_ptr<connection_link> link_; // null where the connection was opened elsewhere
+    open_options options_;
+    std::shared_ptr<connection_link> link_;         // null where the connection was opened elsewhere
+    std::shared_ptr<connection_link> closing_link_; // of the connection that async_close() is closing
     pending<void(error_code)> open_;
     std::shared_ptr<worker_pool::job> open_job_;
     pending<void(error_code)> close_;

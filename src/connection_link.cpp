@@ -1,12 +1,34 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "connection_link.hpp"
 
+#include <linux/sockios.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
 #include <utility>
 
 namespace avirt::detail {
 namespace {
 
 thread_local std::shared_ptr<connection_link> current_link;
+
+/// What a writable socket always takes, whatever its kind.
+constexpr std::size_t small_send = 4 * 1024;
+
+bool is_writable(int fd) noexcept
+{
+    pollfd p{.fd = fd, .events = POLLOUT, .revents = 0};
+    return ::poll(&p, 1, 0) == 1;
+}
+
+int socket_option(int fd, int name) noexcept
+{
+    int value = 0;
+    socklen_t size = sizeof value;
+    return ::getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : 0;
+}
 
 } // namespace
 
@@ -23,6 +45,31 @@ link_scope::~link_scope()
 const std::shared_ptr<connection_link>& link_scope::current() noexcept
 {
     return current_link;
+}
+
+std::size_t room_to_send(const connection_link& link, std::size_t wanted) noexcept
+{
+    const int fd = link.socket;
+    if (fd < 0 || !is_writable(fd))
+        return 0;
+    if (wanted <= small_send)
+        return wanted;
+    int used = 0;
+    if (::ioctl(fd, SIOCOUTQ, &used) != 0)
+        return small_send;
+    const auto room = static_cast<std::size_t>(std::max(socket_option(fd, SO_SNDBUF) - used, 0));
+    // A Unix socket counts its packets with their overhead, which is 3 %; TCP's overhead is not told.
+    const bool is_local = socket_option(fd, SO_DOMAIN) == AF_UNIX;
+    return std::clamp(is_local ? room - room / 16 : room / 2, small_send, std::max(wanted, small_send));
+}
+
+void enlarge_send_buffer(const connection_link& link) noexcept
+{
+    // Twice this, as the kernel counts; or twice what it allows, which is still enough for the largest send.
+    constexpr int size = 512 * 1024;
+    const int fd = link.socket;
+    if (fd >= 0 && socket_option(fd, SO_DOMAIN) == AF_UNIX && socket_option(fd, SO_SNDBUF) < 2 * size)
+        ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
 }
 
 } // namespace avirt::detail

@@ -2,17 +2,50 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace avirt::detail {
 
-/// What the event loop knows of the connection that a watch or timeout was registered for.
+/// Hears of a connection's socket. Called on the thread that dispatches, with no lock of libvirt's or of the
+/// registry's held.
+class link_observer
+{
+public:
+    /// libvirt has served the socket: there may be something new in its queues.
+    virtual void on_served() = 0;
+    /// What event_registry::await_writable() waited for, or the socket cannot be written any more.
+    virtual void on_writable() = 0;
+    /// The peer is gone; what it sent before can still be read, once the socket is served again.
+    virtual void on_hung_up() = 0;
+    /// libvirt has given the connection up.
+    virtual void on_lost() = 0;
+
+protected:
+    ~link_observer() = default;
+};
+
+/// What the event loop and a connection know of each other: the one fact that lets avirt send without
+/// blocking, stop reading, and interrupt what is stuck (docs/libvirt.md, "A connection's socket"). All but
+/// the URI is the registry's, under its lock.
 struct connection_link
 {
+    enum class end { none, peer, silence, interrupted };
+
     std::string uri;
-    /// The connection's socket; -1 where the driver lives in this process.
+    /// The connection's socket while libvirt watches it; -1 otherwise. Written under the registry's lock.
     std::atomic<int> socket{-1};
+    /// libvirt has watched a socket: the driver is not in this process.
+    std::atomic<bool> is_remote{false};
+    /// Why libvirt gave, or will give, the connection up.
+    std::atomic<end> ended_by{end::none};
+
+    int watch = 0;
+    /// Keepalive intervals without an answer before the connection is interrupted; 0: for ever.
+    unsigned max_silence = 0;
+    std::vector<std::weak_ptr<link_observer>> observers;
 };
 
 /// While it lives, what this thread registers belongs to a connection. libvirt registers a connection's
@@ -31,5 +64,11 @@ public:
 private:
     std::shared_ptr<connection_link> outer_;
 };
+
+/// How many of @p wanted bytes the connection's socket takes now without blocking the sender; 0: none.
+std::size_t room_to_send(const connection_link& link, std::size_t wanted) noexcept;
+
+/// Has the socket of a connection that is avirt's own take large sends.
+void enlarge_send_buffer(const connection_link& link) noexcept;
 
 } // namespace avirt::detail

@@ -6,7 +6,9 @@
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
+#include <cerrno>
 #include <optional>
+#include <string_view>
 #include <system_error>
 
 namespace avirt {
@@ -303,8 +305,22 @@ const error_category& refined_category(condition c) noexcept
     }
 }
 
+/// libvirt's number for a connection that is gone is the one for everything; only the text tells.
+bool says_connection_lost(const virError& e) noexcept
+{
+    if (e.domain != VIR_FROM_RPC)
+        return false;
+    const std::string_view text(e.message ? e.message : "");
+    const auto says = [&](std::string_view part) { return text.find(part) != std::string_view::npos; };
+    return e.code == VIR_ERR_SYSTEM_ERROR
+        ? e.int1 == EIO // "End of file while reading data"
+        : e.code == VIR_ERR_INTERNAL_ERROR && (says("client socket is closed") || says("connection closed"));
+}
+
 error_code code_of(const virError& e) noexcept
 {
+    if (says_connection_lost(e))
+        return {e.code, refined_category(condition::connection_lost)};
     if (e.code == VIR_ERR_SYSTEM_ERROR && e.int1 > 0)
         return {e.int1, boost::system::system_category()};
     return {e.code, libvirt_category()};

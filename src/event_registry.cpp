@@ -9,6 +9,8 @@
 #include <libvirt/virterror.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -201,8 +203,13 @@ try {
          .link = link_scope::current()});
     if (id < 0)
         return -1;
-    if (const auto& link = link_scope::current())
+    if (const auto& link = link_scope::current()) {
+        link->watch = id;
         link->socket = fd;
+        link->is_remote = true;
+        if (link->ended_by != connection_link::end::none) // Interrupted before its socket was known.
+            ::shutdown(fd, SHUT_RDWR);
+    }
     wake(
         held,
         phase_ == phase::idle || watches_.has_always_ready() ? request_wake_up_locked() : wake_up::none);
@@ -225,6 +232,7 @@ int event_registry::remove_handle(int watch)
     const auto removed = watches_.remove(watch);
     if (removed.id == 0)
         return -1;
+    lose_locked(removed);
     remove(held, removed.free, removed.opaque);
     return 0;
 }
@@ -253,7 +261,7 @@ catch (const std::bad_alloc&) {
 void event_registry::update_timeout(int timer, int interval) noexcept
 {
     lock held(mutex_);
-    timeouts_.update(timer, interval);
+    timeouts_.update(timer, interval, called_timer_ == timer && dispatcher_ == std::this_thread::get_id());
     wake(held, timeouts_changed_locked());
 }
 
@@ -311,6 +319,95 @@ void event_registry::nudge() noexcept
 {
     lock held(mutex_);
     wake(held, request_wake_up_locked());
+}
+
+void event_registry::observe(connection_link& link, std::weak_ptr<link_observer> observer)
+{
+    lock held(mutex_);
+    std::erase_if(link.observers, [](const auto& o) { return o.expired(); });
+    link.observers.push_back(std::move(observer));
+}
+
+void event_registry::pause(const connection_link& link) noexcept
+{
+    lock held(mutex_);
+    watches_.pause(link.watch);
+}
+
+void event_registry::resume(const connection_link& link) noexcept
+{
+    lock held(mutex_);
+    watches_.resume(link.watch);
+}
+
+void event_registry::await_writable(const connection_link& link) noexcept
+{
+    lock held(mutex_);
+    watches_.await_writable(link.watch);
+}
+
+void event_registry::interrupt(connection_link& link) noexcept
+{
+    lock held(mutex_);
+    interrupt_locked(link, connection_link::end::interrupted);
+}
+
+// Under the lock: afterwards the number may mean another file.
+void event_registry::interrupt_locked(connection_link& link, connection_link::end why) noexcept
+{
+    if (link.ended_by == connection_link::end::none)
+        link.ended_by = why;
+    if (link.socket >= 0)
+        ::shutdown(link.socket, SHUT_RDWR);
+}
+
+void event_registry::lose_locked(const watch_table::watch& removed)
+{
+    const auto& link = removed.link;
+    if (!link || link->watch != removed.id)
+        return;
+    link->watch = 0;
+    link->socket = -1;
+    const bool by_keepalive = called_timer_ != 0 && dispatcher_ == std::this_thread::get_id();
+    if (link->ended_by == connection_link::end::none)
+        link->ended_by = by_keepalive ? connection_link::end::silence : connection_link::end::peer;
+    if (link->observers.empty())
+        return;
+    const auto tell = [](void* argument) {
+        const std::unique_ptr<std::shared_ptr<connection_link>> l(
+            static_cast<std::shared_ptr<connection_link>*>(argument));
+        lock held(instance().mutex_);
+        instance().notify(held, **l, &link_observer::on_lost);
+    };
+    deferred_.push_back({tell, new std::shared_ptr<connection_link>(link)});
+}
+
+/// libvirt's keepalive timer was due; every message that arrives sets it anew. A PING that the socket does
+/// not take would block us, and libvirt does not count the intervals in which it sent none.
+bool event_registry::may_ping_locked(const timeout_table::timeout& keepalive) noexcept
+{
+    auto& link = *keepalive.link;
+    int unread = 0;
+    const bool is_silent = ::ioctl(link.socket, FIONREAD, &unread) != 0 || unread == 0;
+    if (is_silent && link.max_silence != 0 && keepalive.in_a_row > link.max_silence) {
+        interrupt_locked(link, connection_link::end::silence);
+        return false;
+    }
+    return room_to_send(link, 1) != 0;
+}
+
+/// Calls the observers with the lock released; they may end in there.
+void event_registry::notify(lock& held, const connection_link& link, void (link_observer::*event)())
+{
+    for (const auto& o : link.observers) {
+        if (auto observer = o.lock())
+            notified_.push_back(std::move(observer));
+    }
+    held.unlock();
+    for (const auto& observer : notified_)
+        ((*observer).*event)();
+    notified_.clear();
+    held.lock();
 }
 
 /// Whatever ends a dispatch, an exception from a callback included, the registry is left ready for the next.
@@ -444,21 +541,32 @@ bool event_registry::serve_watches(lock& held, loop_backend& loop)
     }
 
     for (std::size_t i = 0; i < ready_watches_.size() && loop_.get() == &loop; ++i) {
-        const auto& record = ready_watches_[i];
-        const auto* w = watches_.find(record);
-        if (!w)
-            continue;
-        constexpr int always = VIR_EVENT_HANDLE_ERROR | VIR_EVENT_HANDLE_HANGUP;
-        const int events = record.events & (w->events | always);
-        if (events == 0)
-            continue;
-        call_out(
-            held, loop, w->id, w->fd, w->link,
-            [callback = w->callback, id = w->id, fd = w->fd, events, opaque = w->opaque] {
-                callback(id, fd, events, opaque);
-            });
+        serve(held, loop, ready_watches_[i]);
     }
     return !ready_watches_.empty();
+}
+
+void event_registry::serve(lock& held, loop_backend& loop, const watch_table::ready record)
+{
+    const auto* w = watches_.find(record);
+    if (w && record.writable)
+        notify(held, *std::shared_ptr(w->link), &link_observer::on_writable);
+    w = watches_.find(record);
+    if (w && record.hung_up)
+        notify(held, *std::shared_ptr(w->link), &link_observer::on_hung_up);
+    w = watches_.find(record);
+    constexpr int always = VIR_EVENT_HANDLE_ERROR | VIR_EVENT_HANDLE_HANGUP;
+    const int events = w && w->events != 0 ? record.events & (w->events | always) : 0;
+    if (events == 0 || w->reading != watch_table::flow::open)
+        return;
+    const auto link = w->link;
+    call_out(
+        held, loop, w->id, w->fd, link,
+        [callback = w->callback, id = w->id, fd = w->fd, events, opaque = w->opaque] {
+            callback(id, fd, events, opaque);
+        });
+    if (link)
+        notify(held, *link, &link_observer::on_served);
 }
 
 bool event_registry::serve_timeouts(lock& held, loop_backend& loop)
@@ -466,9 +574,13 @@ bool event_registry::serve_timeouts(lock& held, loop_backend& loop)
     bool served = false;
     const auto call = [&](const timeout_table::timeout& t) {
         served = true;
+        if (t.link && t.link->socket >= 0 && !may_ping_locked(t))
+            return;
+        called_timer_ = t.id;
         call_out(held, loop, t.id, -1, t.link, [callback = t.callback, id = t.id, opaque = t.opaque] {
             callback(id, opaque);
         });
+        called_timer_ = 0;
     };
     if (timeouts_.has_deadlines()) {
         const auto now = timeout_table::clock::now();

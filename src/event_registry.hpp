@@ -60,6 +60,19 @@ public:
     void update_timeout(int timer, int interval) noexcept;
     int remove_timeout(int timer);
 
+    // A connection's socket. Each does nothing where libvirt does not watch one (any more).
+
+    /// Has the observer hear of it; dead ones are forgotten in passing.
+    void observe(connection_link& link, std::weak_ptr<link_observer> observer);
+    /// Keeps what comes in the socket, until it is resumed.
+    void pause(const connection_link& link) noexcept;
+    void resume(const connection_link& link) noexcept;
+    /// Tells the observers, once, when the socket can be written.
+    void await_writable(const connection_link& link) noexcept;
+    /// Shuts the socket down: whoever is stuck in libvirt on this connection returns, and the connection is
+    /// lost (docs/libvirt.md, "A connection's socket").
+    void interrupt(connection_link& link) noexcept;
+
     /// Calls function(argument) soon, on a clean stack, while no callback of libvirt's runs: what is removed
     /// from libvirt in there cannot race with its own dispatch.
     void defer(virFreeCallback function, void* argument);
@@ -110,9 +123,15 @@ private:
     void wake(lock& held, wake_up how) noexcept;
     void remove(lock& held, virFreeCallback free, void* opaque);
 
+    void interrupt_locked(connection_link& link, connection_link::end why) noexcept;
+    void lose_locked(const watch_table::watch& removed);
+    bool may_ping_locked(const timeout_table::timeout& keepalive) noexcept;
+    void notify(lock& held, const connection_link& link, void (link_observer::*event)());
+
     struct dispatch_scope;
     void end_dispatch(lock& held, const loop_backend* loop) noexcept;
     bool serve_watches(lock& held, loop_backend& loop);
+    void serve(lock& held, loop_backend& loop, watch_table::ready record);
     bool serve_timeouts(lock& held, loop_backend& loop);
     bool run_deferred(lock& held);
     template <class Call>
@@ -142,6 +161,8 @@ private:
     std::vector<watch_table::ready> ready_watches_;
     std::vector<timeout_table::ready> ready_timeouts_;
     std::vector<epoll_event> events_;
+    std::vector<std::shared_ptr<link_observer>> notified_;
+    int called_timer_ = 0;
 
     std::uint64_t dispatched_ = 0;
     std::chrono::nanoseconds longest_callback_{0};

@@ -75,7 +75,7 @@ public:
         {
         }
 
-        state(state&&) = default;
+        state(state&&) noexcept = default;
     };
 
     /// For a context that ends: the handler is to be destroyed, uninvoked, outside the lock.

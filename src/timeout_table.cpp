@@ -36,13 +36,15 @@ int timeout_table::add(timeout t)
     return timeouts_[slot].id;
 }
 
-void timeout_table::update(int id, int interval) noexcept
+void timeout_table::update(int id, int interval, bool by_itself) noexcept
 {
     const auto slot = timeouts_.find(id);
     if (slot == none)
         return;
     unschedule(slot);
-    timeouts_[slot].interval = interval;
+    auto& t = timeouts_[slot];
+    t.interval = interval;
+    t.in_a_row = by_itself ? t.in_a_row : 0;
     schedule(slot);
 }
 
@@ -77,6 +79,7 @@ timeout_table::timeout* timeout_table::next_due(clock::time_point now) noexcept
     if (t.deadline > now)
         return nullptr;
     t.deadline = now + std::chrono::milliseconds(t.interval);
+    ++t.in_a_row;
     sift_down(0);
     return &t;
 }

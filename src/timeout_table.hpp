@@ -29,6 +29,7 @@ public:
         void* opaque = nullptr;
         virFreeCallback free = nullptr;
         std::shared_ptr<connection_link> link{};
+        unsigned in_a_row = 0; // times it was due since it was updated last
         clock::time_point deadline{};
         std::uint32_t position = id_table<timeout>::none; // in the heap, or in the list of the ready ones
     };
@@ -67,8 +68,8 @@ public:
 
     /// Returns the id.
     int add(timeout t);
-    /// Starts the interval anew, also where it stays the same.
-    void update(int id, int interval) noexcept;
+    /// Starts the interval anew, also where it stays the same. @p by_itself: from inside its own callback.
+    void update(int id, int interval, bool by_itself = false) noexcept;
     /// The removed timeout; its id is 0 where there was none.
     timeout remove(int id) noexcept;
 

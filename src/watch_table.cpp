@@ -84,11 +84,17 @@ watch_table::entry& watch_table::entry_of(int fd)
     return entries_[index];
 }
 
+int watch_table::wanted_events(const watch& w) noexcept
+{
+    const int events = w.reading == flow::closed ? 0 : w.events;
+    return w.awaits_writable ? events | VIR_EVENT_HANDLE_WRITABLE : events;
+}
+
 std::uint32_t watch_table::wanted_mask(const entry& e) noexcept
 {
     int events = 0;
     for (auto slot = e.first; slot != none; slot = watches_[slot].next)
-        events |= watches_[slot].events;
+        events |= wanted_events(watches_[slot]);
     if (events == 0)
         return dormant_mask;
     std::uint32_t mask = 0;
@@ -137,6 +143,12 @@ void watch_table::apply(int fd, entry& e) noexcept
         e.mask = mask;
     else
         orphan(fd, e);
+}
+
+void watch_table::apply(const watch& w) noexcept
+{
+    if (!w.orphaned)
+        apply(w.fd, entries_[static_cast<std::size_t>(w.fd)]);
 }
 
 watch_table::file_identity watch_table::identify(int fd) noexcept
@@ -218,8 +230,34 @@ void watch_table::update(int id, int events) noexcept
         return;
     auto& w = watches_[slot];
     w.events = events;
-    if (!w.orphaned)
-        apply(w.fd, entries_[static_cast<std::size_t>(w.fd)]);
+    apply(w);
+}
+
+watch_table::watch* watch_table::find_linked(int id) noexcept
+{
+    const auto slot = watches_.find(id);
+    return slot != none && watches_[slot].link ? &watches_[slot] : nullptr;
+}
+
+void watch_table::pause(int id) noexcept
+{
+    auto* w = find_linked(id);
+    if (w && w->reading == flow::open)
+        w->reading = flow::closing;
+}
+
+void watch_table::resume(int id) noexcept
+{
+    auto* w = find_linked(id);
+    if (w && std::exchange(w->reading, flow::open) == flow::closed)
+        apply(*w);
+}
+
+void watch_table::await_writable(int id) noexcept
+{
+    auto* w = find_linked(id);
+    if (w && !std::exchange(w->awaits_writable, true))
+        apply(*w);
 }
 
 watch_table::watch watch_table::remove(int id) noexcept
@@ -246,33 +284,58 @@ watch_table::watch watch_table::remove(int id) noexcept
 watch_table::watch* watch_table::find(const ready& r) noexcept
 {
     auto& w = watches_[r.slot];
-    return w.id == r.id && w.events != 0 && !w.orphaned ? &w : nullptr;
+    return w.id == r.id && !w.orphaned ? &w : nullptr;
 }
 
-void watch_table::append(entry& e, std::uint32_t epoll_events, std::vector<ready>& out)
+// Returns whether the interest of a watch has changed.
+bool watch_table::append(entry& e, std::uint32_t epoll_events, std::vector<ready>& out)
 {
+    bool has_changed = false;
     const int events = from_epoll(epoll_events);
+    const bool has_died = (epoll_events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0;
     for (auto slot = e.first; slot != none; slot = watches_[slot].next) {
-        const auto& w = watches_[slot];
-        if (w.events == 0)
-            continue;
-        int reported = events & ((w.events & read_write) | error_hangup);
-        // libvirt reads one message, then closes: a hang-up reported with bytes still unread loses them
-        // (docs/libvirt.md, "Hang-up").
-        if ((reported & error_hangup) && (w.events & VIR_EVENT_HANDLE_READABLE)
-            && is_socket_with_unread_bytes(w.fd))
-            reported &= ~error_hangup;
-        if (reported != 0)
-            out.push_back({slot, w.id, reported});
+        auto& w = watches_[slot];
+        ready r{slot, w.id, 0, false, false};
+        if (w.reading == flow::open && w.events != 0)
+            r.events = to_report(w, events);
+        else if (w.reading == flow::closing)
+            w.reading = flow::nearly_closed;
+        else if (w.reading == flow::nearly_closed) {
+            w.reading = flow::closed;
+            has_changed = true;
+        }
+        if (w.link) {
+            r.hung_up = has_died && (w.reading != flow::open || w.events == 0);
+            if (w.awaits_writable && (has_died || (events & VIR_EVENT_HANDLE_WRITABLE))) {
+                w.awaits_writable = false;
+                r.writable = true;
+                has_changed = true;
+            }
+        }
+        if (r.events != 0 || r.writable || r.hung_up)
+            out.push_back(r);
     }
+    return has_changed;
+}
+
+int watch_table::to_report(const watch& w, int events) noexcept
+{
+    const int reported = events & ((w.events & read_write) | error_hangup);
+    // libvirt reads one message, then closes: a hang-up reported with bytes still unread loses them
+    // (docs/libvirt.md, "Hang-up").
+    const bool hides_hangup = (reported & error_hangup) && (w.events & VIR_EVENT_HANDLE_READABLE)
+        && is_socket_with_unread_bytes(w.fd);
+    return hides_hangup ? reported & ~error_hangup : reported;
 }
 
 void watch_table::collect(const epoll_event& event, std::vector<ready>& out)
 {
     const auto fd = static_cast<std::uint32_t>(event.data.u64);
     auto& e = entries_[fd];
-    if (e.generation == event.data.u64 >> 32)
-        append(e, event.events, out);
+    if (e.generation == event.data.u64 >> 32) {
+        if (append(e, event.events, out))
+            apply(static_cast<int>(fd), e);
+    }
     else
         ghost_seen_ = ghosts_possible_;
 }

@@ -23,6 +23,10 @@ namespace avirt::detail {
 class watch_table
 {
 public:
+    /// Whether libvirt hears of a watch's events. A watch that is being closed stays in the set as it was:
+    /// only where its file is ready twice meanwhile does it cost the system calls of being taken out.
+    enum class flow { open, closing, nearly_closed, closed };
+
     struct watch
     {
         int id = 0;
@@ -34,6 +38,8 @@ public:
         std::shared_ptr<connection_link> link{};
         std::uint32_t next = id_table<watch>::none; // of the same fd
         bool orphaned = false;                      // its fd was closed and means another file now
+        flow reading = flow::open;
+        bool awaits_writable = false; // for its link
     };
 
     /// A watch, and what is to be reported to it. Survives the watch: see find().
@@ -42,6 +48,8 @@ public:
         std::uint32_t slot;
         int id;
         int events;
+        bool writable; // for its link
+        bool hung_up;  // for its link, where libvirt does not hear of it
     };
 
     static constexpr std::uint32_t none = id_table<watch>::none;
@@ -66,7 +74,12 @@ public:
     /// The removed watch; its id is 0 where there was none.
     watch remove(int id) noexcept;
 
-    /// The watch that a ready record was made for, or null where it is gone, disabled or orphaned since.
+    /// Has libvirt hear of nothing, or of everything again.
+    void pause(int id) noexcept;
+    void resume(int id) noexcept;
+    void await_writable(int id) noexcept;
+
+    /// The watch that a ready record was made for, or null where it is gone or orphaned since.
     watch* find(const ready& r) noexcept;
 
     /// Appends what an event of the set means to the watches of its fd.
@@ -128,7 +141,10 @@ private:
 
     static file_identity identify(int fd) noexcept;
     entry& entry_of(int fd);
+    static int wanted_events(const watch& w) noexcept;
     std::uint32_t wanted_mask(const entry& e) noexcept;
+    watch* find_linked(int id) noexcept;
+    void apply(const watch& w) noexcept;
     bool is_same_file(int fd, const entry& e) const noexcept;
     int control(int operation, int fd, const entry& e, std::uint32_t mask) const noexcept;
     int enter(int fd, entry& e) noexcept;
@@ -136,7 +152,8 @@ private:
     void orphan(int fd, entry& e) noexcept;
     void leave(int fd, entry& e) noexcept;
     void forget_always_ready(int fd) noexcept;
-    void append(entry& e, std::uint32_t epoll_events, std::vector<ready>& out);
+    bool append(entry& e, std::uint32_t epoll_events, std::vector<ready>& out);
+    static int to_report(const watch& w, int events) noexcept;
     void reenter_all(std::span<const int> wake_fds);
 
     unique_fd epoll_;

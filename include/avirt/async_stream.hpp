@@ -17,6 +17,13 @@
 
 namespace avirt {
 
+/// Has a stream use the application's connection instead of one of its own.
+struct shared_connection_t
+{
+};
+
+inline constexpr shared_connection_t shared_connection{};
+
 /// A virStream as an Asio stream: a guest's console, a screenshot.
 ///
 /// It meets the AsyncReadStream and AsyncWriteStream requirements, so that asio::async_read, async_write,
@@ -150,11 +157,15 @@ public:
             impl_->close();
     }
 
-    /// Opens the stream.
+    /// Opens the stream, on a connection of its own where @p conn was opened by avirt and leads to a daemon:
+    /// then a slow reader holds up nothing else, a write never waits for a thread, and cancelling costs
+    /// nobody else a connection.
     ///
-    /// @param conn Where; it is needed only until this completes.
-    /// @param opener On what: console, screenshot, or any callable `int(virConnectPtr, virStreamPtr)`, called
-    /// on a worker thread, which fails by a negative result or by throwing.
+    /// @param conn Where; it is needed only until this completes, or until the stream is closed where the
+    /// stream shares it.
+    /// @param opener On what: console, channel, screenshot, volume_download, volume_upload, or any callable
+    /// `int(virConnectPtr, virStreamPtr)`, called on a worker thread, which fails by a negative result or by
+    /// throwing. It has to look its objects up through the connection that it is given.
     /// @param token Completion signature: `void(error_code)`.
     ///
     /// Errors: error::already_open, error::operation_in_progress, error::not_open (the connection is not),
@@ -162,14 +173,27 @@ public:
     /// open, and may be opened again.
     /// Cancellation: terminal, partial and total; what is opened nevertheless is aborted.
     ///
-    /// libvirt: virStreamNew, virStreamEventAddCallback.
+    /// libvirt: virConnectOpenAuth, virConnectSetKeepAlive, virStreamNew, virStreamEventAddCallback.
     template <
         class E, detail::stream_opener Opener,
         BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_open(basic_connection<E>& conn, Opener&& opener, Token&& token = {})
     {
         return asio::async_initiate<Token, void(error_code)>(
-            initiate_open<E>{{this}, &conn}, token, std::decay_t<Opener>(std::forward<Opener>(opener)));
+            initiate_open<E>{{this}, &conn, false}, token,
+            std::decay_t<Opener>(std::forward<Opener>(opener)));
+    }
+
+    /// The same on @p conn itself, which other streams and calls use too: for openers that need objects of
+    /// that very connection. libvirt then keeps whatever arrives and is not read, without a bound, and each
+    /// write takes a worker thread until the daemon has taken it.
+    template <
+        class E, detail::stream_opener Opener,
+        BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
+    auto async_open(basic_connection<E>& conn, shared_connection_t, Opener&& opener, Token&& token = {})
+    {
+        return asio::async_initiate<Token, void(error_code)>(
+            initiate_open<E>{{this}, &conn, true}, token, std::decay_t<Opener>(std::forward<Opener>(opener)));
     }
 
     /// Reads what is there, and waits where nothing is.
@@ -317,13 +341,14 @@ private:
     struct initiate_open : initiation
     {
         basic_connection<E>* conn;
+        bool shares_connection;
 
         template <class Handler, class Opener>
         void operator()(Handler&& handler, Opener&& opener) const
         {
             auto* details = detail::get_associated_details(handler);
             this->self->impl().async_open(
-                conn->impl(),
+                conn->impl(), shares_connection,
                 std::make_shared<detail::opener<std::decay_t<Opener>>>(std::forward<Opener>(opener)),
                 detail::wait_handler(std::forward<Handler>(handler)), details);
         }

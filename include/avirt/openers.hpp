@@ -5,6 +5,7 @@
 
 #include <libvirt/libvirt.h>
 
+#include <cstdint>
 #include <string>
 
 namespace avirt {
@@ -45,6 +46,72 @@ struct screenshot
 {
     std::string domain{}; ///< Name or UUID.
     unsigned screen = 0;
+
+    AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;
+};
+
+/// A guest's channel: a line to an agent inside the guest.
+///
+/// Errors: condition::not_found (no such domain, or no such channel), condition::guest_gone,
+/// condition::console_in_use (another session has the channel), and libvirt's.
+///
+/// libvirt: virDomainOpenChannel.
+///
+/// @code
+/// avirt::channel where{.domain = "vm1", .name = "org.qemu.guest_agent.0"};
+/// co_await stream.async_open(conn, where, asio::use_awaitable);
+/// @endcode
+struct channel
+{
+    std::string domain{}; ///< Name or UUID.
+    std::string name{};   ///< Target name, or alias; empty: the first channel.
+    unsigned flags = 0;   ///< VIR_DOMAIN_CHANNEL_FORCE.
+
+    AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;
+};
+
+/// Which volume: by its pool and its name there, or by its path, or by its key.
+struct volume_locator
+{
+    std::string pool{}; ///< Name or UUID.
+    std::string name{};
+    std::string path{};
+    std::string key{};
+};
+
+/// A volume's content. Read to eof.
+///
+/// Errors: condition::not_found (no such pool or volume), std::errc::invalid_argument (the locator names
+/// none), and libvirt's. What goes wrong later on the daemon's side ends a read, or async_finish().
+///
+/// libvirt: virStorageVolLookupByName, virStorageVolLookupByPath, virStorageVolLookupByKey,
+/// virStorageVolDownload.
+///
+/// @code
+/// avirt::volume_download what{.volume = {.pool = "default", .name = "disk.img"}};
+/// co_await stream.async_open(conn, what, asio::use_awaitable);
+/// @endcode
+struct volume_download
+{
+    volume_locator volume{};
+    std::uint64_t offset = 0; ///< In bytes.
+    std::uint64_t length = 0; ///< In bytes; 0: to the end.
+    bool sparse = false;      ///< Holes are sent as holes, and received as zeros.
+
+    AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;
+};
+
+/// A volume's new content. Write it, then async_finish(): only then is it known how it went.
+///
+/// Errors: as volume_download's. Writing more than @ref length bytes fails.
+///
+/// libvirt: virStorageVolUpload.
+struct volume_upload
+{
+    volume_locator volume{};
+    std::uint64_t offset = 0; ///< In bytes.
+    std::uint64_t length = 0; ///< In bytes; 0: no limit.
+    bool sparse = false;      ///< Holes may be sent as holes.
 
     AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;
 };

@@ -226,7 +226,7 @@ BOOST_AUTO_TEST_CASE(in_order_or_at_a_time)
         outcome posted;
         asio::post(io, [note = posted.handler()] { note({}); });
         run_until_done(posted);
-        BOOST_TEST(loop.stats().running_calls == 1u);
+        run_until([&] { return loop.stats().running_calls == 1; }); // The open's thread may not be back yet.
         BOOST_TEST(!second);
         g.open();
     }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "support/libvirtd.hpp"
+
 #include <libvirt/libvirt.h>
 
 #include <map>
 #include <string>
 #include <vector>
-
-#include <sys/types.h>
 
 namespace relay_test {
 
@@ -34,11 +34,10 @@ public:
 
 private:
     daemon();
-    void define(const std::string& name, const char* boot_sector);
+    void define(const std::string& name, const unsigned char* boot_sector);
 
-    std::string directory_;
-    std::string uri_;
-    pid_t pid_ = -1;
+    support::libvirtd libvirtd_;
+    std::string uri_ = libvirtd_.uri();
     virConnectPtr connection_ = nullptr;
     std::map<std::string, virDomainPtr> guests_;
 };

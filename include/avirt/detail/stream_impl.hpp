@@ -14,6 +14,10 @@
 #include <type_traits>
 #include <utility>
 
+namespace avirt {
+struct console;
+}
+
 namespace avirt::detail {
 
 enum class stream_wait_type { read, write, error };
@@ -35,6 +39,8 @@ class opener_base
 public:
     virtual ~opener_base() = default;
     virtual failure open(virConnectPtr connection, virStreamPtr stream) noexcept = 0;
+    /// Errors of a console mean more than those of other streams.
+    virtual bool is_console() const noexcept = 0;
 };
 
 template <class Opener>
@@ -51,6 +57,11 @@ public:
         catch (...) {
             return current_failure();
         }
+    }
+
+    bool is_console() const noexcept override
+    {
+        return std::is_same_v<Opener, console>;
     }
 
 private:
@@ -78,8 +89,8 @@ public:
     virtual void close() noexcept = 0;
 
     virtual void async_open(
-        const connection_impl& connection, std::shared_ptr<opener_base> opener, wait_handler handler,
-        error_details* details) = 0;
+        const connection_impl& connection, bool shares_connection, std::shared_ptr<opener_base> opener,
+        wait_handler handler, error_details* details) = 0;
 
     /// Whether the operation completes without waiting.
     virtual bool try_read(asio::mutable_buffer buffer, io_result& result) = 0;

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "connect.hpp"
+
+#include "event_registry.hpp"
+
+#include <libvirt/virterror.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace avirt::detail {
+namespace {
+
+using std::chrono::seconds;
+
+virConnectPtr open(const open_options& options)
+{
+    const unsigned read_only = options.read_only ? VIR_CONNECT_RO : 0;
+    return virConnectOpenAuth(
+        options.uri.empty() ? nullptr : options.uri.c_str(), nullptr, options.flags | read_only);
+}
+
+void keep_alive(virConnectPtr connection, seconds interval, unsigned count)
+{
+    if (virConnectSetKeepAlive(connection, static_cast<int>(interval.count()), count) < 0)
+        virResetLastError(); // The other side does not know of it.
+}
+
+} // namespace
+
+virConnectPtr connect(const open_options& options, const std::shared_ptr<connection_link>& link)
+{
+    const link_scope scope(link);
+    virConnectPtr connection = open(options);
+    if (connection && link->is_remote && options.keepalive_interval > seconds(0)) {
+        // libvirt's own count comes first, where it can send at all.
+        link->max_silence = options.keepalive_count + 1;
+        keep_alive(connection, options.keepalive_interval, options.keepalive_count);
+    }
+    return connection;
+}
+
+virConnectPtr connect_for_stream(const open_options& options, const std::shared_ptr<connection_link>& link)
+{
+    // Our PINGs are what keeps a daemon content whose own we leave in the socket; that their answers stay
+    // there too must not count (docs/libvirt.md, "Backpressure").
+    constexpr seconds longest_interval{3};
+    constexpr unsigned unreachable = 100'000'000;
+    const bool is_off = options.keepalive_interval <= seconds(0);
+    const auto interval = is_off ? longest_interval : std::min(options.keepalive_interval, longest_interval);
+
+    const link_scope scope(link);
+    virConnectPtr connection = open(options);
+    if (connection && link->is_remote) {
+        const auto patience = options.keepalive_interval * (options.keepalive_count + 1);
+        link->max_silence = is_off ? 0 : static_cast<unsigned>(patience / interval);
+        keep_alive(connection, interval, unreachable);
+        enlarge_send_buffer(*link);
+        event_registry::instance().pause(*link);
+    }
+    return connection;
+}
+
+closing_patience::closing_patience(const std::shared_ptr<connection_link>& link)
+{
+    constexpr int milliseconds = 1000;
+    using held = std::shared_ptr<connection_link>;
+    auto argument = std::make_unique<held>(link);
+    const auto interrupt = [](int, void* l) {
+        event_registry::instance().interrupt(**static_cast<held*>(l));
+    };
+    timer_ = event_registry::instance().add_timeout(
+        milliseconds, interrupt, argument.get(), [](void* l) { delete static_cast<held*>(l); });
+    if (timer_ >= 0)
+        argument.release();
+    else
+        event_registry::instance().interrupt(*link); // No loop is bound: nobody would ever do it.
+}
+
+closing_patience::~closing_patience()
+{
+    if (timer_ >= 0)
+        event_registry::instance().remove_timeout(timer_);
+}
+
+} // namespace avirt::detail

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "connection_link.hpp"
+
+#include <avirt/detail/connection_impl.hpp>
+
+#include <libvirt/libvirt.h>
+
+#include <memory>
+
+namespace avirt::detail {
+
+/// Opens a connection whose socket the loop knows by the link. Blocks; null where it fails.
+virConnectPtr connect(const open_options& options, const std::shared_ptr<connection_link>& link);
+
+/// The same, for one stream alone: its socket may be left unread for as long as the stream's reader likes.
+/// It is paused: what follows the answer to the opener must wait until the stream listens.
+virConnectPtr connect_for_stream(const open_options& options, const std::shared_ptr<connection_link>& link);
+
+/// Interrupts a connection that is being ended, if that takes longer than a living daemon needs: nobody is
+/// left to cancel it.
+class closing_patience
+{
+public:
+    explicit closing_patience(const std::shared_ptr<connection_link>& link);
+    ~closing_patience();
+    closing_patience(const closing_patience&) = delete;
+    closing_patience& operator=(const closing_patience&) = delete;
+
+private:
+    int timer_ = -1;
+};
+
+} // namespace avirt::detail

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <avirt/avirt.hpp>
+#include <support/fake_libvirtd.hpp>
+#include <support/loop_fixture.hpp>
+#include <support/outcome.hpp>
+#include <support/printing.hpp>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/test/data/test_case.hpp>
+#include <boost/test/unit_test.hpp>
+#include <libvirt/virterror.h>
+
+#include <string>
+
+// What comes before an error, an end or a close is delivered before it.
+
+namespace {
+
+namespace asio = boost::asio;
+namespace data = boost::unit_test::data;
+using avirt::error_code;
+using support::outcome;
+
+struct fake_fixture : support::loop_fixture
+{
+    avirt::connection conn{io};
+    avirt::async_stream stream{io};
+
+    ~fake_fixture()
+    {
+        stream.close();
+        conn.close();
+        support::run_to_end(io);
+    }
+
+    void run_until_done(const outcome& o)
+    {
+        run_until([&] { return o.calls() > 0; });
+    }
+
+    void open(const support::fake_libvirtd& daemon)
+    {
+        outcome opened, started;
+        conn.async_open(daemon.uri(), opened.handler());
+        run_until_done(opened);
+        BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
+        stream.async_open(conn, avirt::console{.domain = "vm"}, started.handler());
+        run_until_done(started);
+        BOOST_REQUIRE_EQUAL(started.ec(), error_code());
+    }
+
+    /// Everything up to the first error, which stays.
+    std::string receive(std::size_t buffer_size, error_code& ec)
+    {
+        std::string result, buffer(buffer_size, '\0');
+        outcome read;
+        while (!read.ec()) {
+            read = {};
+            stream.async_read_some(asio::buffer(buffer), read.handler());
+            run_until_done(read);
+            result.append(buffer, 0, read.bytes());
+        }
+        ec = read.ec();
+        outcome again;
+        stream.async_read_some(asio::buffer(buffer), again.handler());
+        run_until_done(again);
+        BOOST_TEST(again.ec() == ec);
+        return result;
+    }
+};
+
+const auto sizes = data::make({1, 7, 64, 4096});
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(fake_daemon, fake_fixture)
+
+BOOST_DATA_TEST_CASE(an_error_after_a_thousand_bytes, sizes, size)
+{
+    const std::string expected(1000, 'd');
+    const support::fake_libvirtd daemon([&](auto& s) {
+        for (int i = 0; i < 10; ++i)
+            s.data(std::string_view(expected).substr(0, 100));
+        s.error(VIR_ERR_INTERNAL_ERROR, VIR_FROM_QEMU, "the disk is on fire");
+    });
+    open(daemon);
+    error_code ec;
+    BOOST_TEST(receive(static_cast<std::size_t>(size), ec) == expected);
+    BOOST_TEST(ec == error_code(VIR_ERR_INTERNAL_ERROR, avirt::libvirt_category()));
+    BOOST_TEST(!bool(ec == avirt::condition::connection_lost));
+}
+
+BOOST_DATA_TEST_CASE(a_close_after_fifty_bytes, sizes, size)
+{
+    const support::fake_libvirtd daemon([](auto& s) {
+        for (int i = 0; i < 5; ++i)
+            s.data("0123456789");
+        s.close();
+    });
+    open(daemon);
+    error_code ec;
+    BOOST_TEST(receive(static_cast<std::size_t>(size), ec).size() == 50u);
+    BOOST_TEST(bool(ec == avirt::condition::connection_lost));
+}
+
+BOOST_DATA_TEST_CASE(an_end_right_before_a_close, sizes, size)
+{
+    const support::fake_libvirtd daemon([](auto& s) {
+        s.data("0123456789");
+        s.eof();
+        s.close();
+    });
+    open(daemon);
+    error_code ec;
+    BOOST_TEST(receive(static_cast<std::size_t>(size), ec) == "0123456789");
+    BOOST_TEST(ec == asio::error::eof);
+}
+
+BOOST_AUTO_TEST_CASE(byte_by_byte)
+{
+    const support::fake_libvirtd daemon([](auto& s) {
+        s.fragments("first ");
+        s.fragments("second");
+        s.eof();
+    });
+    open(daemon);
+    error_code ec;
+    BOOST_TEST(receive(64, ec) == "first second");
+    BOOST_TEST(ec == asio::error::eof);
+}
+
+BOOST_AUTO_TEST_CASE(an_end_without_anything)
+{
+    const support::fake_libvirtd daemon([](auto& s) { s.eof(); });
+    open(daemon);
+    error_code ec;
+    BOOST_TEST(receive(64, ec).empty());
+    BOOST_TEST(ec == asio::error::eof);
+}
+
+BOOST_AUTO_TEST_CASE(nothing_spins_at_the_end)
+{
+    const support::fake_libvirtd daemon([](auto& s) {
+        s.data("x");
+        s.eof();
+    });
+    open(daemon);
+    error_code ec;
+    receive(64, ec);
+    const auto before = loop.stats().dispatched;
+    for (int i = 0; i < 100; ++i) {
+        io.restart();
+        io.poll();
+    }
+    BOOST_TEST(loop.stats().dispatched - before < 5u);
+}
+
+BOOST_AUTO_TEST_SUITE_END()

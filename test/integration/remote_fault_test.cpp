@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "remote_fixture.hpp"
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/read_until.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/test/data/test_case.hpp>
+
+#include <deque>
+
+// The daemon is stopped, or dies; the guest does not read; the console is taken over.
+
+namespace {
+
+namespace data = boost::unit_test::data;
+using cancellation = asio::cancellation_type;
+
+struct own_daemon
+{
+    support::libvirtd own;
+};
+
+/// With a daemon of its own, to be killed.
+struct mortal_fixture : own_daemon, remote_fixture
+{
+    mortal_fixture() : remote_fixture(own) {}
+};
+
+struct fault_fixture : remote_fixture
+{
+    asio::cancellation_signal signal;
+    const std::string much = std::string(4 * 1024 * 1024, 'x');
+
+    auto cancellable(const outcome& o)
+    {
+        return asio::bind_cancellation_slot(signal.slot(), o.handler());
+    }
+
+    /// Whatever could still happen by itself has.
+    void settle()
+    {
+        for (int i = 0; i < 100; ++i) {
+            io.restart();
+            io.poll();
+        }
+    }
+
+    /// What is under way while the daemon is stopped ends at once when it is cancelled.
+    void check_cancelled(const outcome& o)
+    {
+        settle();
+        BOOST_TEST(!o);
+        signal.emit(cancellation::terminal);
+        io.restart();
+        io.poll();
+        BOOST_TEST(o.ec() == aborted);
+    }
+
+    void check_completes(const outcome& o)
+    {
+        settle();
+        BOOST_TEST(!o);
+        daemon.thaw();
+        run_until_done(o);
+        BOOST_TEST(o.ec() == error_code());
+    }
+};
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(remote_frozen, fault_fixture)
+
+BOOST_DATA_TEST_CASE(an_open, data::make({true, false}), cancel)
+{
+    daemon.freeze();
+    outcome opened;
+    avirt::connection other(io);
+    other.async_open(daemon.uri(), cancellable(opened));
+    cancel ? check_cancelled(opened) : check_completes(opened);
+}
+
+BOOST_DATA_TEST_CASE(a_call, data::make({true, false}), cancel)
+{
+    daemon.freeze();
+    outcome called;
+    conn.async_call(virConnectNumOfDomains, cancellable(called));
+    cancel ? check_cancelled(called) : check_completes(called);
+}
+
+BOOST_DATA_TEST_CASE(a_close, data::make({true, false}), cancel)
+{
+    daemon.freeze();
+    outcome closed;
+    conn.async_close(cancellable(closed));
+    cancel ? check_cancelled(closed) : check_completes(closed);
+}
+
+BOOST_DATA_TEST_CASE(a_stream_that_opens, data::make({true, false}), cancel)
+{
+    make_volume("frozen", 5000);
+    daemon.freeze();
+    outcome opened;
+    stream.async_open(conn, download("frozen"), cancellable(opened));
+    cancel ? check_cancelled(opened) : check_completes(opened);
+}
+
+BOOST_DATA_TEST_CASE(a_read, data::make({true, false}), cancel)
+{
+    make_volume("frozen", 5000);
+    daemon.freeze();
+    daemon.thaw();
+    open_stream(upload("frozen")); // Nothing ever comes of it.
+    daemon.freeze();
+    char c;
+    outcome read;
+    stream.async_read_some(asio::buffer(&c, 1), cancellable(read));
+    if (cancel)
+        return check_cancelled(read);
+    settle();
+    BOOST_TEST(!read);
+    daemon.thaw();
+    outcome finished;
+    stream.async_finish(finished.handler());
+    run_until_done(finished);
+    BOOST_TEST(finished.ec() == error_code());
+    BOOST_TEST(read.ec() == aborted);
+}
+
+BOOST_DATA_TEST_CASE(a_write, data::make({true, false}), cancel)
+{
+    const auto path = make_volume("frozen", 0);
+    open_stream(upload("frozen"));
+    daemon.freeze();
+    outcome written;
+    asio::async_write(stream, asio::buffer(much), cancellable(written));
+    if (cancel) {
+        check_cancelled(written);
+        BOOST_TEST(written.bytes() < much.size());
+        return;
+    }
+    check_completes(written);
+    outcome finished;
+    stream.async_finish(finished.handler());
+    run_until_done(finished);
+    BOOST_TEST(finished.ec() == error_code());
+    BOOST_TEST((content(path) == much));
+}
+
+BOOST_DATA_TEST_CASE(a_finish, data::make({true, false}), cancel)
+{
+    make_volume("frozen", 0);
+    open_stream(upload("frozen"));
+    daemon.freeze();
+    outcome finished;
+    stream.async_finish(cancellable(finished));
+    cancel ? check_cancelled(finished) : check_completes(finished);
+}
+
+BOOST_DATA_TEST_CASE(an_abort, data::make({true, false}), cancel)
+{
+    make_volume("frozen", 0);
+    open_stream(upload("frozen"));
+    daemon.freeze();
+    outcome ended;
+    stream.async_abort(cancellable(ended));
+    cancel ? check_cancelled(ended) : check_completes(ended);
+}
+
+BOOST_AUTO_TEST_CASE(everything_destroyed_leaves_nothing)
+{
+    make_volume("frozen", 0);
+    open_stream(upload("frozen"));
+    outcome called, written;
+    daemon.freeze();
+    conn.async_call(virConnectNumOfDomains, called.handler());
+    asio::async_write(stream, asio::buffer(much), written.handler());
+    settle();
+    stream = avirt::async_stream(io);
+    conn = avirt::connection(io);
+    support::run_to_end(io); // Though nobody thaws it.
+    BOOST_TEST(called.ec() == aborted);
+    BOOST_TEST(written.ec() == aborted);
+    BOOST_TEST(loop.is_idle());
+}
+
+BOOST_AUTO_TEST_CASE(one_connection_holds_up_no_other)
+{
+    start_guest("echo", avirt_demo_guest);
+    open_stream(console("echo"));
+    on_guest("echo", virDomainSuspend);
+    outcome written;
+    asio::async_write(stream, asio::buffer(much), cancellable(written));
+    settle();
+    call([](virConnectPtr c) { virConnectNumOfDomains(c); });
+    avirt::connection other(io);
+    open(other);
+    BOOST_TEST(!written);
+    check_cancelled(written);
+    on_guest("echo", virDomainResume);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_FIXTURE_TEST_SUITE(remote_console, fault_fixture)
+
+BOOST_AUTO_TEST_CASE(what_is_typed_comes_back)
+{
+    start_guest("echo", avirt_demo_guest);
+    open_stream(console("echo"));
+    std::string text;
+    for (int i = 0; i < 3; ++i) {
+        outcome written, read;
+        asio::async_write(stream, asio::buffer("hello\r", 6), written.handler());
+        asio::async_read_until(stream, asio::dynamic_buffer(text), "hello\r\n", read.handler());
+        run_until_done(read);
+        BOOST_TEST(read.ec() == error_code());
+        text.erase(0, read.bytes());
+    }
+}
+
+BOOST_AUTO_TEST_CASE(taken_over)
+{
+    start_guest("echo", avirt_demo_guest);
+    open_stream(console("echo"));
+    char c;
+    outcome read;
+    stream.async_read_some(asio::buffer(&c, 1), read.handler());
+    avirt::async_stream second(io);
+    outcome refused;
+    second.async_open(conn, console("echo"), refused.handler());
+    run_until_done(refused);
+    BOOST_TEST(bool(refused.ec() == avirt::condition::console_in_use));
+
+    open_stream(second, console("echo", VIR_DOMAIN_CONSOLE_FORCE));
+    while (!read.ec()) { // The guest's greeting may come first.
+        run_until_done(read);
+        if (read.ec())
+            break;
+        read = {};
+        stream.async_read_some(asio::buffer(&c, 1), read.handler());
+    }
+    BOOST_TEST(bool(read.ec() == avirt::condition::console_taken_over));
+}
+
+BOOST_AUTO_TEST_CASE(the_guest_is_destroyed)
+{
+    start_guest("echo", avirt_demo_guest);
+    open_stream(console("echo"));
+    on_guest("echo", virDomainDestroy);
+    std::string text;
+    outcome read;
+    asio::async_read_until(stream, asio::dynamic_buffer(text), "never", read.handler());
+    run_until_done(read);
+    BOOST_TEST(read.ec() == asio::error::eof);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_FIXTURE_TEST_SUITE(remote_killed, mortal_fixture)
+
+BOOST_AUTO_TEST_CASE(everything_under_way_ends)
+{
+    make_volume("killed", 0);
+    struct session
+    {
+        explicit session(asio::io_context& io) : conn(io), stream(io) {}
+
+        avirt::connection conn;
+        avirt::async_stream stream;
+        outcome read, written, waited, called, queued;
+        char c = 0;
+    };
+    std::deque<session> sessions;
+    const std::string much(4 * 1024 * 1024, 'x');
+    for (int i = 0; i < 10; ++i) {
+        auto& s = sessions.emplace_back(io);
+        open(s.conn);
+        outcome opened;
+        s.stream.async_open(s.conn, upload("killed"), opened.handler());
+        run_until_done(opened);
+        BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
+    }
+    daemon.freeze();
+    for (auto& s : sessions) {
+        s.stream.async_read_some(asio::buffer(&s.c, 1), s.read.handler());
+        asio::async_write(s.stream, asio::buffer(much), s.written.handler());
+        s.stream.async_wait(avirt::async_stream::wait_type::error, s.waited.handler());
+        s.conn.async_call(virConnectNumOfDomains, s.called.handler());
+        s.conn.async_call(virConnectNumOfDomains, s.queued.handler());
+    }
+    daemon.kill();
+    for (auto& s : sessions) {
+        run_until([&] { return s.read && s.written && s.waited && s.called && s.queued; });
+        BOOST_TEST(bool(s.read.ec() == avirt::condition::connection_lost));
+        BOOST_TEST(bool(s.written.ec() == avirt::condition::connection_lost));
+        BOOST_TEST(s.waited.ec() == error_code());
+        BOOST_TEST(bool(s.called.ec() == avirt::condition::connection_lost));
+        BOOST_TEST(bool(s.queued.ec() == avirt::condition::connection_lost));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(what_was_received_is_read_first)
+{
+    const auto whole = content(make_volume("killed", 3'000'000));
+    open_stream(download("killed"));
+    outcome waited;
+    stream.async_wait(avirt::async_stream::wait_type::read, waited.handler());
+    run_until_done(waited);
+    daemon.kill();
+    outcome ended;
+    stream.async_wait(avirt::async_stream::wait_type::error, ended.handler());
+    run_until_done(ended); // Though nothing is read.
+    std::string received, buffer(10'000, '\0');
+    outcome read;
+    while (!read.ec()) {
+        read = {};
+        stream.async_read_some(asio::buffer(buffer), read.handler());
+        run_until_done(read);
+        received.append(buffer, 0, read.bytes());
+    }
+    BOOST_TEST(bool(read.ec() == avirt::condition::connection_lost));
+    BOOST_TEST(received.size() >= 262120u);
+    BOOST_TEST((received == whole.substr(0, received.size())));
+}
+
+BOOST_AUTO_TEST_CASE(during_a_finish)
+{
+    make_volume("killed", 0);
+    open_stream(upload("killed"));
+    daemon.freeze();
+    outcome finished;
+    stream.async_finish(finished.handler());
+    while (loop.stats().running_calls == 0)
+        io.run_one_for(std::chrono::milliseconds(1));
+    daemon.kill();
+    run_until_done(finished);
+    BOOST_TEST(finished.ec() == avirt::error::result_unknown);
+    BOOST_TEST(bool(finished.ec() == avirt::condition::connection_lost));
+}
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <avirt/avirt.hpp>
+#include <support/libvirtd.hpp>
+#include <support/loop_fixture.hpp>
+#include <support/no_sleep.hpp>
+#include <support/outcome.hpp>
+#include <support/printing.hpp>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/test/unit_test.hpp>
+#include <libvirt/virterror.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <string>
+
+namespace asio = boost::asio;
+using avirt::error_code;
+using support::outcome;
+
+extern "C" const unsigned char avirt_demo_guest[512];
+extern "C" const unsigned char avirt_flood_guest[512];
+
+inline const error_code aborted = asio::error::operation_aborted;
+
+/// One daemon for what does it no harm: guests boot faster where libvirt has seen QEMU before.
+inline support::libvirtd& shared_daemon()
+{
+    static support::libvirtd daemon;
+    return daemon;
+}
+
+/// A connection to a libvirtd, and a stream. Whatever runs on the loop's thread may sleep in epoll_wait only.
+struct remote_fixture : support::loop_fixture
+{
+    support::libvirtd& daemon;
+    avirt::connection conn{io};
+    avirt::async_stream stream{io};
+
+    explicit remote_fixture(support::libvirtd& d = shared_daemon()) : daemon(d)
+    {
+        open(conn);
+    }
+
+    ~remote_fixture()
+    {
+        daemon.thaw();
+        stream.close();
+        conn.close();
+        support::run_to_end(io);
+        BOOST_TEST(unexpected_sleeps.violations().empty());
+        for (const auto& v : unexpected_sleeps.violations())
+            BOOST_TEST_MESSAGE(v);
+    }
+
+    void run_until_done(const outcome& o)
+    {
+        run_until([&] { return o.calls() > 0; });
+    }
+
+    void open(avirt::connection& c)
+    {
+        outcome opened;
+        c.async_open(daemon.uri(), opened.handler());
+        run_until_done(opened);
+        BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
+    }
+
+    /// What the test itself has to say to the daemon.
+    template <class Function>
+    void call(Function function)
+    {
+        outcome called;
+        conn.async_call(
+            [function](virConnectPtr c) {
+                function(c);
+                return 0;
+            },
+            called.handler());
+        run_until_done(called);
+        BOOST_REQUIRE_EQUAL(called.ec(), error_code());
+    }
+
+    void make_pool()
+    {
+        call([xml = daemon.pool_xml()](virConnectPtr c) {
+            virStoragePoolPtr pool = virStoragePoolLookupByName(c, "pool");
+            if (!pool)
+                pool = virStoragePoolCreateXML(c, xml.c_str(), 0);
+            if (!pool || virStoragePoolRefresh(pool, 0) < 0)
+                avirt::throw_last_error();
+            virStoragePoolFree(pool);
+        });
+    }
+
+    std::filesystem::path make_volume(const std::string& name, std::uint64_t size)
+    {
+        auto path = daemon.make_volume(name, size);
+        make_pool();
+        return path;
+    }
+
+    void start_guest(const std::string& name, const unsigned char* boot_sector)
+    {
+        call([name, xml = daemon.guest_xml(name, boot_sector)](virConnectPtr c) {
+            virDomainPtr guest = virDomainLookupByName(c, name.c_str());
+            if (!guest)
+                guest = virDomainDefineXML(c, xml.c_str());
+            if (!guest || (virDomainIsActive(guest) != 1 && virDomainCreate(guest) < 0))
+                avirt::throw_last_error();
+            virDomainFree(guest);
+        });
+    }
+
+    void on_guest(const std::string& name, int (*function)(virDomainPtr))
+    {
+        call([name, function](virConnectPtr c) {
+            virDomainPtr guest = virDomainLookupByName(c, name.c_str());
+            if (!guest || function(guest) < 0)
+                avirt::throw_last_error();
+            virDomainFree(guest);
+        });
+    }
+
+    template <class Opener>
+    void open_stream(avirt::async_stream& s, Opener opener)
+    {
+        outcome opened;
+        s.async_open(conn, std::move(opener), opened.handler());
+        run_until_done(opened);
+        BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
+    }
+
+    template <class Opener>
+    void open_stream(Opener opener)
+    {
+        open_stream(stream, std::move(opener));
+    }
+
+    static avirt::volume_download download(const std::string& name)
+    {
+        return {.volume = {.pool = "pool", .name = name}};
+    }
+
+    static avirt::volume_upload upload(const std::string& name)
+    {
+        return {.volume = {.pool = "pool", .name = name}};
+    }
+
+    static avirt::console console(const std::string& domain, unsigned flags = 0)
+    {
+        return {.domain = domain, .flags = flags};
+    }
+
+    static std::string content(const std::filesystem::path& path)
+    {
+        std::ifstream file(path, std::ios::binary);
+        return {std::istreambuf_iterator<char>(file), {}};
+    }
+
+    support::no_sleep unexpected_sleeps;
+};

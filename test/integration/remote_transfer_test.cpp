@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "remote_fixture.hpp"
+
+#include <boost/asio/read.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/test/data/test_case.hpp>
+
+#include <unistd.h>
+
+// Volumes, up and down, through a daemon.
+
+namespace {
+
+namespace data = boost::unit_test::data;
+
+struct transfer_fixture : remote_fixture
+{
+    /// Reads to the end, a buffer at a time.
+    std::string receive(std::size_t buffer_size, error_code expected = asio::error::eof)
+    {
+        std::string result, buffer(buffer_size, '\0');
+        outcome read;
+        while (!read.ec()) {
+            read = {};
+            stream.async_read_some(asio::buffer(buffer), read.handler());
+            run_until_done(read);
+            result.append(buffer, 0, read.bytes());
+        }
+        BOOST_TEST(read.ec() == expected);
+        return result;
+    }
+
+    void send(const std::string& text, std::size_t buffer_size)
+    {
+        for (std::size_t sent = 0; sent < text.size();) {
+            outcome written;
+            stream.async_write_some(
+                asio::buffer(text.data() + sent, std::min(buffer_size, text.size() - sent)),
+                written.handler());
+            run_until_done(written);
+            BOOST_REQUIRE_EQUAL(written.ec(), error_code());
+            BOOST_REQUIRE(written.bytes() > 0);
+            sent += written.bytes();
+        }
+    }
+
+    error_code finish()
+    {
+        outcome finished;
+        stream.async_finish(finished.handler());
+        run_until_done(finished);
+        return finished.ec();
+    }
+};
+
+std::size_t resident_bytes()
+{
+    std::size_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages >> pages;
+    return pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(remote_transfer, transfer_fixture)
+
+BOOST_DATA_TEST_CASE(down, data::make({1, 1000, 262120, 262144, 1048576}), size)
+{
+    const auto path = make_volume("down", size == 1 ? 5000 : 3'000'000);
+    open_stream(download("down"));
+    BOOST_TEST((receive(static_cast<std::size_t>(size)) == content(path)));
+    outcome again;
+    char c;
+    stream.async_read_some(asio::buffer(&c, 1), again.handler());
+    run_until_done(again);
+    BOOST_TEST(again.ec() == asio::error::eof);
+    BOOST_TEST(finish() == error_code());
+}
+
+BOOST_DATA_TEST_CASE(up, data::make({1, 1000, 65536, 262144, 8'000'000}), size)
+{
+    const auto path = make_volume("up", 0);
+    const auto source = content(make_volume("source", size == 1 ? 5000 : 3'000'000));
+    open_stream(upload("up"));
+    send(source, static_cast<std::size_t>(size));
+    BOOST_TEST(finish() == error_code());
+    BOOST_TEST((content(path) == source));
+}
+
+BOOST_AUTO_TEST_CASE(a_part_of_it)
+{
+    const auto whole = content(make_volume("part", 100'000));
+    auto part = download("part");
+    part.offset = 1000;
+    part.length = 70'000;
+    open_stream(part);
+    BOOST_TEST((receive(4096) == whole.substr(1000, 70'000)));
+}
+
+BOOST_AUTO_TEST_CASE(with_asios_algorithms)
+{
+    const auto path = make_volume("algorithms", 0);
+    const auto source = content(make_volume("source", 1'000'000));
+    open_stream(upload("algorithms"));
+    outcome written;
+    asio::async_write(stream, asio::buffer(source), written.handler());
+    run_until_done(written);
+    BOOST_TEST(written.bytes() == source.size());
+    BOOST_TEST(finish() == error_code());
+
+    open_stream(download("algorithms"));
+    std::string text;
+    outcome read;
+    asio::async_read(stream, asio::dynamic_buffer(text), read.handler());
+    run_until_done(read);
+    BOOST_TEST(read.ec() == asio::error::eof);
+    BOOST_TEST((text == source));
+    BOOST_TEST((content(path) == source));
+}
+
+BOOST_AUTO_TEST_CASE(a_reader_that_stays_away_costs_little)
+{
+    constexpr std::size_t size = 100'000'000;
+    const auto path = make_volume("big", size);
+    const auto before = resident_bytes();
+    open_stream(download("big"));
+    // Until nothing moves any more: the daemon waits for us.
+    for (std::uint64_t last = 0; last != loop.stats().dispatched;) {
+        last = loop.stats().dispatched;
+        io.restart();
+        io.run_for(std::chrono::milliseconds(200));
+    }
+    BOOST_TEST(resident_bytes() - before < 16u * 1024 * 1024);
+    std::size_t total = 0;
+    std::string buffer(1024 * 1024, '\0');
+    std::ifstream expected(path, std::ios::binary);
+    std::string part;
+    bool is_equal = true;
+    for (;;) {
+        outcome read;
+        stream.async_read_some(asio::buffer(buffer), read.handler());
+        run_until_done(read);
+        if (read.ec())
+            break;
+        total += read.bytes();
+        part.resize(read.bytes());
+        expected.read(part.data(), static_cast<std::streamsize>(part.size()));
+        is_equal = is_equal && buffer.compare(0, read.bytes(), part) == 0;
+    }
+    BOOST_TEST(total == size);
+    BOOST_TEST(is_equal);
+}
+
+BOOST_AUTO_TEST_CASE(what_cannot_be_opened)
+{
+    make_pool();
+    const auto failure_of = [&](auto opener) {
+        outcome opened;
+        stream.async_open(conn, std::move(opener), opened.handler());
+        run_until_done(opened);
+        return opened.ec();
+    };
+    BOOST_TEST(bool(failure_of(download("nothing")) == avirt::condition::not_found));
+    BOOST_TEST(bool(
+        failure_of(avirt::volume_download{.volume = {.pool = "nothing", .name = "x"}})
+        == avirt::condition::not_found));
+    BOOST_TEST(bool(
+        failure_of(avirt::volume_upload{.volume = {.path = "/nothing"}}) == avirt::condition::not_found));
+    BOOST_TEST(failure_of(avirt::volume_upload{}) == boost::system::errc::invalid_argument);
+    BOOST_TEST(!stream.is_open());
+}
+
+BOOST_AUTO_TEST_CASE(found_by_path_and_key)
+{
+    const auto path = make_volume("located", 5000);
+    for (const auto& where :
+         {avirt::volume_locator{.path = path.string()}, avirt::volume_locator{.key = path.string()}}) {
+        open_stream(avirt::volume_download{.volume = where});
+        BOOST_TEST((receive(1000) == content(path)));
+        stream.close();
+    }
+}
+
+BOOST_AUTO_TEST_CASE(more_than_was_announced)
+{
+    make_volume("limited", 0);
+    auto limited = upload("limited");
+    limited.length = 100;
+    open_stream(limited);
+    const std::string much(10'000, 'x');
+    outcome written;
+    asio::async_write(stream, asio::buffer(much), written.handler());
+    run_until_done(written);
+    BOOST_TEST((written.ec().failed() || finish().failed()));
+}
+
+BOOST_AUTO_TEST_CASE(on_the_connection_of_the_application)
+{
+    const auto path = make_volume("shared", 3'000'000);
+    outcome opened;
+    stream.async_open(conn, avirt::shared_connection, download("shared"), opened.handler());
+    run_until_done(opened);
+    BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
+    BOOST_TEST((receive(100'000) == content(path)));
+    BOOST_TEST(finish() == error_code());
+
+    const auto copy = make_volume("copy", 0);
+    opened = {};
+    stream.async_open(conn, avirt::shared_connection, upload("copy"), opened.handler());
+    run_until_done(opened);
+    send(content(path), 300'000);
+    BOOST_TEST(finish() == error_code());
+    BOOST_TEST((content(copy) == content(path)));
+}
+
+BOOST_AUTO_TEST_SUITE_END()

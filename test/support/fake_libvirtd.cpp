@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "support/fake_libvirtd.hpp"
+
+#include <array>
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+namespace support {
+namespace {
+
+// src/remote/remote_protocol.x and src/rpc/virnetprotocol.x
+constexpr std::uint32_t program = 0x20008086;
+enum type : std::uint32_t { call, reply, message, stream };
+enum status : std::uint32_t { ok, failed, goes_on };
+enum procedure : std::uint32_t {
+    connect_close = 2,
+    domain_lookup_by_name = 23,
+    connect_supports_feature = 60,
+    auth_list = 66,
+    domain_open_console = 201
+};
+
+struct header
+{
+    std::uint32_t length, program, version, procedure, type, serial, status;
+};
+
+void append(std::string& out, std::uint32_t number)
+{
+    number = htonl(number);
+    out.append(reinterpret_cast<const char*>(&number), sizeof number);
+}
+
+void append(std::string& out, std::string_view text)
+{
+    append(out, static_cast<std::uint32_t>(text.size()));
+    out += text;
+    out.append((4 - text.size() % 4) % 4, '\0');
+}
+
+std::string make_packet(
+    std::uint32_t procedure, std::uint32_t type, std::uint32_t serial, std::uint32_t status,
+    std::string_view payload)
+{
+    std::string p;
+    append(p, static_cast<std::uint32_t>(sizeof(header) + payload.size()));
+    for (const auto number : {program, 1u, procedure, type, serial, status})
+        append(p, number);
+    p += payload;
+    return p;
+}
+
+void send_all(int fd, std::string_view bytes)
+{
+    while (!bytes.empty()) {
+        const auto n = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+        if (n <= 0)
+            return; // The client has gone.
+        bytes.remove_prefix(static_cast<std::size_t>(n));
+    }
+}
+
+bool receive_all(int fd, void* data, std::size_t size)
+{
+    return ::recv(fd, data, size, MSG_WAITALL) == static_cast<ssize_t>(size);
+}
+
+std::string result_of(std::uint32_t procedure)
+{
+    std::string result;
+    switch (procedure) {
+    case auth_list:
+        append(result, 1u);
+        append(result, 0u); // None.
+        break;
+    case connect_supports_feature:
+        append(result, 0u);
+        break;
+    case domain_lookup_by_name:
+        append(result, "vm");
+        result.append(16, 'u');
+        append(result, 1u);
+        break;
+    default:
+        break;
+    }
+    return result;
+}
+
+} // namespace
+
+std::string fake_libvirtd::session::packet(std::uint32_t status, std::string_view payload) const
+{
+    return make_packet(domain_open_console, stream, serial_, status, payload);
+}
+
+void fake_libvirtd::session::data(std::string_view bytes)
+{
+    send_all(fd_, packet(goes_on, bytes));
+}
+
+void fake_libvirtd::session::fragments(std::string_view bytes)
+{
+    for (const char c : packet(goes_on, bytes))
+        send_all(fd_, {&c, 1});
+}
+
+void fake_libvirtd::session::eof()
+{
+    send_all(fd_, packet(goes_on, {}));
+}
+
+void fake_libvirtd::session::error(int code, int domain, const std::string& text)
+{
+    std::string e;
+    append(e, static_cast<std::uint32_t>(code));
+    append(e, static_cast<std::uint32_t>(domain));
+    append(e, 1u);
+    append(e, std::string_view(text));
+    append(e, 2u);              // VIR_ERR_ERROR
+    for (int i = 0; i < 7; ++i) // Neither a domain, nor three strings, nor two numbers, nor a network.
+        append(e, 0u);
+    send_all(fd_, packet(failed, e));
+}
+
+void fake_libvirtd::session::close()
+{
+    ::shutdown(fd_, SHUT_RDWR);
+}
+
+fake_libvirtd::fake_libvirtd(script s) : script_(std::move(s))
+{
+    std::string name = "/tmp/avirt-fake-XXXXXX";
+    if (!::mkdtemp(name.data()))
+        throw std::runtime_error("mkdtemp");
+    directory_ = name;
+    listener_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strncpy(address.sun_path, (directory_ / "socket").c_str(), sizeof address.sun_path - 1);
+    if (::bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0
+        || ::listen(listener_, 16) != 0)
+        throw std::runtime_error("the fake daemon cannot listen");
+    thread_ = std::thread([this] { serve(); });
+}
+
+fake_libvirtd::~fake_libvirtd()
+{
+    ::shutdown(listener_, SHUT_RDWR);
+    thread_.join();
+    ::close(listener_);
+    std::filesystem::remove_all(directory_);
+}
+
+std::string fake_libvirtd::uri() const
+{
+    return "qemu+unix:///session?socket=" + (directory_ / "socket").string();
+}
+
+void fake_libvirtd::serve()
+{
+    struct client
+    {
+        int fd;
+        std::thread thread;
+    };
+    std::vector<client> clients;
+    for (;;) {
+        const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+        if (fd < 0)
+            break;
+        clients.push_back({fd, std::thread([this, fd] { serve_client(fd); })});
+    }
+    for (auto& c : clients) {
+        ::shutdown(c.fd, SHUT_RDWR);
+        c.thread.join();
+        ::close(c.fd);
+    }
+}
+
+void fake_libvirtd::serve_client(int fd)
+{
+    std::array<std::uint32_t, 7> words{};
+    while (receive_all(fd, words.data(), sizeof words)) {
+        for (auto& w : words)
+            w = ntohl(w);
+        const auto [length, prog, version, proc, kind, serial, state] = words;
+        std::string payload(length - sizeof words, '\0');
+        if (!payload.empty() && !receive_all(fd, payload.data(), payload.size()))
+            break;
+        if (kind == stream && state == goes_on)
+            continue; // Nobody reads it.
+        const auto answer = kind == stream ? stream : reply;
+        send_all(fd, make_packet(proc, answer, serial, ok, kind == stream ? std::string() : result_of(proc)));
+        if (kind == call && proc == domain_open_console) {
+            session s(fd, serial);
+            script_(s);
+        }
+        if (proc == connect_close)
+            break;
+    }
+    ::shutdown(fd, SHUT_RDWR);
+}
+
+} // namespace support

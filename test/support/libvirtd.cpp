@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "support/libvirtd.hpp"
+
+#include "../../examples/console_relay/guardian.hpp"
+#include "support/loop_fixture.hpp"
+
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <random>
+#include <stdexcept>
+#include <vector>
+
+#include <fcntl.h>
+#include <grp.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace support {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uid_t nobody = 65534;
+
+bool takes_connections(const fs::path& path)
+{
+    const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
+    const bool connected = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    ::close(fd);
+    return connected;
+}
+
+void give_to_daemon(const fs::path& path)
+{
+    if (::geteuid() == 0 && ::chown(path.c_str(), nobody, nobody) != 0)
+        throw std::runtime_error("chown " + path.string());
+}
+
+[[noreturn]] void run(const fs::path& directory)
+{
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (::geteuid() == 0
+        && (::setgroups(0, nullptr) || ::setresgid(nobody, nobody, nobody)
+            || ::setresuid(nobody, nobody, nobody)))
+        ::_exit(126);
+    ::prctl(PR_SET_DUMPABLE, 1);
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM); // The one above went with root's rights.
+    for (const char* variable :
+         {"TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"})
+        ::unsetenv(variable);
+    ::setenv("HOME", directory.c_str(), 1);
+    ::setenv("XDG_RUNTIME_DIR", directory.c_str(), 1);
+    fs::create_directories(directory / ".config/libvirt");
+    std::ofstream(directory / ".config/libvirt/qemu.conf") << "stdio_handler = \"file\"\n";
+    const int log = ::open((directory / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0666);
+    const auto pid_file = directory / "pid";
+    const int status = run_guarded([&]() -> int {
+        ::dup2(log, 1);
+        ::dup2(log, 2);
+        ::execlp("libvirtd", "libvirtd", "-p", pid_file.c_str(), nullptr);
+        ::execl("/usr/sbin/libvirtd", "libvirtd", "-p", pid_file.c_str(), nullptr);
+        ::_exit(127);
+    });
+    std::error_code ignored;
+    fs::remove_all(directory, ignored); // Here, for the test may have been killed.
+    ::_exit(status);
+}
+
+} // namespace
+
+libvirtd::libvirtd()
+{
+    std::string name = "/tmp/avirt-daemon-XXXXXX";
+    if (!::mkdtemp(name.data()))
+        throw std::runtime_error("mkdtemp");
+    directory_ = name;
+    give_to_daemon(directory_);
+    fs::create_directory(directory_ / "volumes");
+    give_to_daemon(directory_ / "volumes");
+    guardian_ = ::fork();
+    if (guardian_ == 0)
+        run(directory_);
+    const bool is_up = eventually([this] {
+        return takes_connections(directory_ / "libvirt/libvirt-sock")
+            && bool(std::ifstream(directory_ / "pid") >> pid_);
+    });
+    if (!is_up)
+        throw std::runtime_error("libvirtd does not start; see " + (directory_ / "log").string());
+}
+
+libvirtd::~libvirtd()
+{
+    thaw();
+    ::kill(guardian_, SIGTERM);
+    ::waitpid(guardian_, nullptr, 0);
+}
+
+std::string libvirtd::uri() const
+{
+    return "qemu+unix:///session?socket=" + (directory_ / "libvirt/libvirt-sock").string();
+}
+
+void libvirtd::signal(int number) const
+{
+    if (pid_ > 0)
+        ::kill(pid_, number);
+}
+
+void libvirtd::freeze()
+{
+    signal(SIGSTOP);
+}
+
+void libvirtd::thaw()
+{
+    signal(SIGCONT);
+}
+
+void libvirtd::kill()
+{
+    signal(SIGKILL);
+    pid_ = -1;
+}
+
+std::string libvirtd::guest_xml(const std::string& name, const unsigned char* boot_sector) const
+{
+    const auto image = directory_ / name;
+    std::ofstream(image, std::ios::binary).write(reinterpret_cast<const char*>(boot_sector), 512);
+    ::chmod(image.c_str(), 0666);
+    return "<domain type='qemu'><name>" + name
+        + "</name><memory unit='MiB'>4</memory>"
+          "<os><type arch='x86_64' machine='pc'>hvm</type></os><features><acpi/></features>"
+          "<devices><disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='"
+        + image.string()
+        + "'/><target dev='hda' bus='ide'/></disk>"
+          "<serial type='pty'/><controller type='usb' model='none'/><memballoon model='none'/>"
+          "</devices></domain>";
+}
+
+std::string libvirtd::pool_xml() const
+{
+    return "<pool type='dir'><name>pool</name><target><path>" + (directory_ / "volumes").string()
+        + "</path></target></pool>";
+}
+
+fs::path libvirtd::make_volume(const std::string& name, std::uint64_t size) const
+{
+    const auto path = directory_ / "volumes" / name;
+    {
+        std::ofstream file(path, std::ios::binary);
+        std::mt19937_64 random(size);
+        std::vector<std::uint64_t> block(32 * 1024);
+        for (std::uint64_t written = 0; written < size;) {
+            for (auto& word : block)
+                word = random();
+            const auto n = std::min<std::uint64_t>(block.size() * sizeof block[0], size - written);
+            file.write(reinterpret_cast<const char*>(block.data()), static_cast<std::streamsize>(n));
+            written += n;
+        }
+    }
+    give_to_daemon(path);
+    return path;
+}
+
+} // namespace support

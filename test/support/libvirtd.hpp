@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include <sys/types.h>
+
+namespace support {
+
+/// A libvirtd of our own, a user's: with root's rights given up it has nothing to do with the system's. It
+/// lives in a temporary directory, which goes with it and with all its guests, however the test ends.
+class libvirtd
+{
+public:
+    libvirtd();
+    ~libvirtd();
+    libvirtd(const libvirtd&) = delete;
+    libvirtd& operator=(const libvirtd&) = delete;
+
+    std::string uri() const;
+
+    const std::filesystem::path& directory() const noexcept
+    {
+        return directory_;
+    }
+
+    /// SIGSTOP: it takes nothing and says nothing, until it is thawed.
+    void freeze();
+    void thaw();
+    /// SIGKILL.
+    void kill();
+
+    /// A guest that boots from a boot sector, to be defined. What it prints and reads is on its console.
+    std::string guest_xml(const std::string& name, const unsigned char* boot_sector) const;
+
+    /// A storage pool "pool", to be defined, and the volumes that it is to have.
+    std::string pool_xml() const;
+    std::filesystem::path make_volume(const std::string& name, std::uint64_t size) const;
+
+private:
+    void signal(int number) const;
+
+    std::filesystem::path directory_;
+    pid_t guardian_ = -1;
+    pid_t pid_ = -1;
+};
+
+} // namespace support
