@@ -24,7 +24,6 @@
 #include <unistd.h>
 
 using namespace asio::experimental::awaitable_operators;
-using namespace std::chrono_literals;
 namespace po = boost::program_options;
 
 namespace {
@@ -235,7 +234,7 @@ int run(const options& o, demo_guest* demo)
         io.run_one();
     if (*over.what())
         std::cerr << (::isatty(STDERR_FILENO) ? "\n" : "") << "console_relay: " << over.what() << std::endl;
-    io.run_for(2s); // Until libvirt has let go of everything, unless its daemon hangs.
+    io.run(); // Until libvirt has let go of everything.
     return over.status();
 }
 

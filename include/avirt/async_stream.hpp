@@ -225,7 +225,7 @@ public:
     ///
     /// Errors: error::not_open, error::operation_in_progress, and libvirt's.
     /// Cancellation: terminal, partial and total until the bytes are handed to libvirt; where that happens on
-    /// a worker thread, terminal afterwards: the bytes may still arrive.
+    /// a worker thread (shared and adopted remote streams), terminal afterwards, at the connection's cost.
     ///
     /// libvirt: virStreamSend.
     template <
@@ -288,7 +288,7 @@ public:
     /// Outstanding reads and waits complete with operation_aborted. Errors: error::not_open,
     /// error::operation_in_progress (a write or another finish is outstanding: the stream stays as it is),
     /// and libvirt's. Otherwise the object is not open afterwards, whatever the result. Cancellation:
-    /// terminal, partial and total; the finishing goes on.
+    /// terminal, partial and total; a connection of the stream's own is cut off then.
     ///
     /// libvirt: virStreamFinish, on a worker thread.
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>

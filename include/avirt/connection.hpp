@@ -170,7 +170,7 @@ public:
     ///
     /// Other operations complete with operation_aborted. Errors: error::not_open,
     /// error::operation_in_progress. The object is not open afterwards, whatever the result.
-    /// Cancellation: terminal, partial and total; the closing goes on.
+    /// Cancellation: terminal, partial and total; the connection is cut off then.
     ///
     /// libvirt: virConnectClose.
     ///
@@ -194,7 +194,8 @@ public:
     /// Errors: error::not_open, libvirt's, those that f threw (avirt::exception and system_error pass their
     /// code on), error::call_threw for any other exception.
     /// Cancellation: terminal, partial and total until the call has begun; terminal afterwards: it completes
-    /// at once, while f runs to its end on a thread that counts against nothing.
+    /// at once. The socket of a remote connection is shut down then, so that f returns and the connection is
+    /// lost; elsewhere f runs to its end on a thread that counts against nothing.
     /// Calls on one connection run one after the other where libvirt is older than 10.4, at the same time
     /// otherwise.
     ///

@@ -57,6 +57,11 @@ std::vector<std::string> daemon::on_guest(std::vector<std::string> more, const s
 {
     if (!is_running(name) && virDomainCreate(guests_.at(name)) < 0)
         fail("the guest cannot be started");
+    return with_guest(std::move(more), name);
+}
+
+std::vector<std::string> daemon::with_guest(std::vector<std::string> more, const std::string& name) const
+{
     more.insert(more.end(), {"--connect", uri_, "--domain", name});
     return more;
 }
@@ -69,6 +74,11 @@ bool daemon::is_running(const std::string& name) const
 void daemon::destroy(const std::string& name)
 {
     virDomainDestroy(guests_.at(name));
+}
+
+void daemon::suspend(const std::string& name)
+{
+    virDomainSuspend(guests_.at(name));
 }
 
 } // namespace relay_test

@@ -11,12 +11,13 @@
 
 namespace relay_test {
 
-/// A libvirtd of our own with two guests: "echo", the demo's, and "flood", which prints without end. Started
-/// at first use, one for the whole test.
+/// A libvirtd of our own with two guests: "echo", the demo's, and "flood", which prints without end. One is
+/// there for all that do it no harm.
 class daemon
 {
 public:
     static daemon& instance();
+    daemon();
     ~daemon();
     daemon(const daemon&) = delete;
     daemon& operator=(const daemon&) = delete;
@@ -26,14 +27,22 @@ public:
         return uri_;
     }
 
+    support::libvirtd& libvirtd() noexcept
+    {
+        return libvirtd_;
+    }
+
     /// Options for a relay on the guest, which runs from now on.
     std::vector<std::string> on_guest(std::vector<std::string> more = {}, const std::string& name = "echo");
+    /// The same, as the guest is.
+    std::vector<std::string> with_guest(
+        std::vector<std::string> more = {}, const std::string& name = "echo") const;
 
     bool is_running(const std::string& name = "echo") const;
     void destroy(const std::string& name = "echo");
+    void suspend(const std::string& name = "echo");
 
 private:
-    daemon();
     void define(const std::string& name, const unsigned char* boot_sector);
 
     support::libvirtd libvirtd_;

@@ -314,6 +314,16 @@ void relay_program::send_signal(int signal) const
     check(::kill(pid_, signal), "kill");
 }
 
+bool relay_program::catches(int signal) const
+{
+    std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
+    for (std::string line; std::getline(status, line);) {
+        if (line.starts_with("SigCgt:"))
+            return (std::stoull(line.substr(7), nullptr, 16) >> (signal - 1)) & 1;
+    }
+    return false;
+}
+
 void relay_program::freeze() const
 {
     send_signal(SIGSTOP);

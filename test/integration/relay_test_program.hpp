@@ -124,6 +124,8 @@ public:
     }
 
     void send_signal(int signal) const;
+    /// It has a handler for it by now.
+    bool catches(int signal) const;
 
     /// Stops it, and has it go on.
     void freeze() const;

@@ -2,7 +2,7 @@
 #include "support/libvirtd.hpp"
 
 #include "../../examples/console_relay/guardian.hpp"
-#include "support/loop_fixture.hpp"
+#include "support/eventually.hpp"
 
 #include <csignal>
 #include <cstdlib>
@@ -77,9 +77,9 @@ void give_to_daemon(const fs::path& path)
 
 } // namespace
 
-libvirtd::libvirtd()
+libvirtd::libvirtd(const fs::path& parent)
 {
-    std::string name = "/tmp/avirt-daemon-XXXXXX";
+    auto name = (parent / "avirt-daemon-XXXXXX").string();
     if (!::mkdtemp(name.data()))
         throw std::runtime_error("mkdtemp");
     directory_ = name;

@@ -14,7 +14,8 @@ namespace support {
 class libvirtd
 {
 public:
-    libvirtd();
+    /// @param parent of its directory; a tmpfs, where the disk must not be what is measured.
+    explicit libvirtd(const std::filesystem::path& parent = "/tmp");
     ~libvirtd();
     libvirtd(const libvirtd&) = delete;
     libvirtd& operator=(const libvirtd&) = delete;

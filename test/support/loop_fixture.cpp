@@ -17,17 +17,6 @@ constexpr auto limit = 60s;
 
 } // namespace
 
-bool eventually(const std::function<bool()>& condition)
-{
-    const auto end = clock::now() + limit;
-    while (!condition()) {
-        if (clock::now() >= end)
-            return false;
-        std::this_thread::sleep_for(100us);
-    }
-    return true;
-}
-
 void run_until(boost::asio::io_context& io, const std::function<bool()>& done)
 {
     const auto end = clock::now() + limit;

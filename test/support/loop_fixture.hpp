@@ -2,16 +2,13 @@
 #pragma once
 
 #include <avirt/event_loop.hpp>
+#include <support/eventually.hpp>
 
 #include <boost/asio/io_context.hpp>
 
 #include <functional>
 
 namespace support {
-
-/// Waits, on a thread that does not run the loop, until the condition holds. False: it never did; the limit
-/// is generous, and nothing is measured with it.
-bool eventually(const std::function<bool()>& condition);
 
 /// Runs the context until the condition holds; throws where it never does.
 void run_until(boost::asio::io_context& io, const std::function<bool()>& done);

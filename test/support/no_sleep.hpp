@@ -7,8 +7,9 @@
 namespace support {
 
 /// While one lives, the thread that made it may sleep in epoll_wait only. The other functions that wait for
-/// something are replaced, and note when they had to: that nothing blocks is seen without a clock. (A mutex is
-/// not waited for with one of them; a thread that waits for one whose owner waits for the daemon hangs here.)
+/// something are replaced, and note when they had to: that nothing blocks is seen without a clock. (A mutex
+/// is not waited for with one of them; a thread that waits for one whose owner waits for the daemon hangs
+/// here.)
 class no_sleep
 {
 public:

@@ -1,0 +1,580 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Streams through a libvirtd of our own: avirt beside what libvirt offers by itself, in one run.
+//
+//   stream_benchmark [ROUNDS]
+//
+// Every client is a process of its own, for libvirt takes one event loop per process; the clients take turns,
+// and the ratios are medians of pairs.
+
+#include <avirt/avirt.hpp>
+#include <support/libvirtd.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/use_future.hpp>
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern "C" const unsigned char avirt_demo_guest[512];
+
+namespace {
+
+namespace asio = boost::asio;
+using clock_type = std::chrono::steady_clock;
+using std::chrono::duration;
+
+constexpr std::uint64_t volume_size = 256ull << 20;
+constexpr std::size_t buffer_size = 256 * 1024;
+constexpr int round_trips = 500;
+
+[[noreturn]] void fail(const char* what)
+{
+    throw std::runtime_error(std::string(what) + ": " + virGetLastErrorMessage());
+}
+
+template <class T>
+T check(T result, const char* what)
+{
+    if constexpr (std::is_pointer_v<T>) {
+        if (!result)
+            fail(what);
+    }
+    else if (result < 0) {
+        fail(what);
+    }
+    return result;
+}
+
+double cpu_seconds()
+{
+    rusage usage{};
+    ::getrusage(RUSAGE_SELF, &usage);
+    const auto seconds = [](const timeval& t) {
+        return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
+    };
+    return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+/// What one client did.
+struct result
+{
+    double seconds = 0;
+    double cpu = 0;
+    double lateness = 0; // of a 1 ms timer on the same loop, at most; 0: there is none
+    double memory = 0;   // peak, MiB
+};
+
+class measured
+{
+public:
+    result end(double lateness = 0) const
+    {
+        rusage usage{};
+        ::getrusage(RUSAGE_SELF, &usage);
+        return {
+            duration<double>(clock_type::now() - start_).count(), cpu_seconds() - cpu_, lateness,
+            static_cast<double>(usage.ru_maxrss) / 1024};
+    }
+
+private:
+    clock_type::time_point start_ = clock_type::now();
+    double cpu_ = cpu_seconds();
+};
+
+// What is common to the clients that use libvirt itself ---------------------------------------------------
+
+struct plain_client
+{
+    virConnectPtr connection;
+    virStreamPtr stream;
+
+    plain_client(const std::string& uri, unsigned flags)
+        : connection(check(virConnectOpen(uri.c_str()), "connect")),
+          stream(check(virStreamNew(connection, flags), "stream"))
+    {
+    }
+
+    void open_volume(bool upload)
+    {
+        auto* volume = check(
+            virStorageVolLookupByPath(connection, std::getenv(upload ? "AVIRT_UP" : "AVIRT_DOWN")), "volume");
+        check((upload ? virStorageVolUpload : virStorageVolDownload)(volume, stream, 0, 0, 0), "open volume");
+        virStorageVolFree(volume);
+    }
+
+    void open_console()
+    {
+        auto* domain = check(virDomainLookupByName(connection, "echo"), "domain");
+        check(virDomainOpenConsole(domain, nullptr, stream, 0), "open console");
+        virDomainFree(domain);
+    }
+
+    void finish()
+    {
+        check(virStreamFinish(stream), "finish");
+        virStreamFree(stream);
+        virConnectClose(connection);
+    }
+};
+
+result blocking_download(const std::string& uri)
+{
+    plain_client c(uri, 0);
+    c.open_volume(false);
+    std::vector<char> buffer(buffer_size);
+    const measured m;
+    while (check(virStreamRecv(c.stream, buffer.data(), buffer.size()), "receive") > 0)
+        ;
+    const auto r = m.end();
+    c.finish();
+    return r;
+}
+
+result blocking_upload(const std::string& uri)
+{
+    plain_client c(uri, 0);
+    c.open_volume(true);
+    const std::vector<char> buffer(buffer_size, 'x');
+    const measured m;
+    for (std::uint64_t sent = 0; sent < volume_size;)
+        sent +=
+            static_cast<std::uint64_t>(check(virStreamSend(c.stream, buffer.data(), buffer.size()), "send"));
+    const auto r = m.end();
+    c.finish();
+    return r;
+}
+
+/// libvirt's default event loop.
+struct default_loop
+{
+    bool over = false;
+    double lateness = 0;
+    clock_type::time_point last{};
+
+    default_loop()
+    {
+        check(virEventRegisterDefaultImpl(), "loop");
+    }
+
+    void run()
+    {
+        last = clock_type::now();
+        const auto tick = [](int, void* self) { static_cast<default_loop*>(self)->on_tick(); };
+        const int timer = virEventAddTimeout(1, tick, this, nullptr);
+        while (!over)
+            virEventRunDefaultImpl();
+        virEventRemoveTimeout(timer);
+    }
+
+    void on_tick()
+    {
+        const auto now = clock_type::now();
+        lateness = std::max(lateness, duration<double>(now - last).count() - 1e-3);
+        last = now;
+    }
+};
+
+struct default_client : default_loop, plain_client
+{
+    std::vector<char> buffer = std::vector<char>(buffer_size, 'x');
+    std::uint64_t moved = 0;
+    std::vector<double> times{};
+    clock_type::time_point sent{};
+
+    explicit default_client(const std::string& uri) : plain_client(uri, VIR_STREAM_NONBLOCK) {}
+
+    template <void (default_client::*Event)()>
+    void listen(int events)
+    {
+        const auto callback = [](virStreamPtr, int, void* self) {
+            (static_cast<default_client*>(self)->*Event)();
+        };
+        check(virStreamEventAddCallback(stream, events, callback, this, nullptr), "callback");
+    }
+
+    void receive()
+    {
+        for (;;) {
+            const int n = virStreamRecv(stream, buffer.data(), buffer.size());
+            if (n == -2)
+                return;
+            check(n, "receive");
+            if (n == 0) {
+                over = true;
+                virStreamEventUpdateCallback(stream, 0);
+                return;
+            }
+        }
+    }
+
+    void send()
+    {
+        moved +=
+            static_cast<std::uint64_t>(check(virStreamSend(stream, buffer.data(), buffer.size()), "send"));
+        if (moved >= volume_size) {
+            over = true;
+            virStreamEventUpdateCallback(stream, 0);
+        }
+    }
+
+    void send_key()
+    {
+        sent = clock_type::now();
+        check(virStreamSend(stream, "x", 1), "send");
+    }
+
+    void receive_key()
+    {
+        if (virStreamRecv(stream, buffer.data(), buffer.size()) <= 0)
+            return;
+        times.push_back(duration<double>(clock_type::now() - sent).count());
+        over = times.size() == round_trips;
+        if (!over)
+            send_key();
+    }
+
+    result end(const measured& m)
+    {
+        const auto r = m.end(lateness);
+        virStreamEventRemoveCallback(stream);
+        finish();
+        return r;
+    }
+};
+
+result default_download(const std::string& uri)
+{
+    default_client c(uri);
+    c.open_volume(false);
+    c.listen<&default_client::receive>(VIR_STREAM_EVENT_READABLE);
+    const measured m;
+    c.run();
+    return c.end(m);
+}
+
+result default_upload(const std::string& uri)
+{
+    default_client c(uri);
+    c.open_volume(true);
+    c.listen<&default_client::send>(VIR_STREAM_EVENT_WRITABLE);
+    const measured m;
+    c.run();
+    return c.end(m);
+}
+
+double median(std::vector<double> values)
+{
+    std::sort(values.begin(), values.end());
+    return values[values.size() / 2];
+}
+
+result default_console(const std::string& uri)
+{
+    default_client c(uri);
+    c.open_console();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1500)); // QEMU looks for a reader once a second.
+    c.listen<&default_client::receive_key>(VIR_STREAM_EVENT_READABLE);
+    const measured m;
+    c.send_key();
+    c.run();
+    auto r = c.end(m);
+    r.seconds = median(c.times);
+    return r;
+}
+
+// avirt ---------------------------------------------------------------------------------------------------
+
+struct avirt_client
+{
+    asio::io_context io{1};
+    avirt::event_loop loop{io};
+    avirt::connection connection{io};
+    avirt::async_stream stream{io};
+    std::vector<char> buffer = std::vector<char>(buffer_size, 'x');
+    asio::steady_timer timer{io};
+    bool over = false;
+    clock_type::time_point last{};
+    double lateness = 0;
+    std::uint64_t moved = 0;
+    std::vector<double> times{};
+    clock_type::time_point sent{};
+
+    template <class Opener>
+    avirt_client(const std::string& uri, Opener opener)
+    {
+        await(connection.async_open(uri, asio::use_future));
+        await(stream.async_open(connection, std::move(opener), asio::use_future));
+    }
+
+    void await(std::future<void> f)
+    {
+        io.restart();
+        while (f.wait_for(std::chrono::seconds(0)) != std::future_status::ready)
+            io.run_one();
+        f.get();
+    }
+
+    void tick()
+    {
+        last = clock_type::now();
+        timer.expires_after(std::chrono::milliseconds(1));
+        timer.async_wait([this](avirt::error_code ec) {
+            if (ec)
+                return;
+            lateness = std::max(lateness, duration<double>(clock_type::now() - last).count() - 1e-3);
+            tick();
+        });
+    }
+
+    void read()
+    {
+        stream.async_read_some(asio::buffer(buffer), [this](avirt::error_code ec, std::size_t) {
+            ec ? void(over = true) : read();
+        });
+    }
+
+    void write()
+    {
+        stream.async_write_some(asio::buffer(buffer), [this](avirt::error_code ec, std::size_t n) {
+            moved += n;
+            ec || moved >= volume_size ? void(over = true) : write();
+        });
+    }
+
+    asio::awaitable<void> read_in_coroutine()
+    {
+        avirt::error_code ec;
+        while (!ec)
+            co_await stream.async_read_some(
+                asio::buffer(buffer), asio::redirect_error(asio::use_awaitable, ec));
+        over = true;
+    }
+
+    void type()
+    {
+        sent = clock_type::now();
+        stream.async_write_some(asio::buffer("x", 1), [](avirt::error_code, std::size_t) {});
+        stream.async_read_some(asio::buffer(buffer), [this](avirt::error_code, std::size_t) {
+            times.push_back(duration<double>(clock_type::now() - sent).count());
+            times.size() == round_trips ? void(over = true) : type();
+        });
+    }
+
+    /// Runs what was started to its end.
+    result run()
+    {
+        const measured m;
+        tick();
+        io.restart();
+        while (!over)
+            io.run_one();
+        const auto r = m.end(lateness);
+        timer.cancel();
+        await(stream.async_finish(asio::use_future));
+        connection.close();
+        io.restart();
+        io.run();
+        return r;
+    }
+};
+
+avirt::volume_locator volume(const char* variable)
+{
+    return {.path = std::getenv(variable)};
+}
+
+result avirt_download(const std::string& uri)
+{
+    avirt_client c(uri, avirt::volume_download{.volume = volume("AVIRT_DOWN")});
+    c.read();
+    return c.run();
+}
+
+result avirt_coroutine_download(const std::string& uri)
+{
+    avirt_client c(uri, avirt::volume_download{.volume = volume("AVIRT_DOWN")});
+    asio::co_spawn(c.io, c.read_in_coroutine(), asio::detached);
+    return c.run();
+}
+
+result avirt_upload(const std::string& uri)
+{
+    avirt_client c(uri, avirt::volume_upload{.volume = volume("AVIRT_UP")});
+    c.write();
+    return c.run();
+}
+
+result avirt_console(const std::string& uri)
+{
+    avirt_client c(uri, avirt::console{.domain = "echo"});
+    std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+    c.type();
+    auto r = c.run();
+    r.seconds = median(c.times);
+    return r;
+}
+
+// The clients, in turns ------------------------------------------------------------------------------------
+
+struct client
+{
+    const char* name;
+    result (*run)(const std::string& uri);
+};
+
+struct comparison
+{
+    const char* title;
+    const char* unit; // of result::seconds
+    std::vector<client> clients;
+};
+
+/// In a process of its own; frozen: the daemon is, for half a second, while the client is busy.
+result run_apart(const client& c, support::libvirtd& daemon, bool frozen = false)
+{
+    int fds[2];
+    if (::pipe(fds) != 0)
+        throw std::runtime_error("pipe");
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+        ::close(fds[0]);
+        int status = 1;
+        try {
+            const auto r = c.run(daemon.uri());
+            status = ::write(fds[1], &r, sizeof r) == sizeof r ? 0 : 1;
+        }
+        catch (const std::exception& e) {
+            std::fprintf(stderr, "%s: %s\n", c.name, e.what());
+        }
+        ::_exit(status);
+    }
+    ::close(fds[1]);
+    if (frozen) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        daemon.freeze();
+        std::this_thread::sleep_for(std::chrono::milliseconds(500));
+        daemon.thaw();
+    }
+    result r;
+    const bool ok = ::read(fds[0], &r, sizeof r) == sizeof r;
+    ::close(fds[0]);
+    ::waitpid(pid, nullptr, 0);
+    if (!ok)
+        throw std::runtime_error(std::string(c.name) + " failed");
+    return r;
+}
+
+/// Rounds of all clients, and the first one's ratios to the others, round by round.
+void compare(const comparison& what, support::libvirtd& daemon, int rounds, bool frozen = false)
+{
+    std::map<std::string, std::vector<result>> results;
+    for (int i = 0; i < rounds; ++i) {
+        for (const auto& c : what.clients)
+            results[c.name].push_back(run_apart(c, daemon, frozen));
+    }
+    const auto median_of = [&](const char* name, auto value) {
+        std::vector<double> values;
+        for (const auto& r : results[name])
+            values.push_back(value(r));
+        return median(values);
+    };
+    const auto ratio_to = [&](const char* name, auto value) {
+        std::vector<double> ratios;
+        for (std::size_t i = 0; i < results[name].size(); ++i)
+            ratios.push_back(value(results[what.clients.front().name][i]) / value(results[name][i]));
+        return median(ratios);
+    };
+    const auto seconds = [](const result& r) { return r.seconds; };
+    const auto cpu = [](const result& r) { return r.cpu; };
+    const bool is_latency = std::string(what.unit) == "us";
+    std::printf(
+        "\n%s\n  %-28s %10s %9s %12s %9s   %s\n", what.title, "", what.unit, "CPU s", "late ms", "MiB",
+        "time and CPU of the first, as parts of this one's");
+    for (const auto& c : what.clients) {
+        const auto s = median_of(c.name, seconds);
+        std::printf(
+            "  %-28s %10.0f %9.3f %12.2f %9.0f   %.2f %.2f\n", c.name,
+            is_latency ? s * 1e6 : static_cast<double>(volume_size >> 20) / s, median_of(c.name, cpu),
+            median_of(c.name, [](const result& r) { return r.lateness * 1e3; }),
+            median_of(c.name, [](const result& r) { return r.memory; }), ratio_to(c.name, seconds),
+            ratio_to(c.name, cpu));
+    }
+    std::fflush(stdout);
+}
+
+void set_up(support::libvirtd& daemon)
+{
+    ::setenv("AVIRT_DOWN", daemon.make_volume("down", volume_size).c_str(), 1);
+    ::setenv("AVIRT_UP", daemon.make_volume("up", 0).c_str(), 1);
+    const pid_t pid = ::fork(); // This process must not use libvirt: its children register event loops.
+    if (pid == 0) {
+        auto* c = check(virConnectOpen(daemon.uri().c_str()), "connect");
+        check(virStoragePoolCreateXML(c, daemon.pool_xml().c_str(), 0), "pool");
+        check(virDomainCreateXML(c, daemon.guest_xml("echo", avirt_demo_guest).c_str(), 0), "guest");
+        ::_exit(0);
+    }
+    int status = 0;
+    if (::waitpid(pid, &status, 0) != pid || status != 0)
+        throw std::runtime_error("the daemon cannot be set up");
+}
+
+} // namespace
+
+int main(int argc, char* argv[])
+try {
+    const int rounds = argc > 1 ? std::atoi(argv[1]) : 5;
+    if (rounds < 1) {
+        std::fprintf(stderr, "usage: %s [ROUNDS]\n", argv[0]);
+        return 2;
+    }
+    support::libvirtd daemon("/dev/shm");
+    set_up(daemon);
+    const comparison upload{
+        "upload, 256 MiB",
+        "MiB/s",
+        {{"avirt", avirt_upload}, {"default loop, callback", default_upload}, {"blocking", blocking_upload}}};
+    compare(
+        {"download, 256 MiB",
+         "MiB/s",
+         {{"avirt", avirt_download},
+          {"avirt, coroutine", avirt_coroutine_download},
+          {"default loop, callback", default_download},
+          {"blocking", blocking_download}}},
+        daemon, rounds);
+    compare(upload, daemon, rounds);
+    comparison frozen = upload;
+    frozen.title = "upload, the daemon stopped for 500 ms meanwhile";
+    frozen.clients.pop_back();
+    compare(frozen, daemon, rounds, true);
+    compare(
+        {"console, one byte there and back",
+         "us",
+         {{"avirt", avirt_console}, {"default loop, callback", default_console}}},
+        daemon, rounds);
+}
+catch (const std::exception& e) {
+    std::fprintf(stderr, "%s\n", e.what());
+    return 1;
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <chrono>
+#include <thread>
+
+namespace support {
+
+/// Waits, on a thread that does not run the loop, until the condition holds. False: it never did; the limit
+/// is generous, and nothing is measured with it.
+template <class Condition>
+bool eventually(Condition condition)
+{
+    using namespace std::chrono_literals;
+    const auto end = std::chrono::steady_clock::now() + 60s;
+    while (!condition()) {
+        if (std::chrono::steady_clock::now() >= end)
+            return false;
+        std::this_thread::sleep_for(100us);
+    }
+    return true;
+}
+
+} // namespace support
