@@ -287,8 +287,9 @@ public:
     ///
     /// Outstanding reads and waits complete with operation_aborted. Errors: error::not_open,
     /// error::operation_in_progress (a write or another finish is outstanding: the stream stays as it is),
-    /// error::result_unknown (the connection was lost meanwhile), and libvirt's. Otherwise the object is not open afterwards, whatever the result. Cancellation:
-    /// terminal, partial and total; a connection of the stream's own is cut off then.
+    /// error::result_unknown (the connection was lost meanwhile), and libvirt's. Otherwise the object is not
+    /// open afterwards, whatever the result. Cancellation: terminal, partial and total; a connection of the
+    /// stream's own is cut off then.
     ///
     /// libvirt: virStreamFinish, on a worker thread.
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
