@@ -844,9 +844,9 @@ private:
     {
         if (own_)
             event_registry::instance().resume(*link_);
-        auto e = std::make_unique<stream_ending>(
+        std::unique_ptr<stream_ending> e(new stream_ending{
             std::exchange(stream_, nullptr), std::move(binding_), function, shared_from_this(), number,
-            std::exchange(own_, nullptr), std::exchange(link_, nullptr));
+            std::exchange(own_, nullptr), std::exchange(link_, nullptr)});
         if (!e->binding)
             return end_on_worker(std::move(e));
         event_registry::instance().defer(
