@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "event_registry.hpp"
+#include "release_queue.hpp"
+#include "stream_transport.hpp"
+#include "worker_pool.hpp"
+
+#include <boost/asio/error.hpp>
+#include <libvirt/virterror.h>
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <vector>
+
+namespace avirt::detail {
+namespace {
+
+constexpr int readable = VIR_STREAM_EVENT_READABLE;
+constexpr int writable = VIR_STREAM_EVENT_WRITABLE;
+constexpr int ended = VIR_STREAM_EVENT_ERROR | VIR_STREAM_EVENT_HANGUP;
+
+/// What one send on a worker takes at most: it is copied, because the operation may be cancelled while
+/// libvirt still reads it.
+constexpr std::size_t worker_send_size = 64 * 1024;
+
+class callback_transport final : public stream_transport,
+                                 public link_observer,
+                                 public std::enable_shared_from_this<callback_transport>
+{
+public:
+    callback_transport(
+        std::weak_ptr<stream_operations> operations, virStreamPtr stream, bool is_console, bool sends_block,
+        std::shared_ptr<connection_link> link)
+        : stream_transport(std::move(operations), stream, is_console, std::move(link)),
+          sends_block_(sends_block)
+    {
+    }
+
+    failure listen() override
+    {
+        if (link_)
+            event_registry::instance().observe(*link_, std::weak_ptr<link_observer>(shared_from_this()));
+        // Once in a stream's life, and without a free callback: what libvirt does beyond that differs from
+        // driver to driver and version to version (docs/libvirt.md, "Streams").
+        const auto callback = [](virStreamPtr, int events, void* self) {
+            static_cast<callback_transport*>(self)->on_event(events);
+        };
+        if (virStreamEventAddCallback(stream_, 0, callback, this, nullptr) < 0)
+            return end_ = last_failure();
+        has_callback_ = true;
+        return {};
+    }
+
+    /// Only where libvirt reported the stream readable, and once: some of its streams spin inside
+    /// virStreamRecv until data comes (docs/libvirt.md, "Streams").
+    bool try_receive(asio::mutable_buffer buffer, io_result& result) override
+    {
+        if (is_readable_ && !end_) {
+            is_readable_ = is_lost_; // Nothing will be reported any more.
+            result.bytes = receive(buffer);
+        }
+        return conclude_receive(result);
+    }
+
+    bool try_send(asio::const_buffer buffer, io_result& result) override
+    {
+        if (send_failure_) {
+            cancel_send(true);
+            result.ending = send_failure_;
+            return true;
+        }
+        if (!sends_block_)
+            return send(buffer, result);
+        if (!sent_)
+            return false;
+        result = *std::exchange(sent_, std::nullopt);
+        return true;
+    }
+
+    bool is_ready(stream_wait_type type) override
+    {
+        switch (type) {
+        case stream_wait_type::read:
+            return is_readable_ || end_;
+        case stream_wait_type::write:
+            return is_writable_ || has_ended_ || sends_block_;
+        case stream_wait_type::error:
+            break;
+        }
+        return has_ended_ || end_;
+    }
+
+    void await(stream_wait_type type) override
+    {
+        arm(type == stream_wait_type::read ? readable : type == stream_wait_type::write ? writable : ended);
+    }
+
+    void await_send(asio::const_buffer buffer) override
+    {
+        if (!sends_block_)
+            arm(writable);
+        else if (!job_ && !awaits_writable_)
+            send_on_worker(buffer);
+    }
+
+    bool cancel_send(bool at_any_cost) override
+    {
+        if (!job_)
+            return true;
+        if (!at_any_cost)
+            return worker_pool::instance().withdraw(job_) && drop_job();
+        const bool has_begun = !worker_pool::instance().abandon(job_);
+        if (has_begun && link_) // Its thread is freed at the cost of the connection.
+            event_registry::instance().interrupt(*link_);
+        return drop_job();
+    }
+
+    /// Others use the connection.
+    void interrupt() noexcept override {}
+
+    /// libvirt's own dispatch of a stream must not race with its end (docs/libvirt.md, "Streams").
+    void stop_listening(std::function<void()> then) override
+    {
+        struct stopping
+        {
+            std::shared_ptr<callback_transport> self;
+            std::function<void()> then;
+        };
+
+        is_listening_ = false;
+        event_registry::instance().defer(
+            [](void* argument) {
+                const std::unique_ptr<stopping> s(static_cast<stopping*>(argument));
+                if (s->self->has_callback_)
+                    virStreamEventRemoveCallback(s->self->stream_);
+                s->then();
+            },
+            new stopping{shared_from_this(), std::move(then)});
+    }
+
+    virStreamPtr release() override
+    {
+        using held = std::shared_ptr<callback_transport>;
+        is_listening_ = false;
+        if (has_callback_)
+            virStreamEventRemoveCallback(stream_);
+        // A dispatch may be on its way here.
+        event_registry::instance().defer(
+            [](void* self) { delete static_cast<held*>(self); }, new held(shared_from_this()));
+        return stream_;
+    }
+
+    void on_served() override {}
+
+    void on_writable() override {}
+
+    void on_hung_up() override {}
+
+    void on_lost() override
+    {
+        if_listening([this](auto& operations) {
+            lose();
+            is_readable_ = has_ended_ = true;
+            operations.retry_read();
+            operations.retry_write();
+        });
+    }
+
+private:
+    /// libvirt's callback.
+    void on_event(int events)
+    {
+        if_listening([&](auto& operations) {
+            if (events == VIR_STREAM_EVENT_ERROR && !event_registry::instance().is_dispatching_here())
+                return aborted_by_libvirt(operations);
+            if (events & ended)
+                events |= readable | writable;
+            is_readable_ = is_readable_ || (events & readable);
+            is_writable_ = is_writable_ || (events & writable);
+            has_ended_ = has_ended_ || (events & ended);
+            awaits_writable_ = awaits_writable_ && !is_writable_;
+            // What is not wanted any more is disarmed only now: between two operations of a busy stream it
+            // would be switched off and on.
+            const int wanted = operations.awaited();
+            if (events & readable)
+                operations.retry_read();
+            if (events & writable)
+                operations.retry_write();
+            set_mask(mask_ & ~(events & ~wanted));
+        });
+    }
+
+    /// The driver in this process has aborted the stream, for another opener that was to have the console by
+    /// force. We are called by the thread that does it, and the watch would outlive its file if it were not
+    /// removed here (docs/libvirt.md, "Consoles of the embedded driver").
+    void aborted_by_libvirt(stream_operations& operations)
+    {
+        error_details d;
+        d.code = VIR_ERR_INTERNAL_ERROR;
+        d.message = "libvirt aborted the stream";
+        end_ = send_failure_ =
+            refine({error_code(d.code, libvirt_category()), std::move(d)}, condition::console_taken_over);
+        has_ended_ = true;
+        virStreamEventRemoveCallback(stream_);
+        has_callback_ = false;
+        operations.retry_read();
+        operations.retry_write();
+    }
+
+    void arm(int events)
+    {
+        set_mask(mask_ | events);
+    }
+
+    void set_mask(int mask)
+    {
+        if (std::exchange(mask_, mask) != mask && has_callback_)
+            virStreamEventUpdateCallback(stream_, mask);
+    }
+
+    bool send(asio::const_buffer buffer, io_result& result)
+    {
+        is_writable_ = false;
+        const auto size = std::min<std::size_t>(buffer.size(), std::numeric_limits<int>::max());
+        const int n = virStreamSend(stream_, static_cast<const char*>(buffer.data()), size);
+        if (n == would_block && !has_ended_)
+            return false;
+        if (n == would_block)
+            result.ending = error_code(asio::error::broken_pipe); // Nobody will ever take it.
+        else if (n < 0)
+            result.ending = last_failure();
+        else
+            result.bytes = static_cast<std::size_t>(n);
+        return true;
+    }
+
+    /// Where a daemon is behind the stream, virStreamSend blocks until it has taken everything
+    /// (docs/libvirt.md, "Sending").
+    void send_on_worker(asio::const_buffer buffer)
+    {
+        const auto* data = static_cast<const char*>(buffer.data());
+        std::vector<char> copy(data, data + std::min(buffer.size(), worker_send_size));
+        virStreamRef(stream_);
+        const std::shared_ptr<virStream> stream(stream_, [](virStreamPtr s) {
+            release_later([](void* p) { virStreamFree(static_cast<virStreamPtr>(p)); }, s);
+        });
+        job_ = worker_pool::instance().submit(
+            [self = shared_from_this(), stream, copy = std::move(copy), number = ++job_number_] {
+                const int n = virStreamSend(stream.get(), copy.data(), copy.size());
+                self->sent(number, n, n == -1 ? last_failure() : failure());
+            });
+    }
+
+    void sent(std::uint64_t number, int n, failure f)
+    {
+        if_listening([&](auto& operations) {
+            if (!job_ || number != job_number_)
+                return;
+            job_.reset();
+            if (n == would_block) {
+                awaits_writable_ = true;
+                arm(writable);
+                return;
+            }
+            sent_ = io_result{std::move(f), n > 0 ? static_cast<std::size_t>(n) : 0};
+            operations.retry_write();
+        });
+    }
+
+    bool drop_job() noexcept
+    {
+        job_.reset();
+        return true;
+    }
+
+    bool is_impatient() const noexcept override
+    {
+        return false;
+    }
+
+    const bool sends_block_;
+    bool has_callback_ = false;
+    int mask_ = 0;
+    bool is_readable_ = false; // reported, and not used since
+    bool is_writable_ = false;
+    bool has_ended_ = false; // an error or a hang-up was reported
+    std::shared_ptr<worker_pool::job> job_;
+    std::uint64_t job_number_ = 0;
+    bool awaits_writable_ = false;  // before another job is worth it
+    std::optional<io_result> sent_; // by the last job
+};
+
+} // namespace
+
+std::shared_ptr<stream_transport> make_callback_transport(
+    std::weak_ptr<stream_operations> operations, virStreamPtr stream, bool is_console, bool sends_block,
+    std::shared_ptr<connection_link> link)
+{
+    return std::make_shared<callback_transport>(
+        std::move(operations), stream, is_console, sends_block, std::move(link));
+}
+
+} // namespace avirt::detail

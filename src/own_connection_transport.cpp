@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "connect.hpp"
+#include "event_registry.hpp"
+#include "release_queue.hpp"
+#include "stream_transport.hpp"
+
+#include <algorithm>
+#include <optional>
+
+namespace avirt::detail {
+namespace {
+
+/// What the daemon takes in one piece, and sends.
+constexpr std::size_t largest_packet = 262120;
+
+/// There is no stream callback: whatever arrives on this connection is the stream's own, and what has
+/// arrived is taken out of libvirt's queue after each dispatch of the connection's socket.
+class own_connection_transport final : public stream_transport,
+                                       public link_observer,
+                                       public std::enable_shared_from_this<own_connection_transport>
+{
+public:
+    own_connection_transport(
+        std::weak_ptr<stream_operations> operations, virStreamPtr stream, bool is_console,
+        virConnectPtr connection, std::shared_ptr<connection_link> link)
+        : stream_transport(std::move(operations), stream, is_console, std::move(link)),
+          connection_(connection)
+    {
+    }
+
+    failure listen() override
+    {
+        event_registry::instance().observe(*link_, std::weak_ptr<link_observer>(shared_from_this()));
+        if (link_->socket < 0) // Before we were listening.
+            lose();
+        settle(); // What came along with the answer to the opener.
+        return {};
+    }
+
+    bool try_receive(asio::mutable_buffer buffer, io_result& result) override
+    {
+        if (peeked_) {
+            *static_cast<char*>(buffer.data()) = *std::exchange(peeked_, std::nullopt);
+            result.bytes = 1;
+            buffer += 1;
+        }
+        if (buffer.size() != 0 && may_have_more_) {
+            const auto received = receive(buffer);
+            may_have_more_ = received != 0;
+            result.bytes += received;
+        }
+        control_flow();
+        return conclude_receive(result);
+    }
+
+    /// virStreamSend would block where the socket is full (docs/libvirt.md, "Sending"): no more than it
+    /// takes.
+    bool try_send(asio::const_buffer buffer, io_result& result) override
+    {
+        if (send_failure_) {
+            result.ending = send_failure_;
+            return true;
+        }
+        const auto room = room_to_send(*link_, std::min(buffer.size(), largest_packet));
+        if (room == 0)
+            return false;
+        const int n =
+            virStreamSend(stream_, static_cast<const char*>(buffer.data()), std::min(room, buffer.size()));
+        if (n < 0)
+            result.ending = explain(last_failure());
+        else
+            result.bytes = static_cast<std::size_t>(n);
+        if (const auto operations = operations_.lock())
+            take_in(*operations); // libvirt reads while it writes.
+        return true;
+    }
+
+    bool is_ready(stream_wait_type type) override
+    {
+        if (type == stream_wait_type::write)
+            return send_failure_ || room_to_send(*link_, 1) != 0;
+        settle();
+        return end_ || (type == stream_wait_type::read ? peeked_.has_value() : bool(send_failure_));
+    }
+
+    void await(stream_wait_type type) override
+    {
+        if (type == stream_wait_type::write)
+            event_registry::instance().await_writable(*link_);
+    }
+
+    void await_send(asio::const_buffer) override
+    {
+        await(stream_wait_type::write);
+    }
+
+    bool cancel_send(bool) override
+    {
+        return true;
+    }
+
+    void interrupt() noexcept override
+    {
+        event_registry::instance().interrupt(*link_);
+    }
+
+    void stop_listening(std::function<void()> then) override
+    {
+        is_listening_ = false;
+        event_registry::instance().resume(*link_);
+        then();
+    }
+
+    virStreamPtr release() override
+    {
+        is_listening_ = false;
+        event_registry::instance().resume(*link_);
+        // The stream keeps its connection open.
+        release_later([](void* c) { virConnectClose(static_cast<virConnectPtr>(c)); }, connection_);
+        return stream_;
+    }
+
+    void dispose() override
+    {
+        const closing_patience patience(link_);
+        virConnectClose(connection_);
+    }
+
+    void on_served() override
+    {
+        if_listening([this](auto& operations) { take_in(operations); });
+    }
+
+    void on_writable() override
+    {
+        if_listening([](auto& operations) { operations.retry_write(); });
+    }
+
+    void on_hung_up() override
+    {
+        if_listening([this](auto& operations) {
+            refuse_sends();
+            operations.retry_read();
+            operations.retry_write();
+        });
+    }
+
+    void on_lost() override
+    {
+        if_listening([this](auto& operations) {
+            lose();
+            take_in(operations);
+            operations.retry_write();
+        });
+    }
+
+private:
+    void take_in(stream_operations& operations)
+    {
+        may_have_more_ = true;
+        operations.retry_read();
+        settle();
+    }
+
+    /// Finds out whether libvirt's queue is empty, by the one way there is: taking a byte.
+    void settle()
+    {
+        char c = 0;
+        if (!peeked_ && !end_ && may_have_more_) {
+            may_have_more_ = receive(asio::buffer(&c, 1)) != 0;
+            if (may_have_more_)
+                peeked_ = c;
+        }
+        control_flow();
+    }
+
+    /// More comes out of the socket only when libvirt's queue is known to be empty: it has no bound, and an
+    /// error that arrives behind queued data takes its place (docs/libvirt.md, "Backpressure").
+    void control_flow()
+    {
+        if (may_have_more_ == is_paused_)
+            return;
+        is_paused_ = may_have_more_;
+        if (is_paused_)
+            event_registry::instance().pause(*link_);
+        else
+            event_registry::instance().resume(*link_);
+    }
+
+    bool is_impatient() const noexcept override
+    {
+        return true;
+    }
+
+    const virConnectPtr connection_;
+    std::optional<char> peeked_;
+    bool may_have_more_ = true; // libvirt's queue is not known to be empty
+    bool is_paused_ = true;     // See connect_for_stream().
+};
+
+} // namespace
+
+std::shared_ptr<stream_transport> make_own_connection_transport(
+    std::weak_ptr<stream_operations> operations, virStreamPtr stream, bool is_console,
+    virConnectPtr connection, std::shared_ptr<connection_link> link)
+{
+    return std::make_shared<own_connection_transport>(
+        std::move(operations), stream, is_console, connection, std::move(link));
+}
+
+} // namespace avirt::detail

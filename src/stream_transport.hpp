@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "connection_link.hpp"
+
+#include <avirt/detail/stream_impl.hpp>
+
+#include <boost/asio/buffer.hpp>
+#include <libvirt/libvirt.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+
+namespace avirt::detail {
+
+/// The operations that are outstanding on a stream, as its transport sees them.
+class stream_operations
+{
+public:
+    /// Held wherever the other members are called, and those of the transport.
+    std::mutex& mutex() const noexcept
+    {
+        return mutex_;
+    }
+
+    /// Attempts again what was not possible before.
+    virtual void retry_read() = 0;
+    virtual void retry_write() = 0;
+    /// What somebody waits for: VIR_STREAM_EVENT_READABLE, VIR_STREAM_EVENT_WRITABLE.
+    virtual int awaited() const noexcept = 0;
+
+protected:
+    ~stream_operations() = default;
+
+private:
+    mutable std::mutex mutex_;
+};
+
+/// How the bytes of one open stream get to libvirt and back. Nothing blocks but finish() and dispose().
+class stream_transport
+{
+public:
+    stream_transport(const stream_transport&) = delete;
+    stream_transport& operator=(const stream_transport&) = delete;
+    virtual ~stream_transport() = default;
+
+    virStreamPtr stream() const noexcept
+    {
+        return stream_;
+    }
+
+    /// Has libvirt report what happens to the stream.
+    virtual failure listen() = 0;
+
+    /// Whether there was something to receive, the end included.
+    virtual bool try_receive(asio::mutable_buffer buffer, io_result& result) = 0;
+    /// Whether something was sent, or never will be.
+    virtual bool try_send(asio::const_buffer buffer, io_result& result) = 0;
+    virtual bool is_ready(stream_wait_type type) = 0;
+
+    /// Has the operations retried when that may have become possible.
+    virtual void await(stream_wait_type type) = 0;
+    /// The same for try_send() with this very buffer.
+    virtual void await_send(asio::const_buffer buffer) = 0;
+    /// Whether nothing of that buffer has been, or will be, sent.
+    virtual bool cancel_send(bool at_any_cost) = 0;
+
+    /// Frees whoever is stuck in libvirt on this stream, where that concerns no other.
+    virtual void interrupt() noexcept = 0;
+    /// Calls @p then once libvirt will not report anything any more, and nothing of it is under way.
+    virtual void stop_listening(std::function<void()> then) = 0;
+    /// Gives the stream away.
+    virtual virStreamPtr release() = 0;
+
+    /// Ends the stream by virStreamFinish or virStreamAbort. Blocks: for a worker thread, where nobody
+    /// listens any more.
+    failure finish(int (*function)(virStreamPtr), bool is_awaited);
+    /// Drops what else belonged to the stream. Blocks, too.
+    virtual void dispose() {}
+
+protected:
+    stream_transport(
+        std::weak_ptr<stream_operations> operations, virStreamPtr stream, bool is_console,
+        std::shared_ptr<connection_link> link)
+        : operations_(std::move(operations)),
+          stream_(stream),
+          is_console_(is_console),
+          link_(std::move(link))
+    {
+    }
+
+    static constexpr int would_block = -2;
+
+    /// Calls function(operations), locked, unless the stream is on its way out.
+    template <class Function>
+    void if_listening(Function function)
+    {
+        if (const auto operations = operations_.lock()) {
+            const std::lock_guard guard(operations->mutex());
+            if (is_listening_)
+                function(*operations);
+        }
+    }
+
+    /// What virStreamRecv has; 0: nothing now, or the end.
+    std::size_t receive(asio::mutable_buffer buffer);
+    bool conclude_receive(io_result& result) const;
+    /// The connection is lost, or will be: what libvirt has can still be received.
+    void lose();
+    void refuse_sends();
+    failure explain(failure f) const;
+
+    const std::weak_ptr<stream_operations> operations_;
+    virStreamPtr stream_;
+    const bool is_console_;
+    const std::shared_ptr<connection_link> link_; // null: not known, or in this process
+    bool is_listening_ = true;
+    bool is_lost_ = false;
+    failure end_;          // of what can be received; libvirt repeats some errors, and forgets others
+    failure send_failure_; // Nothing can be sent any more.
+
+private:
+    failure lost() const;
+
+    /// Interrupts an ending that nobody waits for, where that concerns no other.
+    virtual bool is_impatient() const noexcept = 0;
+};
+
+/// A stream whose connection serves it alone: it owns the connection.
+std::shared_ptr<stream_transport> make_own_connection_transport(
+    std::weak_ptr<stream_operations> operations, virStreamPtr stream, bool is_console,
+    virConnectPtr connection, std::shared_ptr<connection_link> link);
+
+/// A stream beside others on a connection, or in this process, which libvirt's stream callback tells about.
+/// @p sends_block: whether virStreamSend may block in spite of VIR_STREAM_NONBLOCK.
+std::shared_ptr<stream_transport> make_callback_transport(
+    std::weak_ptr<stream_operations> operations, virStreamPtr stream, bool is_console, bool sends_block,
+    std::shared_ptr<connection_link> link);
+
+} // namespace avirt::detail
