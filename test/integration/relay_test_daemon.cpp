@@ -53,16 +53,18 @@ daemon::~daemon()
         virConnectClose(connection_);
 }
 
-std::vector<std::string> daemon::on_guest(std::vector<std::string> more, const std::string& name)
+std::vector<std::string> daemon::on_guest(
+    std::vector<std::string> more, const std::string& name, const std::string& uri)
 {
     if (!is_running(name) && virDomainCreate(guests_.at(name)) < 0)
         fail("the guest cannot be started");
-    return with_guest(std::move(more), name);
+    return with_guest(std::move(more), name, uri);
 }
 
-std::vector<std::string> daemon::with_guest(std::vector<std::string> more, const std::string& name) const
+std::vector<std::string> daemon::with_guest(
+    std::vector<std::string> more, const std::string& name, const std::string& uri) const
 {
-    more.insert(more.end(), {"--connect", uri_, "--domain", name});
+    more.insert(more.end(), {"--connect", uri.empty() ? uri_ : uri, "--domain", name});
     return more;
 }
 

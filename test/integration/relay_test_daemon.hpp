@@ -32,11 +32,13 @@ public:
         return libvirtd_;
     }
 
-    /// Options for a relay on the guest, which runs from now on.
-    std::vector<std::string> on_guest(std::vector<std::string> more = {}, const std::string& name = "echo");
+    /// Options for a relay on the guest, which runs from now on. @param uri another way to the daemon.
+    std::vector<std::string> on_guest(
+        std::vector<std::string> more = {}, const std::string& name = "echo", const std::string& uri = {});
     /// The same, as the guest is.
     std::vector<std::string> with_guest(
-        std::vector<std::string> more = {}, const std::string& name = "echo") const;
+        std::vector<std::string> more = {}, const std::string& name = "echo",
+        const std::string& uri = {}) const;
 
     bool is_running(const std::string& name = "echo") const;
     void destroy(const std::string& name = "echo");

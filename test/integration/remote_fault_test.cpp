@@ -311,14 +311,8 @@ BOOST_AUTO_TEST_CASE(what_was_received_is_read_first)
     outcome ended;
     stream.async_wait(avirt::async_stream::wait_type::error, ended.handler());
     run_until_done(ended); // Though nothing is read.
-    std::string received, buffer(10'000, '\0');
     outcome read;
-    while (!read.ec()) {
-        read = {};
-        stream.async_read_some(asio::buffer(buffer), read.handler());
-        run_until_done(read);
-        received.append(buffer, 0, read.bytes());
-    }
+    const auto received = receive(10'000, read);
     BOOST_TEST(bool(read.ec() == avirt::condition::connection_lost));
     BOOST_TEST(received.size() >= 262120u);
     BOOST_TEST((received == whole.substr(0, received.size())));

@@ -39,10 +39,13 @@ inline support::libvirtd& shared_daemon()
 struct remote_fixture : support::loop_fixture
 {
     support::libvirtd& daemon;
+    const std::string uri;
     avirt::connection conn{io};
     avirt::async_stream stream{io};
 
-    explicit remote_fixture(support::libvirtd& d = shared_daemon()) : daemon(d)
+    explicit remote_fixture(support::libvirtd& d = shared_daemon()) : remote_fixture(d, d.uri()) {}
+
+    remote_fixture(support::libvirtd& d, std::string u) : daemon(d), uri(std::move(u))
     {
         open(conn);
     }
@@ -66,7 +69,7 @@ struct remote_fixture : support::loop_fixture
     void open(avirt::connection& c)
     {
         outcome opened;
-        c.async_open(daemon.uri(), opened.handler());
+        c.async_open(uri, opened.handler());
         run_until_done(opened);
         BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
     }
@@ -140,6 +143,49 @@ struct remote_fixture : support::loop_fixture
     void open_stream(Opener opener)
     {
         open_stream(stream, std::move(opener));
+    }
+
+    /// Reads to the end, a buffer at a time.
+    std::string receive(std::size_t buffer_size, outcome& read)
+    {
+        std::string result, buffer(buffer_size, '\0');
+        for (read = {}; !read.ec();) {
+            read = {};
+            stream.async_read_some(asio::buffer(buffer), read.handler());
+            run_until_done(read);
+            result.append(buffer, 0, read.bytes());
+        }
+        return result;
+    }
+
+    std::string receive(std::size_t buffer_size)
+    {
+        outcome read;
+        auto result = receive(buffer_size, read);
+        BOOST_TEST(read.ec() == asio::error::eof);
+        return result;
+    }
+
+    void send(const std::string& text, std::size_t buffer_size)
+    {
+        for (std::size_t sent = 0; sent < text.size();) {
+            outcome written;
+            stream.async_write_some(
+                asio::buffer(text.data() + sent, std::min(buffer_size, text.size() - sent)),
+                written.handler());
+            run_until_done(written);
+            BOOST_REQUIRE_EQUAL(written.ec(), error_code());
+            BOOST_REQUIRE(written.bytes() > 0);
+            sent += written.bytes();
+        }
+    }
+
+    error_code finish()
+    {
+        outcome finished;
+        stream.async_finish(finished.handler());
+        run_until_done(finished);
+        return finished.ec();
     }
 
     static avirt::volume_download download(const std::string& name)

@@ -13,46 +13,6 @@ namespace {
 
 namespace data = boost::unit_test::data;
 
-struct transfer_fixture : remote_fixture
-{
-    /// Reads to the end, a buffer at a time.
-    std::string receive(std::size_t buffer_size, error_code expected = asio::error::eof)
-    {
-        std::string result, buffer(buffer_size, '\0');
-        outcome read;
-        while (!read.ec()) {
-            read = {};
-            stream.async_read_some(asio::buffer(buffer), read.handler());
-            run_until_done(read);
-            result.append(buffer, 0, read.bytes());
-        }
-        BOOST_TEST(read.ec() == expected);
-        return result;
-    }
-
-    void send(const std::string& text, std::size_t buffer_size)
-    {
-        for (std::size_t sent = 0; sent < text.size();) {
-            outcome written;
-            stream.async_write_some(
-                asio::buffer(text.data() + sent, std::min(buffer_size, text.size() - sent)),
-                written.handler());
-            run_until_done(written);
-            BOOST_REQUIRE_EQUAL(written.ec(), error_code());
-            BOOST_REQUIRE(written.bytes() > 0);
-            sent += written.bytes();
-        }
-    }
-
-    error_code finish()
-    {
-        outcome finished;
-        stream.async_finish(finished.handler());
-        run_until_done(finished);
-        return finished.ec();
-    }
-};
-
 std::size_t resident_bytes()
 {
     std::size_t pages = 0;
@@ -62,7 +22,7 @@ std::size_t resident_bytes()
 
 } // namespace
 
-BOOST_FIXTURE_TEST_SUITE(remote_transfer, transfer_fixture)
+BOOST_FIXTURE_TEST_SUITE(remote_transfer, remote_fixture)
 
 BOOST_DATA_TEST_CASE(down, data::make({1, 1000, 262120, 262144, 1048576}), size)
 {

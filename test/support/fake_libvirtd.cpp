@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/fake_libvirtd.hpp"
 
+#include "support/unix_socket.hpp"
+
 #include <array>
-#include <cstring>
 #include <stdexcept>
 #include <utility>
 #include <vector>
 
 #include <arpa/inet.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 namespace support {
@@ -55,21 +55,6 @@ std::string make_packet(
         append(p, number);
     p += payload;
     return p;
-}
-
-void send_all(int fd, std::string_view bytes)
-{
-    while (!bytes.empty()) {
-        const auto n = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-        if (n <= 0)
-            return; // The client has gone.
-        bytes.remove_prefix(static_cast<std::size_t>(n));
-    }
-}
-
-bool receive_all(int fd, void* data, std::size_t size)
-{
-    return ::recv(fd, data, size, MSG_WAITALL) == static_cast<ssize_t>(size);
 }
 
 std::string result_of(std::uint32_t procedure)
@@ -141,13 +126,7 @@ fake_libvirtd::fake_libvirtd(script s) : script_(std::move(s))
     if (!::mkdtemp(name.data()))
         throw std::runtime_error("mkdtemp");
     directory_ = name;
-    listener_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::strncpy(address.sun_path, (directory_ / "socket").c_str(), sizeof address.sun_path - 1);
-    if (::bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0
-        || ::listen(listener_, 16) != 0)
-        throw std::runtime_error("the fake daemon cannot listen");
+    listener_ = listen_on(directory_ / "socket");
     thread_ = std::thread([this] { serve(); });
 }
 
@@ -193,7 +172,7 @@ void fake_libvirtd::serve_client(int fd)
             w = ntohl(w);
         const auto [length, prog, version, proc, kind, serial, state] = words;
         std::string payload(length - sizeof words, '\0');
-        if (!payload.empty() && !receive_all(fd, payload.data(), payload.size()))
+        if (!receive_all(fd, payload.data(), payload.size()))
             break;
         if (kind == stream && state == goes_on)
             continue; // Nobody reads it.

@@ -3,21 +3,21 @@
 
 #include "../../examples/console_relay/guardian.hpp"
 #include "support/eventually.hpp"
+#include "support/unix_socket.hpp"
 
 #include <csignal>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <random>
 #include <stdexcept>
 #include <vector>
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,13 +30,8 @@ constexpr uid_t nobody = 65534;
 
 bool takes_connections(const fs::path& path)
 {
-    const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
-    const bool connected = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-    ::close(fd);
-    return connected;
+    const int fd = connect_to(path);
+    return fd >= 0 && ::close(fd) == 0;
 }
 
 void give_to_daemon(const fs::path& path)
@@ -45,7 +40,23 @@ void give_to_daemon(const fs::path& path)
         throw std::runtime_error("chown " + path.string());
 }
 
-[[noreturn]] void run(const fs::path& directory)
+/// A port that nobody has now.
+int free_port()
+{
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    auto* a = reinterpret_cast<sockaddr*>(&address);
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const bool ok = ::bind(fd, a, size) == 0 && ::getsockname(fd, a, &size) == 0;
+    ::close(fd);
+    if (!ok)
+        throw std::runtime_error("no free port");
+    return ::ntohs(address.sin_port);
+}
+
+[[noreturn]] void run(const fs::path& directory, int tcp_port)
 {
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (::geteuid() == 0
@@ -61,13 +72,17 @@ void give_to_daemon(const fs::path& path)
     ::setenv("XDG_RUNTIME_DIR", directory.c_str(), 1);
     fs::create_directories(directory / ".config/libvirt");
     std::ofstream(directory / ".config/libvirt/qemu.conf") << "stdio_handler = \"file\"\n";
+    std::ofstream(directory / ".config/libvirt/libvirtd.conf")
+        << "listen_tls = 0\nlisten_tcp = 1\nauth_tcp = \"none\"\nlisten_addr = \"127.0.0.1\"\n"
+        << "tcp_port = \"" << tcp_port << "\"\n";
+    const char* const listen = tcp_port ? "--listen" : nullptr;
     const int log = ::open((directory / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0666);
     const auto pid_file = directory / "pid";
     const int status = run_guarded([&]() -> int {
         ::dup2(log, 1);
         ::dup2(log, 2);
-        ::execlp("libvirtd", "libvirtd", "-p", pid_file.c_str(), nullptr);
-        ::execl("/usr/sbin/libvirtd", "libvirtd", "-p", pid_file.c_str(), nullptr);
+        ::execlp("libvirtd", "libvirtd", "-p", pid_file.c_str(), listen, nullptr);
+        ::execl("/usr/sbin/libvirtd", "libvirtd", "-p", pid_file.c_str(), listen, nullptr);
         ::_exit(127);
     });
     std::error_code ignored;
@@ -77,7 +92,7 @@ void give_to_daemon(const fs::path& path)
 
 } // namespace
 
-libvirtd::libvirtd(const fs::path& parent)
+libvirtd::libvirtd(const fs::path& parent, transport t) : tcp_port_(t == transport::tcp ? free_port() : 0)
 {
     auto name = (parent / "avirt-daemon-XXXXXX").string();
     if (!::mkdtemp(name.data()))
@@ -88,11 +103,9 @@ libvirtd::libvirtd(const fs::path& parent)
     give_to_daemon(directory_ / "volumes");
     guardian_ = ::fork();
     if (guardian_ == 0)
-        run(directory_);
-    const bool is_up = eventually([this] {
-        return takes_connections(directory_ / "libvirt/libvirt-sock")
-            && bool(std::ifstream(directory_ / "pid") >> pid_);
-    });
+        run(directory_, tcp_port_);
+    const bool is_up = eventually(
+        [this] { return takes_connections(socket()) && bool(std::ifstream(directory_ / "pid") >> pid_); });
     if (!is_up)
         throw std::runtime_error("libvirtd does not start; see " + (directory_ / "log").string());
 }
@@ -106,7 +119,8 @@ libvirtd::~libvirtd()
 
 std::string libvirtd::uri() const
 {
-    return "qemu+unix:///session?socket=" + (directory_ / "libvirt/libvirt-sock").string();
+    return tcp_port_ ? "qemu+tcp://127.0.0.1:" + std::to_string(tcp_port_) + "/session"
+                     : "qemu+unix:///session?socket=" + socket().string();
 }
 
 void libvirtd::signal(int number) const

@@ -14,8 +14,11 @@ namespace support {
 class libvirtd
 {
 public:
+    enum class transport { unix_socket, tcp };
+
     /// @param parent of its directory; a tmpfs, where the disk must not be what is measured.
-    explicit libvirtd(const std::filesystem::path& parent = "/tmp");
+    /// @param t how its clients reach it.
+    explicit libvirtd(const std::filesystem::path& parent = "/tmp", transport t = transport::unix_socket);
     ~libvirtd();
     libvirtd(const libvirtd&) = delete;
     libvirtd& operator=(const libvirtd&) = delete;
@@ -25,6 +28,11 @@ public:
     const std::filesystem::path& directory() const noexcept
     {
         return directory_;
+    }
+
+    std::filesystem::path socket() const
+    {
+        return directory_ / "libvirt/libvirt-sock";
     }
 
     /// SIGSTOP: it takes nothing and says nothing, until it is thawed.
@@ -43,6 +51,7 @@ public:
 private:
     void signal(int number) const;
 
+    const int tcp_port_; // 0: none
     std::filesystem::path directory_;
     pid_t guardian_ = -1;
     pid_t pid_ = -1;

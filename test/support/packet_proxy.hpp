@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <list>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+
+namespace support {
+
+/// Stands between clients and a libvirtd, knows where a packet of theirs begins and ends, and does to each
+/// what a script says.
+class packet_proxy
+{
+public:
+    struct packet
+    {
+        enum class kind : std::uint32_t { call = 0, reply = 1, event = 2, stream = 3 };
+        enum class state : std::uint32_t { ok = 0, error = 1, more = 2 };
+
+        bool from_client;
+        kind type;
+        state status;
+        std::string_view payload;
+
+        bool is_stream_data() const noexcept
+        {
+            return type == kind::stream && status == state::more && !payload.empty();
+        }
+
+        /// A finish and its answer, and what says that nothing more comes.
+        bool is_stream_end() const noexcept
+        {
+            return type == kind::stream && !is_stream_data();
+        }
+    };
+
+    enum class verdict {
+        pass,
+        fragment, // pass in many pieces
+        hold,     // neither it nor anything behind it
+        cut,      // close both sides instead
+        cut_within
+    };
+
+    /// Called for one packet at a time, on a thread of the proxy's.
+    using script = std::function<verdict(const packet&)>;
+
+    packet_proxy(std::filesystem::path daemon, script s);
+    ~packet_proxy();
+    packet_proxy(const packet_proxy&) = delete;
+    packet_proxy& operator=(const packet_proxy&) = delete;
+
+    std::string uri() const;
+
+private:
+    struct link
+    {
+        int client;
+        int daemon;
+        std::thread up{};
+        std::thread down{};
+    };
+
+    void accept_clients();
+    void forward(link& l, bool from_client);
+
+    const std::filesystem::path daemon_;
+    const script script_;
+    std::filesystem::path directory_;
+    int listener_ = -1;
+    std::mutex mutex_;
+    std::list<link> links_;
+    std::thread acceptor_;
+};
+
+} // namespace support
