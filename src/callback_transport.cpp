@@ -195,11 +195,8 @@ private:
     /// removed here (docs/libvirt.md, "Consoles of the embedded driver").
     void aborted_by_libvirt(stream_operations& operations)
     {
-        error_details d;
-        d.code = VIR_ERR_INTERNAL_ERROR;
-        d.message = "libvirt aborted the stream";
         end_ = send_failure_ =
-            refine({error_code(d.code, libvirt_category()), std::move(d)}, condition::console_taken_over);
+            describe(VIR_FROM_STREAMS, "libvirt aborted the stream", condition::console_taken_over);
         has_ended_ = true;
         virStreamEventRemoveCallback(stream_);
         has_callback_ = false;

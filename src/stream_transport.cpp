@@ -60,20 +60,26 @@ void stream_transport::refuse_sends()
 
 failure stream_transport::lost() const
 {
-    error_details d;
-    d.domain = VIR_FROM_RPC;
-    d.code = VIR_ERR_INTERNAL_ERROR;
+    const auto because = [](const char* why) {
+        return describe(VIR_FROM_RPC, why, condition::connection_lost);
+    };
     switch (link_->ended_by) {
     case connection_link::end::silence:
-        d.message = "connection lost: the daemon does not answer";
-        break;
+        return because("connection lost: the daemon does not answer");
     case connection_link::end::interrupted:
-        d.message = "connection lost: it was interrupted by a cancellation";
-        break;
+        return because("connection lost: it was interrupted by a cancellation");
     default:
-        d.message = "connection lost: the daemon has closed it";
+        return because("connection lost: the daemon has closed it");
     }
-    return refine({error_code(d.code, libvirt_category()), std::move(d)}, condition::connection_lost);
+}
+
+failure stream_transport::describe(int domain, const char* message, condition c)
+{
+    failure f(error_code(VIR_ERR_INTERNAL_ERROR, libvirt_category()));
+    f.details.domain = domain;
+    f.details.code = f.code.value();
+    f.details.message = message;
+    return refine(std::move(f), c);
 }
 
 failure stream_transport::explain(failure f) const

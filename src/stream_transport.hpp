@@ -110,6 +110,8 @@ protected:
     void lose();
     void refuse_sends();
     failure explain(failure f) const;
+    /// For what libvirt has no words.
+    static failure describe(int domain, const char* message, condition c);
 
     const std::weak_ptr<stream_operations> operations_;
     virStreamPtr stream_;

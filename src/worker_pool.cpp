@@ -33,21 +33,21 @@ private:
     sigset_t old_;
 };
 
-} // namespace
+std::atomic<worker_pool*> current{nullptr};
 
-std::atomic<worker_pool*> worker_pool::current_{nullptr};
+} // namespace
 
 worker_pool& worker_pool::instance()
 {
-    if (auto* pool = current_.load(std::memory_order_acquire))
+    if (auto* pool = current.load(std::memory_order_acquire))
         return *pool;
     static std::mutex mutex;
     const std::lock_guard guard(mutex);
-    if (auto* pool = current_.load(std::memory_order_acquire))
+    if (auto* pool = current.load(std::memory_order_acquire))
         return *pool;
     // Never destroyed: handles and connections with static storage may end after it would.
     auto* pool = new worker_pool;
-    current_.store(pool, std::memory_order_release);
+    current.store(pool, std::memory_order_release);
     static const int once = [] {
         ::pthread_atfork(nullptr, nullptr, &after_fork_in_any_child);
         return std::atexit([] { instance().quiesce(); });
@@ -59,7 +59,7 @@ worker_pool& worker_pool::instance()
 // The parent's threads are not here, and its lock may be held by one of them.
 void worker_pool::after_fork_in_any_child()
 {
-    current_.store(nullptr, std::memory_order_release);
+    current.store(nullptr, std::memory_order_release);
 }
 
 void worker_pool::set_limit(std::size_t threads) noexcept

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -90,8 +89,6 @@ private:
     std::size_t abandoned_ = 0;
     std::size_t limit_ = 16;
     bool stopping_ = false;
-
-    static std::atomic<worker_pool*> current_;
 };
 
 } // namespace avirt::detail

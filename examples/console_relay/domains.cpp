@@ -56,9 +56,7 @@ std::string list_domains(virConnectPtr connection)
     const int count = virConnectListAllDomains(connection, &found, 0);
     if (count < 0)
         avirt::throw_last_error();
-    std::vector<avirt::domain> domains;
-    for (int i = 0; i < count; ++i)
-        domains.emplace_back(found[i]);
+    std::vector<avirt::domain> domains(found, found + count);
     std::free(found);
 
     std::ostringstream table;
