@@ -82,20 +82,32 @@ struct result
 {
     double seconds = 0;
     double cpu = 0;
-    double lateness = 0; // of a 1 ms timer on the same loop, at most; 0: there is none
-    double memory = 0;   // peak, MiB
+    double late_99 = 0; // of a 1 ms timer on the same loop; 0: there is none
+    double late_max = 0;
+    double memory = 0; // peak, MiB
 };
+
+/// Whether this client has a timer beside what it does.
+bool with_timer = false;
+constexpr std::chrono::milliseconds timer_interval{1};
 
 class measured
 {
 public:
-    result end(double lateness = 0) const
+    result end(std::vector<double> lateness = {}) const
     {
         rusage usage{};
         ::getrusage(RUSAGE_SELF, &usage);
-        return {
-            duration<double>(clock_type::now() - start_).count(), cpu_seconds() - cpu_, lateness,
-            static_cast<double>(usage.ru_maxrss) / 1024};
+        result r;
+        r.seconds = duration<double>(clock_type::now() - start_).count();
+        r.cpu = cpu_seconds() - cpu_;
+        r.memory = static_cast<double>(usage.ru_maxrss) / 1024;
+        if (!lateness.empty()) {
+            std::sort(lateness.begin(), lateness.end());
+            r.late_99 = lateness[lateness.size() * 99 / 100];
+            r.late_max = lateness.back();
+        }
+        return r;
     }
 
 private:
@@ -170,7 +182,7 @@ result blocking_upload(const std::string& uri)
 struct default_loop
 {
     bool over = false;
-    double lateness = 0;
+    std::vector<double> lateness{};
     clock_type::time_point last{};
 
     default_loop()
@@ -182,16 +194,19 @@ struct default_loop
     {
         last = clock_type::now();
         const auto tick = [](int, void* self) { static_cast<default_loop*>(self)->on_tick(); };
-        const int timer = virEventAddTimeout(1, tick, this, nullptr);
+        const int timer = with_timer
+            ? virEventAddTimeout(static_cast<int>(timer_interval.count()), tick, this, nullptr)
+            : 0;
         while (!over)
             virEventRunDefaultImpl();
-        virEventRemoveTimeout(timer);
+        if (with_timer)
+            virEventRemoveTimeout(timer);
     }
 
     void on_tick()
     {
         const auto now = clock_type::now();
-        lateness = std::max(lateness, duration<double>(now - last).count() - 1e-3);
+        lateness.push_back(duration<double>(now - last - timer_interval).count());
         last = now;
     }
 };
@@ -315,8 +330,7 @@ struct avirt_client
     std::vector<char> buffer = std::vector<char>(buffer_size, 'x');
     asio::steady_timer timer{io};
     bool over = false;
-    clock_type::time_point last{};
-    double lateness = 0;
+    std::vector<double> lateness{};
     std::uint64_t moved = 0;
     std::vector<double> times{};
     clock_type::time_point sent{};
@@ -338,12 +352,11 @@ struct avirt_client
 
     void tick()
     {
-        last = clock_type::now();
-        timer.expires_after(std::chrono::milliseconds(1));
+        timer.expires_after(timer_interval);
         timer.async_wait([this](avirt::error_code ec) {
-            if (ec)
+            if (ec || over)
                 return;
-            lateness = std::max(lateness, duration<double>(clock_type::now() - last).count() - 1e-3);
+            lateness.push_back(duration<double>(clock_type::now() - timer.expiry()).count());
             tick();
         });
     }
@@ -386,7 +399,8 @@ struct avirt_client
     result run()
     {
         const measured m;
-        tick();
+        if (with_timer)
+            tick();
         io.restart();
         while (!over)
             io.run_one();
@@ -447,12 +461,14 @@ struct client
 struct comparison
 {
     const char* title;
-    const char* unit; // of result::seconds
     std::vector<client> clients;
+    bool with_timer = false;
+    bool frozen = false; // The daemon is, for half a second, while the client is busy.
+    bool is_latency = false;
 };
 
-/// In a process of its own; frozen: the daemon is, for half a second, while the client is busy.
-result run_apart(const client& c, support::libvirtd& daemon, bool frozen = false)
+/// In a process of its own.
+result run_apart(const client& c, const comparison& what, support::libvirtd& daemon)
 {
     int fds[2];
     if (::pipe(fds) != 0)
@@ -460,6 +476,8 @@ result run_apart(const client& c, support::libvirtd& daemon, bool frozen = false
     const pid_t pid = ::fork();
     if (pid == 0) {
         ::close(fds[0]);
+        ::alarm(300);
+        with_timer = what.with_timer;
         int status = 1;
         try {
             const auto r = c.run(daemon.uri());
@@ -471,7 +489,7 @@ result run_apart(const client& c, support::libvirtd& daemon, bool frozen = false
         ::_exit(status);
     }
     ::close(fds[1]);
-    if (frozen) {
+    if (what.frozen) {
         std::this_thread::sleep_for(std::chrono::milliseconds(100));
         daemon.freeze();
         std::this_thread::sleep_for(std::chrono::milliseconds(500));
@@ -487,12 +505,12 @@ result run_apart(const client& c, support::libvirtd& daemon, bool frozen = false
 }
 
 /// Rounds of all clients, and the first one's ratios to the others, round by round.
-void compare(const comparison& what, support::libvirtd& daemon, int rounds, bool frozen = false)
+void compare(const comparison& what, support::libvirtd& daemon, int rounds)
 {
     std::map<std::string, std::vector<result>> results;
     for (int i = 0; i < rounds; ++i) {
         for (const auto& c : what.clients)
-            results[c.name].push_back(run_apart(c, daemon, frozen));
+            results[c.name].push_back(run_apart(c, what, daemon));
     }
     const auto median_of = [&](const char* name, auto value) {
         std::vector<double> values;
@@ -508,16 +526,16 @@ void compare(const comparison& what, support::libvirtd& daemon, int rounds, bool
     };
     const auto seconds = [](const result& r) { return r.seconds; };
     const auto cpu = [](const result& r) { return r.cpu; };
-    const bool is_latency = std::string(what.unit) == "us";
     std::printf(
-        "\n%s\n  %-28s %10s %9s %12s %9s   %s\n", what.title, "", what.unit, "CPU s", "late ms", "MiB",
-        "time and CPU of the first, as parts of this one's");
+        "\n%s\n  %-24s %8s %7s %8s %8s %6s   %s\n", what.title, "", what.is_latency ? "us" : "MiB/s", "CPU s",
+        "p99 ms", "max ms", "MiB", "time and CPU of the first, as parts of this one's");
     for (const auto& c : what.clients) {
         const auto s = median_of(c.name, seconds);
         std::printf(
-            "  %-28s %10.0f %9.3f %12.2f %9.0f   %.2f %.2f\n", c.name,
-            is_latency ? s * 1e6 : static_cast<double>(volume_size >> 20) / s, median_of(c.name, cpu),
-            median_of(c.name, [](const result& r) { return r.lateness * 1e3; }),
+            "  %-24s %8.0f %7.3f %8.2f %8.2f %6.0f   %.2f %.2f\n", c.name,
+            what.is_latency ? s * 1e6 : static_cast<double>(volume_size >> 20) / s, median_of(c.name, cpu),
+            median_of(c.name, [](const result& r) { return r.late_99 * 1e3; }),
+            median_of(c.name, [](const result& r) { return r.late_max * 1e3; }),
             median_of(c.name, [](const result& r) { return r.memory; }), ratio_to(c.name, seconds),
             ratio_to(c.name, cpu));
     }
@@ -551,28 +569,27 @@ try {
     }
     support::libvirtd daemon("/dev/shm");
     set_up(daemon);
-    const comparison upload{
-        "upload, 256 MiB",
-        "MiB/s",
-        {{"avirt", avirt_upload}, {"default loop, callback", default_upload}, {"blocking", blocking_upload}}};
-    compare(
+    const client download{"avirt", avirt_download}, default_down{"default loop, callback", default_download};
+    const client upload{"avirt", avirt_upload}, default_up{"default loop, callback", default_upload};
+    const std::vector<comparison> comparisons{
         {"download, 256 MiB",
-         "MiB/s",
-         {{"avirt", avirt_download},
+         {download,
           {"avirt, coroutine", avirt_coroutine_download},
-          {"default loop, callback", default_download},
+          default_down,
           {"blocking", blocking_download}}},
-        daemon, rounds);
-    compare(upload, daemon, rounds);
-    comparison frozen = upload;
-    frozen.title = "upload, the daemon stopped for 500 ms meanwhile";
-    frozen.clients.pop_back();
-    compare(frozen, daemon, rounds, true);
-    compare(
+        {"download, beside a 1 ms timer, which is late", {download, default_down}, true},
+        {"upload, 256 MiB", {upload, default_up, {"blocking", blocking_upload}}},
+        {"upload, the daemon stopped for 500 ms, beside a 1 ms timer, which is late",
+         {upload, default_up},
+         true,
+         true},
         {"console, one byte there and back",
-         "us",
-         {{"avirt", avirt_console}, {"default loop, callback", default_console}}},
-        daemon, rounds);
+         {{"avirt", avirt_console}, {"default loop, callback", default_console}},
+         false,
+         false,
+         true}};
+    for (const auto& c : comparisons)
+        compare(c, daemon, rounds);
 }
 catch (const std::exception& e) {
     std::fprintf(stderr, "%s\n", e.what());
