@@ -222,7 +222,10 @@ catch (const std::bad_alloc&) {
 void event_registry::update_handle(int watch, int events) noexcept
 {
     lock held(mutex_);
-    watches_.update(watch, events);
+    // libvirt disables a connection's watch while it sends or calls. On the loop's own thread no event can
+    // come in between, where one thread runs it; elsewhere the answer would wake the loop in vain.
+    const bool is_brief = last_dispatcher_ == std::this_thread::get_id();
+    watches_.update(watch, events, is_brief);
     wake(held, watches_.has_always_ready() ? request_wake_up_locked() : wake_up::none);
 }
 
@@ -420,7 +423,7 @@ struct event_registry::dispatch_scope
     dispatch_scope(event_registry& r, lock& h, const loop_backend* l) : registry(r), held(h), loop(l)
     {
         registry.dispatching_ = true;
-        registry.dispatcher_ = std::this_thread::get_id();
+        registry.dispatcher_ = registry.last_dispatcher_ = std::this_thread::get_id();
     }
 
     ~dispatch_scope()

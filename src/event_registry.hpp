@@ -156,6 +156,7 @@ private:
     bool disowned_ = false; // forked: the fds are the parent's too
     bool more_ = false;     // the last dispatch ended with its budget
     std::thread::id dispatcher_;
+    std::thread::id last_dispatcher_;
 
     // Of the dispatching thread alone.
     std::vector<watch_table::ready> ready_watches_;

@@ -223,14 +223,15 @@ int watch_table::add(watch w)
     return watches_[slot].id;
 }
 
-void watch_table::update(int id, int events) noexcept
+void watch_table::update(int id, int events, bool is_brief) noexcept
 {
     const auto slot = watches_.find(id);
     if (slot == none || watches_[slot].events == events)
         return;
     auto& w = watches_[slot];
     w.events = events;
-    apply(w);
+    if (events != 0 || !is_brief)
+        apply(w);
 }
 
 watch_table::watch* watch_table::find_linked(int id) noexcept
@@ -298,6 +299,8 @@ bool watch_table::append(entry& e, std::uint32_t epoll_events, std::vector<ready
         ready r{slot, w.id, 0, false, false};
         if (w.reading == flow::open && w.events != 0)
             r.events = to_report(w, events);
+        else if (w.reading == flow::open)
+            has_changed = true; // The kernel may not know yet.
         else if (w.reading == flow::closing)
             w.reading = flow::nearly_closed;
         else if (w.reading == flow::nearly_closed) {

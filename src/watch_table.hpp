@@ -70,7 +70,9 @@ public:
 
     /// Returns the id, or -1.
     int add(watch w);
-    void update(int id, int events) noexcept;
+    /// @param is_brief: what is disabled will soon be enabled again. The kernel is told only where an event
+    /// comes in between.
+    void update(int id, int events, bool is_brief) noexcept;
     /// The removed watch; its id is 0 where there was none.
     watch remove(int id) noexcept;
 
