@@ -567,7 +567,7 @@ try {
         std::fprintf(stderr, "usage: %s [ROUNDS]\n", argv[0]);
         return 2;
     }
-    support::libvirtd daemon("/dev/shm");
+    support::libvirtd daemon(support::libvirtd::kind::session, "/dev/shm");
     set_up(daemon);
     const client download{"avirt", avirt_download}, default_down{"default loop, callback", default_download};
     const client upload{"avirt", avirt_upload}, default_up{"default loop, callback", default_upload};

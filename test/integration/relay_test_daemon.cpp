@@ -26,7 +26,7 @@ daemon& daemon::instance()
     return one;
 }
 
-daemon::daemon()
+daemon::daemon(support::libvirtd::kind k) : libvirtd_(k)
 {
     virSetErrorFunc(nullptr, [](void*, virErrorPtr) {});
     connection_ = virConnectOpen(uri_.c_str());

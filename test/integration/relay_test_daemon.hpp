@@ -17,7 +17,7 @@ class daemon
 {
 public:
     static daemon& instance();
-    daemon();
+    explicit daemon(support::libvirtd::kind k = support::libvirtd::kind::session);
     ~daemon();
     daemon(const daemon&) = delete;
     daemon& operator=(const daemon&) = delete;

@@ -2,11 +2,12 @@
 #include "relay_test_daemon.hpp"
 #include "relay_test_program.hpp"
 
+#include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <csignal>
 
-// A daemon that stops or dies, and a guest that does not read.
+// A daemon that stops or dies, a guest that does not read, and other ways to a daemon.
 
 namespace relay_test {
 namespace {
@@ -76,6 +77,14 @@ BOOST_AUTO_TEST_CASE(the_daemon_dies)
     BOOST_TEST(relay.is_as_before());
 }
 
+BOOST_AUTO_TEST_CASE(the_daemon_is_ended)
+{
+    guests.libvirtd().quit();
+    BOOST_TEST(relay.status() == 1);
+    relay.errors("The connection to libvirt was lost, and with it the console of 'echo'; attach again.\n");
+    BOOST_TEST(relay.is_as_before());
+}
+
 BOOST_AUTO_TEST_CASE(the_guest_does_not_read)
 {
     guests.suspend();
@@ -93,6 +102,29 @@ BOOST_AUTO_TEST_CASE(somebody_else_takes_the_console)
     relay.errors("Another session took over the console of 'echo'; --force takes it back.\n");
     second.type("\x1d");
     BOOST_TEST(second.status() == 0);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_FIXTURE_TEST_SUITE(relay_access, private_directory)
+
+BOOST_DATA_TEST_CASE(other_daemons, boost::unit_test::data::make({true, false}), over_tcp)
+{
+    using kind = support::libvirtd::kind;
+    if (!over_tcp && !support::libvirtd::can_be_system()) {
+        BOOST_TEST_MESSAGE("skipped: a daemon of the system's kind takes root's rights");
+        return;
+    }
+    daemon guests(over_tcp ? kind::session_over_tcp : kind::system);
+    relay_program relay(guests.on_guest(), relay_program::terminal());
+    relay.errors(" leaves.");
+    relay.type("there?\r");
+    relay.output("there?\r\n");
+    guests.libvirtd().freeze();
+    relay.type(std::string(1000, 'x') + "\x1d");
+    BOOST_TEST(relay.status() == 0);
+    BOOST_TEST(relay.is_as_before());
+    guests.libvirtd().thaw();
 }
 
 BOOST_AUTO_TEST_SUITE_END()

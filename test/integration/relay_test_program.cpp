@@ -364,11 +364,11 @@ void client::type(std::string_view input)
     write_all(socket_.get(), input);
 }
 
-bool client::read_some()
+bool client::read_some(std::string_view awaited)
 {
     pollfd polled{socket_.get(), POLLIN, 0};
     if (check(::poll(&polled, 1, static_cast<int>(std::chrono::milliseconds(limit).count())), "poll") == 0)
-        throw std::runtime_error("nothing comes to the client after '" + text_ + "'");
+        never_came(awaited, "the client's socket", text_);
     errno = 0;
     const bool has_more = append(socket_.get(), text_);
     if (!has_more && errno == ECONNRESET)
@@ -381,14 +381,14 @@ std::string client::output(std::string_view text)
     for (;;) {
         if (const auto at = text_.find(text); at != std::string::npos)
             return take(text_, at + text.size());
-        if (!read_some())
+        if (!read_some(text))
             never_came(text, "the client's socket", text_);
     }
 }
 
 std::string client::rest()
 {
-    while (read_some())
+    while (read_some("the end"))
         ;
     return text_;
 }

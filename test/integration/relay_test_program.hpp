@@ -170,7 +170,7 @@ public:
     void close();
 
 private:
-    bool read_some();
+    bool read_some(std::string_view awaited);
 
     file socket_;
     std::string text_;

@@ -147,6 +147,20 @@ BOOST_DATA_TEST_CASE(a_write, data::make({true, false}), cancel)
     BOOST_TEST((content(path) == much));
 }
 
+BOOST_AUTO_TEST_CASE(an_upload_in_which_it_stops_three_times)
+{
+    const auto path = make_volume("frozen", 0);
+    open_stream(upload("frozen"));
+    for (int i = 0; i < 3; ++i) {
+        daemon.freeze();
+        outcome written;
+        asio::async_write(stream, asio::buffer(much), written.handler());
+        check_completes(written);
+    }
+    BOOST_TEST(finish() == error_code());
+    BOOST_TEST((content(path) == much + much + much));
+}
+
 BOOST_DATA_TEST_CASE(a_finish, data::make({true, false}), cancel)
 {
     make_volume("frozen", 0);

@@ -5,16 +5,20 @@
 #include "support/eventually.hpp"
 #include "support/unix_socket.hpp"
 
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <random>
 #include <stdexcept>
+#include <system_error>
 #include <vector>
 
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -34,12 +38,6 @@ bool takes_connections(const fs::path& path)
     return fd >= 0 && ::close(fd) == 0;
 }
 
-void give_to_daemon(const fs::path& path)
-{
-    if (::geteuid() == 0 && ::chown(path.c_str(), nobody, nobody) != 0)
-        throw std::runtime_error("chown " + path.string());
-}
-
 /// A port that nobody has now.
 int free_port()
 {
@@ -56,43 +54,32 @@ int free_port()
     return ::ntohs(address.sin_port);
 }
 
-[[noreturn]] void run(const fs::path& directory, int tcp_port)
+void check(bool ok, const std::string& what)
 {
-    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (::geteuid() == 0
-        && (::setgroups(0, nullptr) || ::setresgid(nobody, nobody, nobody)
-            || ::setresuid(nobody, nobody, nobody)))
-        ::_exit(126);
-    ::prctl(PR_SET_DUMPABLE, 1);
-    ::prctl(PR_SET_PDEATHSIG, SIGTERM); // The one above went with root's rights.
-    for (const char* variable :
-         {"TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"})
-        ::unsetenv(variable);
-    ::setenv("HOME", directory.c_str(), 1);
-    ::setenv("XDG_RUNTIME_DIR", directory.c_str(), 1);
-    fs::create_directories(directory / ".config/libvirt");
-    std::ofstream(directory / ".config/libvirt/qemu.conf") << "stdio_handler = \"file\"\n";
-    std::ofstream(directory / ".config/libvirt/libvirtd.conf")
-        << "listen_tls = 0\nlisten_tcp = 1\nauth_tcp = \"none\"\nlisten_addr = \"127.0.0.1\"\n"
-        << "tcp_port = \"" << tcp_port << "\"\n";
-    const char* const listen = tcp_port ? "--listen" : nullptr;
-    const int log = ::open((directory / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0666);
-    const auto pid_file = directory / "pid";
-    const int status = run_guarded([&]() -> int {
-        ::dup2(log, 1);
-        ::dup2(log, 2);
-        ::execlp("libvirtd", "libvirtd", "-p", pid_file.c_str(), listen, nullptr);
-        ::execl("/usr/sbin/libvirtd", "libvirtd", "-p", pid_file.c_str(), listen, nullptr);
-        ::_exit(127);
-    });
-    std::error_code ignored;
-    fs::remove_all(directory, ignored); // Here, for the test may have been killed.
-    ::_exit(status);
+    if (!ok)
+        throw std::system_error(errno, std::generic_category(), what);
+}
+
+/// The mounts that follow are seen by this process and its children alone.
+bool unshare_mounts()
+{
+    return ::unshare(CLONE_NEWNS) == 0 && ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
 }
 
 } // namespace
 
-libvirtd::libvirtd(const fs::path& parent, transport t) : tcp_port_(t == transport::tcp ? free_port() : 0)
+bool libvirtd::can_be_system()
+{
+    const pid_t pid = ::fork();
+    if (pid == 0)
+        ::_exit(::geteuid() == 0 && unshare_mounts() ? 0 : 1);
+    int status = 1;
+    return ::waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+libvirtd::libvirtd(kind k, const fs::path& parent)
+    : kind_(k),
+      tcp_port_(k == kind::session_over_tcp ? free_port() : 0)
 {
     auto name = (parent / "avirt-daemon-XXXXXX").string();
     if (!::mkdtemp(name.data()))
@@ -103,11 +90,94 @@ libvirtd::libvirtd(const fs::path& parent, transport t) : tcp_port_(t == transpo
     give_to_daemon(directory_ / "volumes");
     guardian_ = ::fork();
     if (guardian_ == 0)
-        run(directory_, tcp_port_);
+        run();
     const bool is_up = eventually(
         [this] { return takes_connections(socket()) && bool(std::ifstream(directory_ / "pid") >> pid_); });
     if (!is_up)
         throw std::runtime_error("libvirtd does not start; see " + (directory_ / "log").string());
+}
+
+void libvirtd::give_to_daemon(const fs::path& path) const
+{
+    if (::geteuid() == 0 && kind_ != kind::system)
+        check(::chown(path.c_str(), nobody, nobody) == 0, "chown " + path.string());
+}
+
+/// All that a libvirtd of the system's writes, and shares with others, is in these three.
+void libvirtd::become_system() const
+{
+    check(unshare_mounts(), "a mount namespace");
+    const auto etc = directory_ / "etc";
+    fs::create_directories(etc / "libvirt");
+    for (const char* needed : {"alternatives", "group", "ld.so.cache", "nsswitch.conf", "passwd"}) {
+        std::error_code absent;
+        fs::copy(
+            fs::path("/etc") / needed, etc / needed,
+            fs::copy_options::recursive | fs::copy_options::copy_symlinks, absent);
+    }
+    // Without it the QEMU driver does not start.
+    std::ofstream(etc / "passwd", std::ios::app) << "libvirt-qemu:x:64055:64055::/nonexistent:/bin/false\n";
+    std::ofstream(etc / "group", std::ios::app) << "libvirt-qemu:x:64055:\n";
+    std::ofstream(etc / "libvirt/qemu.conf")
+        << "stdio_handler = \"file\"\nsecurity_driver = \"none\"\nuser = \"root\"\ngroup = \"root\"\n"
+        << "cgroup_controllers = []\nnamespaces = []\nremember_owner = 0\n";
+    check(::mount(etc.c_str(), "/etc", nullptr, MS_BIND, nullptr) == 0, "/etc");
+    for (const char* directory : {"/run", "/var"})
+        check(::mount("tmpfs", directory, "tmpfs", 0, "mode=755") == 0, directory);
+    for (const char* directory : {"/var/cache", "/var/lib", "/var/lock", "/var/log", "/var/tmp"})
+        fs::create_directory(directory);
+    fs::create_directory_symlink("/run", "/var/run");
+}
+
+void libvirtd::run() const
+try {
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (kind_ == kind::system)
+        become_system();
+    else if (::geteuid() == 0)
+        check(
+            ::setgroups(0, nullptr) == 0 && ::setresgid(nobody, nobody, nobody) == 0
+                && ::setresuid(nobody, nobody, nobody) == 0,
+            "giving up root's rights");
+    ::prctl(PR_SET_DUMPABLE, 1);
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM); // The one above went with root's rights.
+    for (const char* variable :
+         {"TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"})
+        ::unsetenv(variable);
+    ::setenv("HOME", directory_.c_str(), 1);
+    ::setenv("XDG_RUNTIME_DIR", directory_.c_str(), 1);
+    fs::create_directories(directory_ / ".config/libvirt");
+    std::ofstream(directory_ / ".config/libvirt/qemu.conf") << "stdio_handler = \"file\"\n";
+    const auto configuration = directory_ / "libvirtd.conf";
+    fs::create_directory(socket().parent_path());
+    {
+        std::ofstream c(configuration);
+        if (kind_ == kind::system)
+            c << "auth_unix_ro = \"none\"\nauth_unix_rw = \"none\"\nunix_sock_dir = "
+              << socket().parent_path() << '\n';
+        if (tcp_port_)
+            c << "listen_tls = 0\nlisten_tcp = 1\nauth_tcp = \"none\"\nlisten_addr = \"127.0.0.1\"\ntcp_port "
+                 "= \""
+              << tcp_port_ << "\"\n";
+    }
+    const int log = ::open((directory_ / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0666);
+    const auto pid_file = directory_ / "pid";
+    const int status = run_guarded([&]() -> int {
+        ::dup2(log, 1);
+        ::dup2(log, 2);
+        for (const char* program : {"libvirtd", "/usr/sbin/libvirtd"})
+            ::execlp(
+                program, "libvirtd", "-f", configuration.c_str(), "-p", pid_file.c_str(),
+                tcp_port_ ? "--listen" : nullptr, nullptr);
+        ::_exit(127);
+    });
+    std::error_code ignored;
+    fs::remove_all(directory_, ignored); // Here, for the test may have been killed.
+    ::_exit(status);
+}
+catch (const std::exception& e) {
+    std::ofstream(directory_ / "log") << e.what() << '\n';
+    ::_exit(126);
 }
 
 libvirtd::~libvirtd()
@@ -119,8 +189,14 @@ libvirtd::~libvirtd()
 
 std::string libvirtd::uri() const
 {
-    return tcp_port_ ? "qemu+tcp://127.0.0.1:" + std::to_string(tcp_port_) + "/session"
-                     : "qemu+unix:///session?socket=" + socket().string();
+    switch (kind_) {
+    case kind::session_over_tcp:
+        return "qemu+tcp://127.0.0.1:" + std::to_string(tcp_port_) + "/session";
+    case kind::system:
+        return "qemu+unix:///system?socket=" + socket().string();
+    default:
+        return "qemu+unix:///session?socket=" + socket().string();
+    }
 }
 
 void libvirtd::signal(int number) const
@@ -137,6 +213,11 @@ void libvirtd::freeze()
 void libvirtd::thaw()
 {
     signal(SIGCONT);
+}
+
+void libvirtd::quit()
+{
+    signal(SIGTERM);
 }
 
 void libvirtd::kill()

@@ -9,16 +9,23 @@
 
 namespace support {
 
-/// A libvirtd of our own, a user's: with root's rights given up it has nothing to do with the system's. It
-/// lives in a temporary directory, which goes with it and with all its guests, however the test ends.
+/// A libvirtd of our own, which has nothing to do with the system's. It lives in a temporary directory, which
+/// goes with it and with all its guests, however the test ends.
 class libvirtd
 {
 public:
-    enum class transport { unix_socket, tcp };
+    enum class kind {
+        session,          // a user's; root's rights are given up for it
+        session_over_tcp, // the same, with another way to it
+        system            // root's, with an /etc, a /run and a /var that nobody else sees
+    };
+
+    /// Whether we may make what kind::system needs.
+    static bool can_be_system();
 
     /// @param parent of its directory; a tmpfs, where the disk must not be what is measured.
-    /// @param t how its clients reach it.
-    explicit libvirtd(const std::filesystem::path& parent = "/tmp", transport t = transport::unix_socket);
+    explicit libvirtd(kind k, const std::filesystem::path& parent = "/tmp");
+    libvirtd() : libvirtd(kind::session) {}
     ~libvirtd();
     libvirtd(const libvirtd&) = delete;
     libvirtd& operator=(const libvirtd&) = delete;
@@ -38,6 +45,8 @@ public:
     /// SIGSTOP: it takes nothing and says nothing, until it is thawed.
     void freeze();
     void thaw();
+    /// SIGTERM: it says good-bye.
+    void quit();
     /// SIGKILL.
     void kill();
 
@@ -51,6 +60,11 @@ public:
 private:
     void signal(int number) const;
 
+    void run() const;
+    void become_system() const;
+    void give_to_daemon(const std::filesystem::path& path) const;
+
+    const kind kind_;
     const int tcp_port_; // 0: none
     std::filesystem::path directory_;
     pid_t guardian_ = -1;

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// What takes too long for the tests:
+//
+//   endurance download [SECONDS]   2 GiB, whose reader stays away for so long (90 s) in the middle
+//   endurance upload               1 GiB, to a daemon that is stopped three times for a second
+//
+// Each says what it saw, and fails where that is not what avirt promises.
+
+#include <avirt/avirt.hpp>
+#include <support/libvirtd.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <fstream>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <sys/resource.h>
+
+namespace {
+
+namespace asio = boost::asio;
+using asio::use_awaitable;
+using clock_type = std::chrono::steady_clock;
+using std::chrono::seconds;
+
+constexpr std::uint64_t mebibyte = 1 << 20;
+
+double peak_memory()
+{
+    rusage usage{};
+    ::getrusage(RUSAGE_SELF, &usage);
+    return static_cast<double>(usage.ru_maxrss) / 1024;
+}
+
+double since(clock_type::time_point start)
+{
+    return std::chrono::duration<double>(clock_type::now() - start).count();
+}
+
+void require(bool holds, const char* what)
+{
+    if (!holds)
+        throw std::runtime_error(what);
+}
+
+/// How late an unrelated handler of the same context is.
+class heartbeat
+{
+public:
+    explicit heartbeat(asio::io_context& io) : timer_(io)
+    {
+        beat();
+    }
+
+    void stop()
+    {
+        is_over_ = true;
+        timer_.cancel();
+    }
+
+    double latest() const noexcept
+    {
+        return latest_;
+    }
+
+private:
+    void beat()
+    {
+        timer_.expires_after(std::chrono::milliseconds(1));
+        timer_.async_wait([this](avirt::error_code ec) {
+            if (ec || is_over_)
+                return;
+            latest_ = std::max(latest_, since(timer_.expiry()));
+            beat();
+        });
+    }
+
+    asio::steady_timer timer_;
+    bool is_over_ = false;
+    double latest_ = 0;
+};
+
+struct trial
+{
+    support::libvirtd daemon;
+    asio::io_context io;
+    avirt::event_loop loop{io};
+    avirt::connection connection{io};
+    avirt::async_stream stream{io};
+
+    asio::awaitable<void> connect()
+    {
+        co_await connection.async_open(daemon.uri(), use_awaitable);
+        co_await connection.async_call(
+            [xml = daemon.pool_xml()](virConnectPtr c) {
+                return avirt::storage_pool(virStoragePoolCreateXML(c, xml.c_str(), 0));
+            },
+            use_awaitable);
+    }
+
+    void run(asio::awaitable<void> what)
+    {
+        asio::co_spawn(io, std::move(what), [](const std::exception_ptr& e) {
+            if (e)
+                std::rethrow_exception(e);
+        });
+        io.run();
+    }
+};
+
+asio::awaitable<void> download(trial& t, std::chrono::seconds pause)
+{
+    constexpr std::uint64_t size = 2048 * mebibyte;
+    const auto path = t.daemon.make_volume("volume", size);
+    co_await t.connect();
+    const avirt::volume_download volume{.volume = {.path = path.string()}};
+    co_await t.stream.async_open(t.connection, volume, use_awaitable);
+
+    std::ifstream file(path, std::ios::binary);
+    std::vector<char> buffer(mebibyte), expected(mebibyte);
+    std::uint64_t total = 0;
+    bool has_paused = false;
+    const double before = peak_memory();
+    for (;;) {
+        avirt::error_code ec;
+        const auto n =
+            co_await t.stream.async_read_some(asio::buffer(buffer), asio::redirect_error(use_awaitable, ec));
+        if (ec == asio::error::eof)
+            break;
+        if (ec)
+            throw boost::system::system_error(ec, "read");
+        file.read(expected.data(), static_cast<std::streamsize>(n));
+        require(
+            std::equal(buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(n), expected.begin()),
+            "the content differs");
+        total += n;
+        if (total > size / 2 && !has_paused) {
+            has_paused = true;
+            asio::steady_timer timer(t.io, pause);
+            co_await timer.async_wait(use_awaitable);
+        }
+    }
+    const double grown = peak_memory() - before;
+    std::printf(
+        "download: %llu bytes, as they are in the volume; at most %.1f MiB above the start\n",
+        static_cast<unsigned long long>(total), grown);
+    require(total == size, "something is missing");
+    require(grown <= 16, "more than 16 MiB");
+    co_await t.stream.async_finish(use_awaitable);
+    co_await t.connection.async_close(use_awaitable);
+}
+
+asio::awaitable<void> upload(trial& t)
+{
+    constexpr std::uint64_t size = 1024 * mebibyte;
+    constexpr int stops = 3;
+    const auto path = t.daemon.make_volume("volume", 0);
+    co_await t.connect();
+    const avirt::volume_upload volume{.volume = {.path = path.string()}};
+    co_await t.stream.async_open(t.connection, volume, use_awaitable);
+
+    std::vector<std::uint64_t> words(mebibyte / sizeof(std::uint64_t));
+    std::mt19937_64 random;
+    asio::steady_timer thaw(t.io);
+    heartbeat pulse(t.io);
+    for (std::uint64_t total = 0; total < size; total += mebibyte) {
+        if (total != 0 && total % (size / (stops + 1)) == 0) {
+            t.daemon.freeze();
+            thaw.expires_after(seconds(1));
+            thaw.async_wait([&t](avirt::error_code) { t.daemon.thaw(); });
+        }
+        std::generate(words.begin(), words.end(), random);
+        for (auto rest = asio::buffer(words); rest.size() != 0;)
+            rest += co_await t.stream.async_write_some(rest, use_awaitable);
+    }
+    co_await t.stream.async_finish(use_awaitable);
+    pulse.stop();
+    co_await t.connection.async_close(use_awaitable);
+
+    std::ifstream file(path, std::ios::binary);
+    std::vector<std::uint64_t> read(words.size());
+    random.seed();
+    for (std::uint64_t total = 0; total < size; total += mebibyte) {
+        file.read(reinterpret_cast<char*>(read.data()), static_cast<std::streamsize>(mebibyte));
+        std::generate(words.begin(), words.end(), random);
+        require(file && read == words, "the content differs");
+    }
+    require(file.peek() == std::ifstream::traits_type::eof(), "the volume is too long");
+    std::printf(
+        "upload: %llu bytes, all in the volume; the daemon was stopped %d times for a second, a 1 ms timer "
+        "was late by %.1f ms at most\n",
+        static_cast<unsigned long long>(size), stops, pulse.latest() * 1e3);
+    require(pulse.latest() < 0.5, "that is too late");
+}
+
+} // namespace
+
+int main(int argc, char* argv[])
+try {
+    const std::string what = argc > 1 ? argv[1] : "";
+    if (argc > 3 || (what != "download" && (what != "upload" || argc > 2))) {
+        std::fprintf(stderr, "usage: %s download [SECONDS]\n       %s upload\n", argv[0], argv[0]);
+        return 2;
+    }
+    trial t;
+    t.run(what == "upload" ? upload(t) : download(t, seconds(argc > 2 ? std::atoi(argv[2]) : 90)));
+}
+catch (const std::exception& e) {
+    std::fprintf(stderr, "%s\n", e.what());
+    return 1;
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "remote_fixture.hpp"
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/read_until.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/test/data/test_case.hpp>
+
+// A daemon behind TCP, whose socket has room for less than it says; and one of the system's kind.
+
+namespace {
+
+namespace data = boost::unit_test::data;
+
+support::libvirtd& tcp_daemon()
+{
+    static support::libvirtd daemon(support::libvirtd::kind::session_over_tcp);
+    return daemon;
+}
+
+struct access_fixture : remote_fixture
+{
+    using remote_fixture::remote_fixture;
+
+    void copy(std::size_t buffer_size)
+    {
+        const auto source = content(make_volume("source", 3'000'000));
+        const auto path = make_volume("copy", 0);
+        open_stream(upload("copy"));
+        send(source, buffer_size);
+        BOOST_TEST(finish() == error_code());
+        BOOST_TEST((content(path) == source));
+        open_stream(download("copy"));
+        BOOST_TEST((receive(buffer_size) == source));
+        BOOST_TEST(finish() == error_code());
+    }
+
+    void converse()
+    {
+        start_guest("echo", avirt_demo_guest);
+        open_stream(console("echo"));
+        std::string text;
+        outcome written, read;
+        asio::async_write(stream, asio::buffer("hello\r", 6), written.handler());
+        asio::async_read_until(stream, asio::dynamic_buffer(text), "hello\r\n", read.handler());
+        run_until_done(read);
+        BOOST_TEST(read.ec() == error_code());
+    }
+};
+
+struct tcp_fixture : access_fixture
+{
+    tcp_fixture() : access_fixture(tcp_daemon()) {}
+};
+
+struct system_daemon
+{
+    support::libvirtd own{support::libvirtd::kind::system};
+};
+
+struct system_fixture : system_daemon, access_fixture
+{
+    system_fixture() : access_fixture(own) {}
+};
+
+boost::test_tools::assertion_result can_be_system(boost::unit_test::test_unit_id)
+{
+    return support::libvirtd::can_be_system();
+}
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(remote_tcp, tcp_fixture)
+
+BOOST_DATA_TEST_CASE(up_and_down, data::make({1000, 65536, 262144}), size)
+{
+    copy(static_cast<std::size_t>(size));
+}
+
+BOOST_AUTO_TEST_CASE(a_console)
+{
+    converse();
+}
+
+BOOST_DATA_TEST_CASE(a_write_to_a_daemon_that_is_stopped, data::make({true, false}), cancel)
+{
+    const std::string much(32 * 1024 * 1024, 'x');
+    const auto path = make_volume("frozen", 0);
+    open_stream(upload("frozen"));
+    daemon.freeze();
+    asio::cancellation_signal signal;
+    outcome written;
+    asio::async_write(
+        stream, asio::buffer(much), asio::bind_cancellation_slot(signal.slot(), written.handler()));
+    // Until the kernel takes no more for it.
+    for (std::uint64_t last = 1; last != loop.stats().dispatched;) {
+        last = loop.stats().dispatched;
+        io.restart();
+        io.run_for(std::chrono::milliseconds(200));
+    }
+    BOOST_TEST(!written);
+    if (cancel) {
+        signal.emit(asio::cancellation_type::terminal);
+        run_until_done(written);
+        BOOST_TEST(written.ec() == aborted);
+        return;
+    }
+    daemon.thaw();
+    run_until_done(written);
+    BOOST_TEST(written.ec() == error_code());
+    BOOST_TEST(finish() == error_code());
+    BOOST_TEST((content(path) == much));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(remote_system, *boost::unit_test::precondition(can_be_system))
+
+BOOST_FIXTURE_TEST_CASE(everything, system_fixture)
+{
+    BOOST_TEST(conn.is_open());
+    copy(262144);
+    converse();
+}
+
+BOOST_AUTO_TEST_SUITE_END()
