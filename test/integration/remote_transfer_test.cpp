@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "remote_fixture.hpp"
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/test/data/test_case.hpp>
@@ -171,6 +173,87 @@ BOOST_AUTO_TEST_CASE(on_the_connection_of_the_application)
     send(content(path), 300'000);
     BOOST_TEST(finish() == error_code());
     BOOST_TEST((content(copy) == content(path)));
+}
+
+namespace {
+
+/// What the application opened by itself: nothing is known of it but the pointer.
+struct adopting_fixture : remote_fixture
+{
+    std::optional<avirt::connection> adopted;
+
+    adopting_fixture()
+    {
+        virConnectPtr native = nullptr;
+        call([&](virConnectPtr) { native = virConnectOpen(daemon.uri().c_str()); });
+        BOOST_REQUIRE(native);
+        adopted.emplace(io.get_executor(), native);
+    }
+
+    void adopt_stream(const std::filesystem::path& path, bool is_upload)
+    {
+        virStreamPtr native = nullptr;
+        outcome opened;
+        adopted->async_call(
+            [&, name = path.string()](virConnectPtr c) {
+                const avirt::storage_volume volume(virStorageVolLookupByPath(c, name.c_str()));
+                native = virStreamNew(c, VIR_STREAM_NONBLOCK);
+                return (is_upload ? virStorageVolUpload : virStorageVolDownload)(
+                    volume.get(), native, 0, 0, 0);
+            },
+            opened.handler());
+        run_until_done(opened);
+        BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
+        stream = avirt::async_stream(io.get_executor(), native);
+    }
+};
+
+} // namespace
+
+BOOST_FIXTURE_TEST_CASE(adopted_streams, adopting_fixture)
+{
+    const auto path = make_volume("adopted", 0);
+    const auto source = content(make_volume("source", 3'000'000));
+    adopt_stream(path, true);
+    send(source, 300'000);
+    BOOST_TEST(finish() == error_code());
+    BOOST_TEST((content(path) == source));
+    adopt_stream(path, false);
+    BOOST_TEST((receive(100'000) == source));
+    BOOST_TEST(finish() == error_code());
+}
+
+BOOST_FIXTURE_TEST_CASE(streams_on_an_adopted_connection, adopting_fixture)
+{
+    const auto path = make_volume("adopted", 1'000'000);
+    outcome opened;
+    stream.async_open(*adopted, download("adopted"), opened.handler());
+    run_until_done(opened);
+    BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
+    BOOST_TEST((receive(100'000) == content(path)));
+}
+
+BOOST_FIXTURE_TEST_CASE(an_adopted_stream_whose_daemon_stops, adopting_fixture)
+{
+    const auto path = make_volume("adopted", 0);
+    const std::string much(8 * 1024 * 1024, 'x');
+    adopt_stream(path, true);
+    daemon.freeze();
+    asio::cancellation_signal signal;
+    outcome written;
+    asio::async_write(
+        stream, asio::buffer(much), asio::bind_cancellation_slot(signal.slot(), written.handler()));
+    // Until a worker is stuck in it.
+    for (std::size_t last = 1; last != loop.stats().running_calls + written.bytes();) {
+        last = loop.stats().running_calls + written.bytes();
+        io.restart();
+        io.run_for(std::chrono::milliseconds(200));
+    }
+    BOOST_TEST(!written);
+    signal.emit(asio::cancellation_type::terminal);
+    run_until_done(written);
+    BOOST_TEST(written.ec() == aborted);
+    daemon.thaw();
 }
 
 BOOST_AUTO_TEST_SUITE_END()
