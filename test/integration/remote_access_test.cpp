@@ -3,7 +3,6 @@
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/read_until.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/test/data/test_case.hpp>
 
@@ -34,18 +33,6 @@ struct access_fixture : remote_fixture
         open_stream(download("copy"));
         BOOST_TEST((receive(buffer_size) == source));
         BOOST_TEST(finish() == error_code());
-    }
-
-    void converse()
-    {
-        start_guest("echo", avirt_demo_guest);
-        open_stream(console("echo"));
-        std::string text;
-        outcome written, read;
-        asio::async_write(stream, asio::buffer("hello\r", 6), written.handler());
-        asio::async_read_until(stream, asio::dynamic_buffer(text), "hello\r\n", read.handler());
-        run_until_done(read);
-        BOOST_TEST(read.ec() == error_code());
     }
 };
 

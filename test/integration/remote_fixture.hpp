@@ -10,6 +10,8 @@
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
+#include <boost/asio/read_until.hpp>
+#include <boost/asio/write.hpp>
 #include <boost/test/unit_test.hpp>
 #include <libvirt/virterror.h>
 
@@ -186,6 +188,19 @@ struct remote_fixture : support::loop_fixture
         stream.async_finish(finished.handler());
         run_until_done(finished);
         return finished.ec();
+    }
+
+    /// A word with the echo guest, on its console.
+    void converse()
+    {
+        start_guest("echo", avirt_demo_guest);
+        open_stream(console("echo"));
+        std::string text;
+        outcome written, read;
+        asio::async_write(stream, asio::buffer("hello\r", 6), written.handler());
+        asio::async_read_until(stream, asio::dynamic_buffer(text), "hello\r\n", read.handler());
+        run_until_done(read);
+        BOOST_TEST(read.ec() == error_code());
     }
 
     static avirt::volume_download download(const std::string& name)

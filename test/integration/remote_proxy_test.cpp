@@ -5,7 +5,6 @@
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/read_until.hpp>
 #include <boost/asio/write.hpp>
 
 #include <atomic>
@@ -55,14 +54,7 @@ BOOST_AUTO_TEST_CASE(everything_in_pieces)
     BOOST_TEST((receive(65'536) == source));
     BOOST_TEST(finish() == error_code());
 
-    start_guest("echo", avirt_demo_guest);
-    open_stream(console("echo"));
-    std::string text;
-    outcome written, read;
-    asio::async_write(stream, asio::buffer("hello\r", 6), written.handler());
-    asio::async_read_until(stream, asio::dynamic_buffer(text), "hello\r\n", read.handler());
-    run_until_done(read);
-    BOOST_TEST(read.ec() == error_code());
+    converse();
 }
 
 BOOST_AUTO_TEST_CASE(lost_with_the_answer_to_a_finish)

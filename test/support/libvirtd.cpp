@@ -38,20 +38,29 @@ bool takes_connections(const fs::path& path)
     return fd >= 0 && ::close(fd) == 0;
 }
 
-/// A port that nobody has now.
-int free_port()
+/// On the loopback interface.
+template <class Function>
+bool with_tcp_socket(int port, Function function)
 {
     sockaddr_in address{};
     address.sin_family = AF_INET;
+    address.sin_port = ::htons(static_cast<std::uint16_t>(port));
     address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    auto* a = reinterpret_cast<sockaddr*>(&address);
     const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const bool ok = ::bind(fd, a, size) == 0 && ::getsockname(fd, a, &size) == 0;
+    const bool ok = function(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
     ::close(fd);
-    if (!ok)
-        throw std::runtime_error("no free port");
-    return ::ntohs(address.sin_port);
+    return ok;
+}
+
+/// A port that nobody has now, and that the kernel gives to nobody by itself.
+int free_port()
+{
+    std::random_device random;
+    for (;;) {
+        const int port = std::uniform_int_distribution(20'000, 29'999)(random);
+        if (with_tcp_socket(port, ::bind))
+            return port;
+    }
 }
 
 void check(bool ok, const std::string& what)
@@ -91,8 +100,10 @@ libvirtd::libvirtd(kind k, const fs::path& parent)
     guardian_ = ::fork();
     if (guardian_ == 0)
         run();
-    const bool is_up = eventually(
-        [this] { return takes_connections(socket()) && bool(std::ifstream(directory_ / "pid") >> pid_); });
+    const bool is_up = eventually([this] {
+        return takes_connections(socket()) && (!tcp_port_ || with_tcp_socket(tcp_port_, ::connect))
+            && bool(std::ifstream(directory_ / "pid") >> pid_);
+    });
     if (!is_up)
         throw std::runtime_error("libvirtd does not start; see " + (directory_ / "log").string());
 }
