@@ -216,6 +216,79 @@ BOOST_AUTO_TEST_CASE(one_connection_holds_up_no_other)
 
 BOOST_AUTO_TEST_SUITE_END()
 
+namespace {
+
+/// Its connections take a daemon that is silent for three seconds for lost.
+struct silence_fixture : fault_fixture
+{
+    avirt::connection watched{io};
+
+    silence_fixture()
+    {
+        avirt::open_options options;
+        options.uri = uri;
+        options.keepalive_interval = std::chrono::seconds(1);
+        options.keepalive_count = 2;
+        outcome opened;
+        watched.async_open(options, opened.handler());
+        run_until_done(opened);
+        BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
+    }
+
+    ~silence_fixture()
+    {
+        daemon.thaw();
+        watched.close();
+    }
+
+    void check_lost(const outcome& o)
+    {
+        run_until_done(o); // Nobody cancels it.
+        BOOST_TEST(bool(o.ec() == avirt::condition::connection_lost));
+    }
+};
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(remote_silent, silence_fixture)
+
+BOOST_AUTO_TEST_CASE(a_call)
+{
+    daemon.freeze();
+    outcome called;
+    watched.async_call(virConnectNumOfDomains, called.handler());
+    check_lost(called);
+}
+
+BOOST_AUTO_TEST_CASE(a_write_that_has_filled_the_socket)
+{
+    make_volume("silent", 0);
+    outcome opened, written, waited;
+    stream.async_open(watched, upload("silent"), opened.handler());
+    run_until_done(opened);
+    BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
+    daemon.freeze();
+    asio::async_write(stream, asio::buffer(much), written.handler());
+    stream.async_wait(avirt::async_stream::wait_type::error, waited.handler());
+    check_lost(written);
+    run_until_done(waited);
+}
+
+BOOST_AUTO_TEST_CASE(a_read)
+{
+    make_volume("silent", 0);
+    outcome opened, read;
+    stream.async_open(watched, upload("silent"), opened.handler());
+    run_until_done(opened);
+    BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
+    daemon.freeze();
+    char c;
+    stream.async_read_some(asio::buffer(&c, 1), read.handler());
+    check_lost(read);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
 BOOST_FIXTURE_TEST_SUITE(remote_console, fault_fixture)
 
 BOOST_AUTO_TEST_CASE(what_is_typed_comes_back)
