@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "event_registry.hpp"
 
+#include "release_queue.hpp"
 #include "worker_pool.hpp"
 
 #include <avirt/detail/failure.hpp>
@@ -236,7 +237,8 @@ int event_registry::remove_handle(int watch)
     if (removed.id == 0)
         return -1;
     lose_locked(removed);
-    remove(held, removed.free, removed.opaque);
+    // A connection that leads through a command waits for its end there.
+    remove(held, removed.free, removed.opaque, removed.link != nullptr);
     return 0;
 }
 
@@ -274,7 +276,7 @@ int event_registry::remove_timeout(int timer)
     const auto removed = timeouts_.remove(timer);
     if (removed.id == 0)
         return -1;
-    remove(held, removed.free, removed.opaque);
+    remove(held, removed.free, removed.opaque, false);
     return 0;
 }
 
@@ -289,10 +291,10 @@ event_registry::wake_up event_registry::timeouts_changed_locked() noexcept
     return wake_up::none;
 }
 
-void event_registry::remove(lock& held, virFreeCallback free, void* opaque)
+void event_registry::remove(lock& held, virFreeCallback free, void* opaque, bool blocks)
 {
     if (free)
-        deferred_.push_back({free, opaque});
+        deferred_.push_back({free, opaque, blocks});
     close_tables_if_unused();
     wake(held, free || is_idle_locked() ? request_wake_up_locked() : wake_up::none);
 }
@@ -611,7 +613,10 @@ bool event_registry::run_deferred(lock& held)
         const auto next = deferred_.front();
         deferred_.pop_front();
         held.unlock();
-        next.function(next.argument);
+        if (next.blocks)
+            release_later(next.function, next.argument);
+        else
+            next.function(next.argument);
         held.lock();
     }
     return count > 0;

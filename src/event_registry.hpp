@@ -104,6 +104,7 @@ private:
     {
         virFreeCallback function;
         void* argument;
+        bool blocks = false;
     };
 
     enum class wake_up { none, post, signal, reap };
@@ -121,7 +122,7 @@ private:
     wake_up timeouts_changed_locked() noexcept;
     wake_up request_wake_up_locked() noexcept;
     void wake(lock& held, wake_up how) noexcept;
-    void remove(lock& held, virFreeCallback free, void* opaque);
+    void remove(lock& held, virFreeCallback free, void* opaque, bool blocks);
 
     void interrupt_locked(connection_link& link, connection_link::end why) noexcept;
     void lose_locked(const watch_table::watch& removed);

@@ -6,7 +6,8 @@
 #include <boost/asio/write.hpp>
 #include <boost/test/data/test_case.hpp>
 
-// A daemon behind TCP, whose socket has room for less than it says; and one of the system's kind.
+// A daemon behind TCP, whose socket has room for less than it says; one behind a command, as SSH is; and one
+// of the system's kind.
 
 namespace {
 
@@ -39,6 +40,39 @@ struct access_fixture : remote_fixture
 struct tcp_fixture : access_fixture
 {
     tcp_fixture() : access_fixture(tcp_daemon()) {}
+};
+
+/// What libvirt runs to get to the daemon. Apart from the daemon's directory: as root libvirt gives up the
+/// right to enter that before it runs a command.
+struct command
+{
+    std::filesystem::path directory;
+
+    command()
+    {
+        std::string name = "/tmp/avirt-command-XXXXXX";
+        BOOST_REQUIRE(::mkdtemp(name.data()));
+        directory = name;
+        std::filesystem::permissions(directory, std::filesystem::perms(0755));
+        const auto socket = shared_daemon().socket(); // Its processes must not have the script open.
+        std::ofstream(script()) << "#!/bin/sh\nexec " SOCKET_BRIDGE " " << socket << '\n';
+        std::filesystem::permissions(script(), std::filesystem::perms(0755));
+    }
+
+    ~command()
+    {
+        std::filesystem::remove_all(directory);
+    }
+
+    std::filesystem::path script() const
+    {
+        return directory / "command";
+    }
+};
+
+struct command_fixture : command, access_fixture
+{
+    command_fixture() : access_fixture(shared_daemon(), "qemu+ext:///session?command=" + script().string()) {}
 };
 
 struct system_daemon
@@ -98,6 +132,32 @@ BOOST_DATA_TEST_CASE(a_write_to_a_daemon_that_is_stopped, data::make({true, fals
     BOOST_TEST(written.ec() == error_code());
     BOOST_TEST(finish() == error_code());
     BOOST_TEST((content(path) == much));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_FIXTURE_TEST_SUITE(remote_command, command_fixture)
+
+BOOST_AUTO_TEST_CASE(everything)
+{
+    copy(262144);
+    converse();
+}
+
+BOOST_AUTO_TEST_CASE(a_write_to_a_daemon_that_is_stopped)
+{
+    const std::string much(32 * 1024 * 1024, 'x');
+    make_volume("frozen", 0);
+    open_stream(upload("frozen"));
+    daemon.freeze();
+    asio::cancellation_signal signal;
+    outcome written;
+    asio::async_write(
+        stream, asio::buffer(much), asio::bind_cancellation_slot(signal.slot(), written.handler()));
+    run_until([&] { return loop.stats().watches >= 2; });
+    signal.emit(asio::cancellation_type::terminal);
+    run_until_done(written);
+    BOOST_TEST(written.ec() == aborted);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
