@@ -157,7 +157,7 @@ public:
 private:
     void take_in(stream_operations& operations)
     {
-        may_have_more_ = true;
+        may_have_more_ = !end_; // Once is for ever: libvirt repeats some errors, and forgets others.
         operations.retry_read();
         settle();
     }

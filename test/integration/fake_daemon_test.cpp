@@ -11,6 +11,7 @@
 #include <boost/test/unit_test.hpp>
 #include <libvirt/virterror.h>
 
+#include <future>
 #include <string>
 
 // What comes before an error, an end or a close is delivered before it.
@@ -127,6 +128,25 @@ BOOST_AUTO_TEST_CASE(byte_by_byte)
     open(daemon);
     error_code ec;
     BOOST_TEST(receive(64, ec) == "first second");
+    BOOST_TEST(ec == asio::error::eof);
+}
+
+BOOST_AUTO_TEST_CASE(nothing_comes_after_the_end)
+{
+    std::promise<void> has_ended;
+    const support::fake_libvirtd daemon([&](auto& s) {
+        s.data("all");
+        s.eof();
+        has_ended.get_future().wait();
+        s.error(VIR_ERR_INTERNAL_ERROR, VIR_FROM_QEMU, "too late");
+    });
+    open(daemon);
+    error_code ec;
+    BOOST_TEST(receive(64, ec) == "all");
+    const auto before = loop.stats().dispatched;
+    has_ended.set_value();
+    run_until([&] { return loop.stats().dispatched > before; });
+    BOOST_TEST(receive(64, ec).empty());
     BOOST_TEST(ec == asio::error::eof);
 }
 
