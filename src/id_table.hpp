@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <boost/unordered/unordered_flat_map.hpp>
-
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <utility>
@@ -14,40 +13,39 @@ namespace avirt::detail {
 /// counted up, so that an id comes back only after the whole range was used. The slots are dense and stay
 /// where they are, so that other structures may refer to them by index; nothing is allocated once the table
 /// has reached its size. T has a member `int id`, which is 0 in an empty slot.
+///
+/// An id's low bits are its place in the index: an id whose place is taken is left out.
 template <class T>
 class id_table
 {
 public:
+    static constexpr std::uint32_t none = std::numeric_limits<std::uint32_t>::max();
+
     std::size_t size() const noexcept
     {
-        return index_.size();
+        return slots_.size() - free_.size();
     }
 
     /// Returns the index of the new slot.
-    std::uint32_t insert(T object)
+    std::uint32_t insert(T&& object)
     {
-        int id = next_id();
-        if (free_.empty()) {
-            // Room for every slot at once: erasing must not need memory.
-            slots_.emplace_back();
-            free_.reserve(slots_.capacity());
-            free_.push_back(static_cast<std::uint32_t>(slots_.size() - 1));
-        }
+        if (free_.empty())
+            grow();
         const auto slot = free_.back();
-        index_.emplace(id, slot);
         free_.pop_back();
-        object.id = id;
+        object.id = next_id();
+        index_[place_of(object.id)] = slot;
         slots_[slot] = std::move(object);
         return slot;
     }
 
-    static constexpr std::uint32_t none = std::numeric_limits<std::uint32_t>::max();
-
     /// The slot of an id, or none.
     std::uint32_t find(int id) const noexcept
     {
-        const auto it = index_.find(id);
-        return it == index_.end() ? none : it->second;
+        if (id <= 0 || index_.empty())
+            return none;
+        const auto slot = index_[place_of(id)];
+        return slots_[slot].id == id ? slot : none;
     }
 
     T& operator[](std::uint32_t slot) noexcept
@@ -55,23 +53,52 @@ public:
         return slots_[slot];
     }
 
-    void erase(std::uint32_t slot) noexcept
+    /// Returns what was there.
+    T erase(std::uint32_t slot) noexcept
     {
-        index_.erase(slots_[slot].id);
-        slots_[slot] = T{};
+        T object = std::move(slots_[slot]);
+        slots_[slot].id = 0;
         free_.push_back(slot);
+        return object;
     }
 
 private:
+    std::size_t place_of(int id) const noexcept
+    {
+        return static_cast<std::size_t>(id) & (index_.size() - 1);
+    }
+
+    // Room for every slot at once: erasing must not need memory.
+    void grow()
+    {
+        const auto size = slots_.empty() ? std::size_t{16} : 2 * slots_.size();
+        std::vector<std::uint32_t> index(4 * size, 0);
+        free_.reserve(size);
+        slots_.resize(size);
+        index_ = std::move(index);
+        for (auto slot = static_cast<std::uint32_t>(size); slot-- > 0;) {
+            if (slots_[slot].id == 0)
+                free_.push_back(slot);
+            else
+                index_[place_of(slots_[slot].id)] = slot;
+        }
+    }
+
+    bool is_taken(int id) const noexcept
+    {
+        const int other = slots_[index_[place_of(id)]].id;
+        return other != 0 && place_of(other) == place_of(id);
+    }
+
     int next_id() noexcept
     {
         do {
             last_id_ = last_id_ == std::numeric_limits<int>::max() ? 1 : last_id_ + 1;
-        } while (index_.contains(last_id_));
+        } while (is_taken(last_id_));
         return last_id_;
     }
 
-    boost::unordered_flat_map<int, std::uint32_t> index_;
+    std::vector<std::uint32_t> index_;
     std::vector<T> slots_;
     std::vector<std::uint32_t> free_;
     int last_id_ = 0;

@@ -24,7 +24,7 @@ void timeout_table::close() noexcept
     timer_ = unique_fd();
 }
 
-int timeout_table::add(timeout t)
+int timeout_table::add(timeout&& t)
 {
     // Room in both lists now: update() must not need memory.
     if (heap_.capacity() <= timeouts_.size()) {
@@ -54,9 +54,7 @@ timeout_table::timeout timeout_table::remove(int id) noexcept
     if (slot == none)
         return {};
     unschedule(slot);
-    timeout removed = std::move(timeouts_[slot]);
-    timeouts_.erase(slot);
-    return removed;
+    return timeouts_.erase(slot);
 }
 
 timeout_table::timeout* timeout_table::find_ready(const ready& r) noexcept

@@ -67,7 +67,7 @@ public:
     }
 
     /// Returns the id.
-    int add(timeout t);
+    int add(timeout&& t);
     /// Starts the interval anew, also where it stays the same. @p by_itself: from inside its own callback.
     void update(int id, int interval, bool by_itself = false) noexcept;
     /// The removed timeout; its id is 0 where there was none.

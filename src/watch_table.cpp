@@ -199,7 +199,7 @@ void watch_table::leave(int fd, entry& e) noexcept
     e.in_set = false;
 }
 
-int watch_table::add(watch w)
+int watch_table::add(watch&& w)
 {
     const int fd = w.fd;
     if (fd < 0)
@@ -266,7 +266,7 @@ watch_table::watch watch_table::remove(int id) noexcept
     const auto slot = watches_.find(id);
     if (slot == none)
         return {};
-    watch removed = std::move(watches_[slot]);
+    watch removed = watches_.erase(slot);
     if (!removed.orphaned) {
         auto& e = entries_[static_cast<std::size_t>(removed.fd)];
         auto* link = &e.first;
@@ -278,7 +278,6 @@ watch_table::watch watch_table::remove(int id) noexcept
         else
             apply(removed.fd, e);
     }
-    watches_.erase(slot);
     return removed;
 }
 

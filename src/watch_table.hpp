@@ -69,7 +69,7 @@ public:
     }
 
     /// Returns the id, or -1.
-    int add(watch w);
+    int add(watch&& w);
     /// @param is_brief: what is disabled will soon be enabled again. The kernel is told only where an event
     /// comes in between.
     void update(int id, int events, bool is_brief) noexcept;

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <vector>
 
 namespace {
 
@@ -40,6 +41,28 @@ BOOST_AUTO_TEST_CASE(an_erased_id_does_not_come_back_soon)
             BOOST_FAIL("id " << i << " is found after it was erased");
     }
     BOOST_TEST(t.size() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(those_that_stay_are_found_while_others_come_and_go)
+{
+    table t;
+    std::vector<int> lasting;
+    for (int i = 0; i < 10; ++i)
+        lasting.push_back(t[t.insert({})].id);
+    int last = lasting.back();
+    for (int i = 0; i < 10000; ++i) {
+        const auto slot = t.insert({});
+        if (t[slot].id <= last)
+            BOOST_FAIL("id " << t[slot].id << " after " << last);
+        last = t[slot].id;
+        if (t.find(last) != slot)
+            BOOST_FAIL("id " << last << " is not found");
+        t.erase(slot);
+    }
+    for (const int id : lasting) {
+        BOOST_REQUIRE(t.find(id) != table::none);
+        BOOST_TEST(t[t.find(id)].id == id);
+    }
 }
 
 BOOST_AUTO_TEST_CASE(unknown_ids_are_not_found)
