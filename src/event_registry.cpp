@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "event_registry.hpp"
 
-#include "release_queue.hpp"
 #include "worker_pool.hpp"
 
 #include <avirt/detail/failure.hpp>
@@ -149,12 +148,12 @@ bool event_registry::is_bound() const noexcept
 
 bool event_registry::is_idle_locked() const noexcept
 {
-    return watches_.size() == 0 && timeouts_.size() == 0 && deferred_.empty() && holds_ == 0;
+    return watches_.size() == 0 && timeouts_.size() == 0 && deferred_.size() == 0 && holds_ == 0;
 }
 
 bool event_registry::has_work_locked() noexcept
 {
-    return more_ || !deferred_.empty() || timeouts_.has_ready() || watches_.has_always_ready();
+    return more_ || deferred_.size() != 0 || timeouts_.has_ready() || watches_.has_always_ready();
 }
 
 event_registry::wake_up event_registry::request_wake_up_locked() noexcept
@@ -162,7 +161,7 @@ event_registry::wake_up event_registry::request_wake_up_locked() noexcept
     if (dispatching_) // It looks again when it ends.
         return wake_up::none;
     if (!loop_)
-        return deferred_.empty() ? wake_up::none : wake_up::reap;
+        return deferred_.size() == 0 ? wake_up::none : wake_up::reap;
     switch (phase_) {
     case phase::idle:
         phase_ = phase::posted;
@@ -178,6 +177,10 @@ event_registry::wake_up event_registry::request_wake_up_locked() noexcept
 // Releases the lock first: the woken thread would run straight into it.
 void event_registry::wake(lock& held, wake_up how) noexcept
 {
+    if (how == wake_up::none) {
+        held.unlock();
+        return;
+    }
     const auto loop = how == wake_up::post ? loop_ : nullptr;
     const auto fd = how == wake_up::signal && !disowned_ ? wake_fd_ : nullptr;
     held.unlock();
@@ -294,7 +297,7 @@ event_registry::wake_up event_registry::timeouts_changed_locked() noexcept
 void event_registry::remove(lock& held, virFreeCallback free, void* opaque, bool blocks)
 {
     if (free)
-        deferred_.push_back({free, opaque, blocks});
+        deferred_.push({free, opaque, blocks});
     close_tables_if_unused();
     wake(held, free || is_idle_locked() ? request_wake_up_locked() : wake_up::none);
 }
@@ -302,7 +305,7 @@ void event_registry::remove(lock& held, virFreeCallback free, void* opaque, bool
 void event_registry::defer(virFreeCallback function, void* argument)
 {
     lock held(mutex_);
-    deferred_.push_back({function, argument});
+    deferred_.push({function, argument});
     wake(held, request_wake_up_locked());
 }
 
@@ -384,7 +387,7 @@ void event_registry::lose_locked(const watch_table::watch& removed)
         lock held(instance().mutex_);
         instance().notify(held, **l, &link_observer::on_lost);
     };
-    deferred_.push_back({tell, new std::shared_ptr<connection_link>(link)});
+    deferred_.push({tell, new std::shared_ptr<connection_link>(link)});
 }
 
 /// libvirt's keepalive timer was due; every message that arrives sets it anew. A PING that the socket does
@@ -447,12 +450,30 @@ void event_registry::dispatch(loop_backend& loop, phase due)
     signalled_ = false;
     more_ = true; // Until a round finds nothing; also where an exception ends it.
     dispatch_scope scope(*this, held, &loop);
+    now_ = timeout_table::clock::now();
+    bool looks = true;
     for (int round = 0; round < max_rounds && more_; ++round) {
-        bool progress = serve_watches(held, loop);
+        const bool found = looks && serve_watches(held, loop);
+        bool progress = found;
         progress |= serve_timeouts(held, loop);
         progress |= run_deferred(held);
         more_ = progress && loop_.get() == &loop;
+        if (found && round == 1)
+            vain_second_looks_ = 0;
+        // Where no file was ready, what is always ready has two turns for each look at the files.
+        looks = found ? round > 0 || takes_second_look() : !looks;
     }
+}
+
+/// A file that is ready again by the time its callback returns is seen by a second look, which costs one
+/// system call; without it we go to sleep and are woken, which costs three. Where it has been in vain for
+/// some time, as with what comes key by key, only every so often one is taken.
+bool event_registry::takes_second_look() noexcept
+{
+    constexpr unsigned patience = 4;
+    constexpr unsigned pause = 8;
+    const auto n = vain_second_looks_++;
+    return n < patience || n % pause == 0;
 }
 
 bool event_registry::is_dispatching_here() const noexcept
@@ -508,9 +529,10 @@ void event_registry::call_out(
 {
     ++dispatched_;
     held.unlock();
-    const auto start = timeout_table::clock::now();
     call();
-    const auto took = timeout_table::clock::now() - start;
+    // From when the last one ended: reading the clock once more would cost a third of all that we do.
+    const auto start = std::exchange(now_, timeout_table::clock::now());
+    const auto took = now_ - start;
     const auto& options = loop.options();
     if (options.slow_callback.count() > 0 && took >= options.slow_callback && options.on_slow_callback) {
         options.on_slow_callback(
@@ -588,7 +610,7 @@ bool event_registry::serve_timeouts(lock& held, loop_backend& loop)
         called_timer_ = 0;
     };
     if (timeouts_.has_deadlines()) {
-        const auto now = timeout_table::clock::now();
+        const auto now = now_;
         while (loop_.get() == &loop) {
             const auto* t = timeouts_.next_due(now);
             if (!t)
@@ -605,21 +627,14 @@ bool event_registry::serve_timeouts(lock& held, loop_backend& loop)
     return served;
 }
 
-// Those that are there now: one that defers itself anew must not keep us.
 bool event_registry::run_deferred(lock& held)
 {
-    const auto count = deferred_.size();
-    for (std::size_t i = 0; i < count; ++i) {
-        const auto next = deferred_.front();
-        deferred_.pop_front();
-        held.unlock();
-        if (next.blocks)
-            release_later(next.function, next.argument);
-        else
-            next.function(next.argument);
-        held.lock();
-    }
-    return count > 0;
+    if (!deferred_.take())
+        return false;
+    held.unlock();
+    deferred_.run();
+    held.lock();
+    return true;
 }
 
 bool event_registry::is_idle() const noexcept

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "deferred_queue.hpp"
 #include "timeout_table.hpp"
 #include "watch_table.hpp"
 
 #include <avirt/event_loop.hpp>
 
 #include <array>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -100,13 +100,6 @@ public:
 private:
     event_registry() = default;
 
-    struct deferred
-    {
-        virFreeCallback function;
-        void* argument;
-        bool blocks = false;
-    };
-
     enum class wake_up { none, post, signal, reap };
 
     using lock = std::unique_lock<std::mutex>;
@@ -130,6 +123,7 @@ private:
     void notify(lock& held, const connection_link& link, void (link_observer::*event)());
 
     struct dispatch_scope;
+    bool takes_second_look() noexcept;
     void end_dispatch(lock& held, const loop_backend* loop) noexcept;
     bool serve_watches(lock& held, loop_backend& loop);
     void serve(lock& held, loop_backend& loop, watch_table::ready record);
@@ -147,7 +141,7 @@ private:
     watch_table watches_;
     timeout_table timeouts_;
     std::shared_ptr<unique_fd> wake_fd_; // shared with whoever is about to signal it
-    std::deque<deferred> deferred_;
+    deferred_queue deferred_;
     std::size_t holds_ = 0;
 
     std::shared_ptr<loop_backend> loop_;
@@ -165,6 +159,8 @@ private:
     std::vector<epoll_event> events_;
     std::vector<std::shared_ptr<link_observer>> notified_;
     int called_timer_ = 0;
+    timeout_table::clock::time_point now_{}; // when the latest callback returned
+    unsigned vain_second_looks_ = 0;
 
     std::uint64_t dispatched_ = 0;
     std::chrono::nanoseconds longest_callback_{0};
