@@ -7,6 +7,8 @@
 // Every client is a process of its own, for libvirt takes one event loop per process; the clients take turns,
 // and the ratios are medians of pairs.
 
+#include "apart.hpp"
+
 #include <avirt/avirt.hpp>
 #include <support/libvirtd.hpp>
 
@@ -42,6 +44,8 @@ extern "C" const unsigned char avirt_demo_guest[512];
 namespace {
 
 namespace asio = boost::asio;
+using benchmark::apart;
+using benchmark::median;
 using clock_type = std::chrono::steady_clock;
 using std::chrono::duration;
 
@@ -299,12 +303,6 @@ result default_upload(const std::string& uri)
     return c.end(m);
 }
 
-double median(std::vector<double> values)
-{
-    std::sort(values.begin(), values.end());
-    return values[values.size() / 2];
-}
-
 result default_console(const std::string& uri)
 {
     default_client c(uri);
@@ -467,41 +465,19 @@ struct comparison
     bool is_latency = false;
 };
 
-/// In a process of its own.
 result run_apart(const client& c, const comparison& what, support::libvirtd& daemon)
 {
-    int fds[2];
-    if (::pipe(fds) != 0)
-        throw std::runtime_error("pipe");
-    const pid_t pid = ::fork();
-    if (pid == 0) {
-        ::close(fds[0]);
-        ::alarm(300);
+    apart<result> child(c.name, [&] {
         with_timer = what.with_timer;
-        int status = 1;
-        try {
-            const auto r = c.run(daemon.uri());
-            status = ::write(fds[1], &r, sizeof r) == sizeof r ? 0 : 1;
-        }
-        catch (const std::exception& e) {
-            std::fprintf(stderr, "%s: %s\n", c.name, e.what());
-        }
-        ::_exit(status);
-    }
-    ::close(fds[1]);
+        return c.run(daemon.uri());
+    });
     if (what.frozen) {
         std::this_thread::sleep_for(std::chrono::milliseconds(100));
         daemon.freeze();
         std::this_thread::sleep_for(std::chrono::milliseconds(500));
         daemon.thaw();
     }
-    result r;
-    const bool ok = ::read(fds[0], &r, sizeof r) == sizeof r;
-    ::close(fds[0]);
-    ::waitpid(pid, nullptr, 0);
-    if (!ok)
-        throw std::runtime_error(std::string(c.name) + " failed");
-    return r;
+    return child.result();
 }
 
 /// Rounds of all clients, and the first one's ratios to the others, round by round.

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "loops.hpp"
+
+#include <avirt/event_loop.hpp>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <libvirt/libvirt.h>
+
+#include <atomic>
+#include <stdexcept>
+
+namespace benchmark {
+namespace {
+
+namespace asio = boost::asio;
+
+class avirt_loop final : public loop
+{
+public:
+    void run() override
+    {
+        io_.run();
+    }
+
+    void stop() override
+    {
+        io_.stop();
+    }
+
+    void tick(std::chrono::milliseconds interval, std::function<void()> f) override
+    {
+        timer_.expires_after(interval);
+        timer_.async_wait([this, interval, f = std::move(f)](const boost::system::error_code& ec) {
+            if (ec)
+                return;
+            f();
+            tick(interval, f);
+        });
+    }
+
+private:
+    asio::io_context io_{1};
+    avirt::event_loop loop_{io_};
+    asio::steady_timer timer_{io_};
+};
+
+class default_loop final : public loop
+{
+public:
+    default_loop()
+    {
+        if (virInitialize() < 0 || virEventRegisterDefaultImpl() < 0)
+            throw std::runtime_error("libvirt's event loop cannot be registered");
+    }
+
+    void run() override
+    {
+        while (!stopped_)
+            virEventRunDefaultImpl();
+    }
+
+    void stop() override
+    {
+        stopped_ = true;
+    }
+
+    void tick(std::chrono::milliseconds interval, std::function<void()> f) override
+    {
+        tick_ = std::move(f);
+        const auto call = [](int, void* self) { static_cast<default_loop*>(self)->tick_(); };
+        virEventAddTimeout(static_cast<int>(interval.count()), call, this, nullptr);
+    }
+
+private:
+    std::atomic<bool> stopped_{false};
+    std::function<void()> tick_;
+};
+
+} // namespace
+
+std::unique_ptr<loop> make_avirt_loop()
+{
+    return std::make_unique<avirt_loop>();
+}
+
+std::unique_ptr<loop> make_default_loop()
+{
+    return std::make_unique<default_loop>();
+}
+
+} // namespace benchmark
