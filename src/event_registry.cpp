@@ -670,6 +670,7 @@ void event_registry::after_fork_in_any_child()
 {
     auto& self = instance();
     self.disowned_ = true;
+    self.holds_ = 0; // What they are for goes on in the parent alone.
     self.watches_.disown();
     self.mutex_.unlock();
 }
@@ -682,7 +683,7 @@ void event_registry::after_fork_in_child()
     own_tables();
     if (phase_ == phase::awaiting)
         phase_ = phase::idle;
-    wake(held, is_idle_locked() ? wake_up::none : request_wake_up_locked());
+    wake(held, request_wake_up_locked()); // Also where nothing is left: a drain may wait to be told.
 }
 
 // After a fork: files of the child's own in the place of those that it shares with its parent.

@@ -3,6 +3,9 @@
 
 #include "worker_pool.hpp"
 
+#include <pthread.h>
+
+#include <atomic>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -23,10 +26,23 @@ struct queue
     std::vector<reference> references;
 };
 
+std::atomic<queue*> current{nullptr};
+
+// What waits in the parent's is released by the parent's threads, and its lock may be held by one of them.
+void after_fork_in_any_child()
+{
+    current = new queue;
+}
+
 queue& instance()
 {
-    static auto& q = *new queue; // Handles with static storage may end later than it would.
-    return q;
+    // Never destroyed: handles with static storage may end later than it would.
+    static const int once = [] {
+        current = new queue;
+        return ::pthread_atfork(nullptr, nullptr, &after_fork_in_any_child);
+    }();
+    (void)once;
+    return *current;
 }
 
 void release_all()

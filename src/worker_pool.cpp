@@ -87,6 +87,7 @@ void worker_pool::submit_uncounted(std::function<void()> function)
 
 void worker_pool::enqueue(std::shared_ptr<job> j, place p)
 {
+    j->pool_ = this;
     lock held(mutex_);
     auto& queue = p == place::urgent ? urgent_ : queue_;
     queue.push_back(std::move(j));
@@ -191,8 +192,15 @@ void worker_pool::finished_locked(const job& j) noexcept
     running_normal_ -= j.is_normal_ ? 1u : 0u;
 }
 
+bool worker_pool::is_parents(const job& j) const noexcept
+{
+    return j.pool_ != this;
+}
+
 bool worker_pool::withdraw(const std::shared_ptr<job>& j) noexcept
 {
+    if (is_parents(*j))
+        return true;
     std::function<void()> dropped; // What it holds ends outside the lock.
     {
         const lock held(mutex_);

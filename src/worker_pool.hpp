@@ -16,6 +16,9 @@ namespace avirt::detail {
 /// A job that may not return for long can be abandoned: it counts against nothing any more, and the end of
 /// the process does not wait for it. Jobs that end something (finish, abort, close) are urgent: they never
 /// wait for a place behind calls that may be stuck. Workers block all signals.
+///
+/// A forked child has a pool of its own. The jobs of its parent's are nothing to it: none of them will ever
+/// return there.
 class worker_pool
 {
     struct worker
@@ -32,6 +35,7 @@ public:
         enum class state { queued, running, abandoned, done };
 
         std::function<void()> function_;
+        const worker_pool* pool_ = nullptr; // A forked child has another.
         worker* worker_ = nullptr;
         state state_ = state::queued;
         bool counted_ = true;
@@ -75,6 +79,7 @@ private:
     void run(lock& held, worker_list::iterator self, std::shared_ptr<job> j);
     void quiesce() noexcept;
 
+    bool is_parents(const job& j) const noexcept;
     static void after_fork_in_any_child();
 
     mutable std::mutex mutex_;

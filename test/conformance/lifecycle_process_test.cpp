@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What the loop does to its process: signals, libvirt's error printing, files, forked children.
+// What the loop does to its process: signals, libvirt's error printing, files.
 #include "files.hpp"
 #include "lifecycle_child.hpp"
 #include "lifecycle_probe.hpp"
 
 #include <avirt/event_loop.hpp>
 
-#include <boost/asio/execution_context.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/test/unit_test.hpp>
 
@@ -26,7 +25,6 @@ namespace {
 
 namespace asio = boost::asio;
 
-constexpr int readable = VIR_EVENT_HANDLE_READABLE;
 constexpr int writable = VIR_EVENT_HANDLE_WRITABLE;
 
 auto sigpipe_action()
@@ -50,57 +48,6 @@ std::set<int> open_numbers()
         numbers.insert(std::stoi(entry.path().filename().string()));
     return numbers;
 }
-
-// A child of the child; it must not return from `body` by an exception.
-template <class Body>
-int fork_child(Body body)
-{
-    const auto pid = ::fork();
-    if (pid == 0) {
-        ::alarm(60);
-        body();
-        ::_exit(0);
-    }
-    return pid;
-}
-
-/// A loop with a watch on a pipe, and a way to see that it works.
-struct watched_pipe
-{
-    pipe_ends ends = make_pipe();
-    asio::io_context io;
-    avirt::event_loop loop{io};
-    probe watch{[this](probe&) { take(ends.reader.get(), 1); }};
-    probe sleeping;
-
-    watched_pipe()
-    {
-        watch.watch(ends.reader.get(), readable);
-        sleeping.timer(3'600'000);
-        expect_works();
-    }
-
-    void expect_works()
-    {
-        const int before = watch.calls();
-        put(ends.writer.get(), "x");
-        while (watch.calls() == before)
-            io.run_one();
-        probe timer{[](probe& self) { self.remove(); }};
-        expect(timer.timer(1) > 0, "add failed");
-        while (timer.frees() == 0)
-            io.run_one();
-        expect(timer.calls() == 1, "the timeout did not fire once");
-    }
-
-    void finish()
-    {
-        watch.remove();
-        sleeping.remove();
-        io.run();
-        expect(watch.frees() == 1 && sleeping.frees() == 1, "not freed");
-    }
-};
 
 } // namespace
 
@@ -223,58 +170,6 @@ BOOST_AUTO_TEST_CASE(all_files_are_closed_on_exec)
         watch.remove();
         timer.remove();
         io.run();
-    });
-}
-
-BOOST_AUTO_TEST_CASE(a_child_that_exits_or_execs_changes_nothing)
-{
-    expect_success([] {
-        watched_pipe parent;
-        expect(wait_for(fork_child([] {})) == 0, "the child failed");
-        parent.expect_works();
-        const auto execute = [] { ::execl("/bin/sh", "sh", "-c", "exit 7", nullptr); };
-        expect(wait_for(fork_child(execute)) == 7, "the program failed");
-        parent.expect_works();
-        parent.finish();
-    });
-}
-
-BOOST_AUTO_TEST_CASE(a_child_that_was_notified_has_a_loop_of_its_own)
-{
-    expect_success([] {
-        watched_pipe parent;
-        parent.io.notify_fork(asio::execution_context::fork_prepare);
-        const auto pid = fork_child([&] {
-            parent.io.notify_fork(asio::execution_context::fork_child);
-            parent.expect_works();
-            parent.finish();
-            expect(!in_an_epoll_set(parent.ends.reader.get()), "the child still watches");
-        });
-        parent.io.notify_fork(asio::execution_context::fork_parent);
-        expect(wait_for(pid) == 0, "the child failed");
-        expect(in_an_epoll_set(parent.ends.reader.get()), "the parent no longer watches");
-        parent.expect_works();
-        parent.finish();
-    });
-}
-
-BOOST_AUTO_TEST_CASE(a_child_that_destroys_its_loop_changes_nothing)
-{
-    expect_success([] {
-        std::optional<watched_pipe> parent;
-        parent.emplace();
-        parent->io.notify_fork(asio::execution_context::fork_prepare);
-        const auto pid = fork_child([&] {
-            parent->io.notify_fork(asio::execution_context::fork_child);
-            parent->finish();
-            parent.reset();
-            watched_pipe again;
-            again.finish();
-        });
-        parent->io.notify_fork(asio::execution_context::fork_parent);
-        expect(wait_for(pid) == 0, "the child failed");
-        parent->expect_works();
-        parent->finish();
     });
 }
 

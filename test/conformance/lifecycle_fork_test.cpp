@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Children that are forked in every state of the parent's loop: they exit, exec, or have a loop of their own.
+#include "files.hpp"
+#include "lifecycle_child.hpp"
+#include "lifecycle_probe.hpp"
+
+#include <avirt/connection.hpp>
+#include <avirt/event_loop.hpp>
+
+#include <support/gate.hpp>
+
+#include <boost/asio/execution_context.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/test/unit_test.hpp>
+
+#include <unistd.h>
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace conformance {
+namespace {
+
+namespace asio = boost::asio;
+
+constexpr int readable = VIR_EVENT_HANDLE_READABLE;
+constexpr int writable = VIR_EVENT_HANDLE_WRITABLE;
+
+// A child of the child; it must not return from `body` by an exception.
+template <class Body>
+int fork_child(Body body)
+{
+    const auto pid = ::fork();
+    if (pid == 0) {
+        ::alarm(60);
+        body();
+        ::_exit(0);
+    }
+    return pid;
+}
+
+void execute()
+{
+    ::execl("/bin/sh", "sh", "-c", "exit 7", nullptr);
+}
+
+/// A loop with a watch on a pipe, and a way to see that it works.
+struct watched_pipe
+{
+    pipe_ends ends = make_pipe();
+    asio::io_context io;
+    std::optional<avirt::event_loop> loop{std::in_place, io};
+    probe watch{[this](probe&) { take(ends.reader.get(), 1); }};
+    probe sleeping;
+
+    void add()
+    {
+        watch.watch(ends.reader.get(), readable);
+        sleeping.timer(3'600'000);
+    }
+
+    void expect_works(asio::io_context& context)
+    {
+        const int before = watch.calls();
+        put(ends.writer.get(), "x");
+        while (watch.calls() == before)
+            context.run_one();
+        probe timer{[](probe& self) { self.remove(); }};
+        expect(timer.timer(1) > 0, "add failed");
+        while (timer.frees() == 0)
+            context.run_one();
+        expect(timer.calls() == 1, "the timeout did not fire once");
+    }
+
+    void expect_works()
+    {
+        expect_works(io);
+    }
+
+    void finish(asio::io_context& context)
+    {
+        watch.remove();
+        sleeping.remove();
+        context.restart();
+        context.run();
+        expect(watch.frees() == 1 && sleeping.frees() == 1, "not freed");
+    }
+
+    void finish()
+    {
+        finish(io);
+    }
+
+    void come_to_rest()
+    {
+        while (io.poll() != 0)
+            continue;
+    }
+
+    void expect_child_changes_nothing(int pid, int exit_code)
+    {
+        expect(wait_for(pid) == exit_code, "the child failed");
+        expect(in_an_epoll_set(ends.reader.get()), "the parent no longer watches");
+        expect_works();
+    }
+};
+
+/// What the parent's loop is in the middle of when it forks.
+struct state
+{
+    void (*prepare)(watched_pipe&, probe& extra);
+    int frees; // of `extra`, by the end
+};
+
+const state states[] = {
+    // Never run.
+    {[](watched_pipe& p, probe&) { p.add(); }, 0},
+    // Asleep.
+    {[](watched_pipe& p, probe&) { p.add(), p.expect_works(), p.come_to_rest(); }, 0},
+    // Asleep, until a timeout that is near.
+    {[](watched_pipe& p, probe& extra) { p.add(), extra.timer(1), p.come_to_rest(); }, 1},
+    // Its next turn is posted.
+    {[](watched_pipe& p, probe& extra) { p.add(), extra.timer(0), p.io.run_one(), p.io.run_one(); }, 1},
+    // Asleep, and woken by a removal.
+    {[](watched_pipe& p, probe& extra) { p.add(), extra.timer(-1), p.come_to_rest(), extra.remove(); }, 1},
+};
+
+/// Runs `scene` in every state, each in a process of its own.
+void in_every_state(void (*scene)(watched_pipe&))
+{
+    for (const auto& s : states)
+        expect_success([&] {
+            watched_pipe parent;
+            probe extra;
+            s.prepare(parent, extra);
+            scene(parent);
+            extra.remove();
+            parent.finish();
+            expect(extra.frees() == s.frees, "not freed once");
+        });
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(lifecycle_fork)
+
+BOOST_AUTO_TEST_CASE(a_child_that_exits_or_execs_changes_nothing)
+{
+    in_every_state([](watched_pipe& parent) {
+        parent.expect_child_changes_nothing(fork_child([] {}), 0);
+        parent.expect_child_changes_nothing(fork_child(execute), 7);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_child_that_was_notified_has_a_loop_of_its_own)
+{
+    in_every_state([](watched_pipe& parent) {
+        parent.io.notify_fork(asio::execution_context::fork_prepare);
+        const auto pid = fork_child([&] {
+            parent.io.notify_fork(asio::execution_context::fork_child);
+            parent.expect_works();
+            parent.watch.remove();
+            expect(!in_an_epoll_set(parent.ends.reader.get()), "the child still watches");
+            parent.watch.watch(parent.ends.reader.get(), readable);
+            parent.expect_works();
+        });
+        parent.io.notify_fork(asio::execution_context::fork_parent);
+        parent.expect_child_changes_nothing(pid, 0);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_child_of_a_loop_on_which_nothing_is_registered)
+{
+    expect_success([] {
+        watched_pipe parent;
+        parent.io.notify_fork(asio::execution_context::fork_prepare);
+        const auto pid = fork_child([&] {
+            parent.io.notify_fork(asio::execution_context::fork_child);
+            parent.io.run();
+            parent.io.restart();
+            parent.add();
+            parent.expect_works();
+            parent.finish();
+        });
+        parent.io.notify_fork(asio::execution_context::fork_parent);
+        parent.add();
+        parent.expect_child_changes_nothing(pid, 0);
+        parent.finish();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_child_that_destroys_its_loop_changes_nothing)
+{
+    expect_success([] {
+        std::optional<watched_pipe> parent;
+        parent.emplace();
+        parent->add();
+        parent->expect_works();
+        parent->io.notify_fork(asio::execution_context::fork_prepare);
+        const auto pid = fork_child([&] {
+            parent->io.notify_fork(asio::execution_context::fork_child);
+            parent->finish();
+            parent.reset();
+            watched_pipe again;
+            again.add();
+            again.expect_works();
+            again.finish();
+        });
+        parent->io.notify_fork(asio::execution_context::fork_parent);
+        parent->expect_child_changes_nothing(pid, 0);
+        parent->finish();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_child_that_is_forked_while_no_loop_is_bound)
+{
+    expect_success([] {
+        watched_pipe parent;
+        parent.add();
+        parent.expect_works();
+        parent.loop.reset();
+        const auto pid = fork_child([&] {
+            asio::io_context io;
+            const avirt::event_loop loop{io};
+            expect(loop.stats().watches == 1 && loop.stats().timeouts == 1, "not taken over");
+            parent.expect_works(io);
+            parent.finish(io);
+        });
+        expect(wait_for(pid) == 0, "the child failed");
+        expect(wait_for(fork_child([] {})) == 0, "the second child failed");
+        expect(wait_for(fork_child(execute)) == 7, "the program failed");
+        parent.loop.emplace(parent.io);
+        parent.io.restart();
+        parent.expect_works();
+        parent.finish();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_child_that_is_forked_while_a_free_callback_runs_elsewhere)
+{
+    expect_success([] {
+        watched_pipe parent;
+        parent.add();
+        probe removed;
+        support::gate gate;
+        removed.when_freed(gate.entry());
+        removed.timer(-1);
+        parent.loop.reset();
+        removed.remove();
+        expect_eventually([&] { return gate.arrived() == 1; }, "not freed");
+        const auto pid = fork_child([&] {
+            asio::io_context io;
+            const avirt::event_loop loop{io};
+            parent.expect_works(io);
+            parent.finish(io);
+            expect(loop.is_idle(), "the child waits for a thread of its parent's");
+        });
+        expect(wait_for(pid) == 0, "the child failed");
+        gate.open();
+        expect_eventually([&] { return removed.frees() == 1; }, "not freed");
+        parent.loop.emplace(parent.io);
+        parent.expect_works();
+        parent.finish();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_child_does_not_wait_for_the_calls_of_its_parents_threads)
+{
+    expect_success([] {
+        watched_pipe parent;
+        asio::io_context callers;
+        avirt::connection conn{callers};
+        conn.async_open("test:///default", [](avirt::error_code ec) { expect(!ec, "not opened"); });
+        callers.run();
+        callers.restart();
+        support::gate gate;
+        conn.async_call(gate.entry(), [](avirt::error_code ec, int) { expect(!ec, "the call failed"); });
+        expect_eventually([&] { return gate.arrived() == 1; }, "not called");
+        bool drained = false;
+        parent.loop->async_drain([&](avirt::error_code ec) { drained = !ec; });
+        parent.come_to_rest();
+        expect(!drained, "the parent does not wait for its call");
+        parent.io.notify_fork(asio::execution_context::fork_prepare);
+        const auto pid = fork_child([&] {
+            parent.io.notify_fork(asio::execution_context::fork_child);
+            parent.io.run();
+            expect(drained, "not drained");
+            parent.io.restart();
+            parent.add();
+            parent.expect_works();
+            parent.finish();
+            expect(parent.loop->is_idle(), "not idle");
+            expect(parent.loop->stats().running_calls == 0, "calls of the parent's are counted");
+        });
+        parent.io.notify_fork(asio::execution_context::fork_parent);
+        expect(wait_for(pid) == 0, "the child failed");
+        expect(parent.loop->stats().running_calls == 1, "the parent lost its call");
+        gate.open();
+        callers.run();
+        conn.close();
+        parent.io.run();
+        expect(drained, "not drained");
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_callback_may_fork_a_child_that_exits_or_execs)
+{
+    expect_success([] {
+        watched_pipe parent;
+        parent.add();
+        parent.expect_works();
+        const auto fork_both = [] {
+            expect(wait_for(fork_child([] {})) == 0, "the child failed");
+            expect(wait_for(fork_child(execute)) == 7, "the program failed");
+        };
+        const auto ends = make_pipe();
+        probe watch{[&](probe& self) { fork_both(), self.remove(); }};
+        probe timer{[&](probe& self) { fork_both(), self.remove(); }};
+        watch.when_freed(fork_both);
+        watch.watch(ends.writer.get(), writable);
+        timer.timer(0);
+        while (watch.frees() == 0 || timer.frees() == 0)
+            parent.io.run_one();
+        expect(watch.calls() == 1 && timer.calls() == 1, "called again");
+        expect(in_an_epoll_set(parent.ends.reader.get()), "the parent no longer watches");
+        parent.expect_works();
+        parent.finish();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_callback_may_fork_a_child_that_goes_on_with_a_loop_of_its_own)
+{
+    for (const int where : {0, 1, 2}) // a watch's callback, a timeout's, a free callback
+        expect_success([where] {
+            watched_pipe parent;
+            parent.add();
+            parent.expect_works();
+            int pid = -1;
+            const auto fork_here = [&] {
+                parent.io.notify_fork(asio::execution_context::fork_prepare);
+                pid = ::fork();
+                if (pid == 0)
+                    ::alarm(60);
+                parent.io.notify_fork(
+                    pid == 0 ? asio::execution_context::fork_child : asio::execution_context::fork_parent);
+            };
+            const auto ends = make_pipe();
+            probe one{[&](probe& self) {
+                if (where != 2)
+                    fork_here();
+                self.remove();
+            }};
+            if (where == 2)
+                one.when_freed(fork_here);
+            where == 0 ? one.watch(ends.writer.get(), writable) : one.timer(0);
+            while (one.frees() == 0)
+                parent.io.run_one();
+            expect(one.calls() == 1 && one.frees() == 1, "not called and freed once");
+            if (pid == 0) {
+                parent.expect_works();
+                parent.finish();
+                ::_exit(0);
+            }
+            parent.expect_child_changes_nothing(pid, 0);
+            parent.finish();
+        });
+}
+
+BOOST_AUTO_TEST_CASE(children_of_a_busy_program)
+{
+    expect_success([] {
+        std::atomic<bool> stop{false};
+        std::atomic<int> added{0};
+        asio::io_context io;
+        std::optional<avirt::event_loop> loop{std::in_place, io};
+        probe busy;
+        busy.timer(0);
+        std::vector<std::thread> threads;
+        for (int i = 0; i < 2; ++i)
+            threads.emplace_back([&] { io.run(); });
+        for (int i = 0; i < 4; ++i)
+            threads.emplace_back([&, i] {
+                const auto ends = make_pipe();
+                while (!stop) {
+                    probe item;
+                    i % 2 == 0 ? item.watch(ends.writer.get(), writable) : item.timer(i % 3);
+                    item.update(i % 2 == 0 ? readable : 1);
+                    item.remove();
+                    expect_eventually([&] { return item.frees() == 1; }, "not freed");
+                    ++added;
+                }
+            });
+        for (int i = 0; i < 100; ++i) {
+            const int before = added;
+            const int pid = i % 2 == 0 ? fork_child([] {}) : fork_child(execute);
+            expect(wait_for(pid) == (i % 2 == 0 ? 0 : 7), "the child failed");
+            expect_eventually([&] { return added > before; }, "the parent's loop stands still");
+        }
+        stop = true;
+        busy.remove();
+        for (auto& thread : threads)
+            thread.join();
+        expect(busy.frees() == 1, "not freed");
+    });
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+} // namespace conformance
