@@ -114,6 +114,8 @@ public:
     void idle() override
     {
         const std::lock_guard guard(mutex_);
+        if (!event_registry::instance().is_idle())
+            return; // A drain may have been started since, by who has added something before.
         for (auto& d : drains_)
             d.complete({});
         drains_.clear();
