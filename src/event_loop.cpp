@@ -50,6 +50,7 @@ public:
     {
         // The descriptor has made the reactor by now: see loop_service.
         auto& service = asio::use_service<loop_service>(asio::query(executor_, asio::execution::context));
+        first_turn_ = asio::prefer(executor_, asio::execution::outstanding_work.tracked);
         event_registry::instance().bind(shared_from_this());
         service.loop = weak_from_this();
     }
@@ -65,6 +66,7 @@ public:
                 descriptor_.reset();
             }
             executor_ = {};
+            first_turn_ = {};
             drains.swap(drains_);
             if (!context_ends) {
                 for (auto& d : drains)
@@ -88,6 +90,7 @@ public:
             asio::post(executor_, [self = shared_from_this()] {
                 event_registry::instance().dispatch(*self, event_registry::phase::posted);
             });
+        first_turn_ = {};
     }
 
     void await_set(int epoll_fd) override
@@ -170,6 +173,7 @@ private:
 
     mutable std::mutex mutex_;
     asio::any_io_executor executor_;
+    asio::any_io_executor first_turn_; // Work, until a free callback that began before the loop has returned.
     std::optional<asio::posix::stream_descriptor> descriptor_;
     std::list<drain> drains_;
     std::uint64_t last_drain_ = 0;

@@ -124,7 +124,7 @@ void event_registry::bind(std::shared_ptr<loop_backend> loop)
     loop_ = std::move(loop);
     phase_ = phase::idle;
     signalled_ = false;
-    wake(held, is_idle_locked() ? wake_up::none : request_wake_up_locked());
+    wake(held, request_wake_up_locked()); // Also where there is nothing to do: the loop waits for its turn.
 }
 
 void event_registry::unbind(const loop_backend& loop) noexcept

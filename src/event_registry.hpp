@@ -47,7 +47,8 @@ public:
 
     static event_registry& instance();
 
-    /// Makes libvirt use this registry; throws error::foreign_event_loop, error::event_loop_in_use.
+    /// Makes libvirt use this registry; throws error::foreign_event_loop, error::event_loop_in_use. Calls
+    /// post_dispatch(), at once or when whoever dispatches has ended.
     void bind(std::shared_ptr<loop_backend> loop);
     void unbind(const loop_backend& loop) noexcept;
     bool is_bound() const noexcept;
