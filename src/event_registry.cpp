@@ -376,7 +376,7 @@ void event_registry::lose_locked(const watch_table::watch& removed)
         return;
     link->watch = 0;
     link->socket = -1;
-    const bool by_keepalive = called_timer_ != 0 && dispatcher_ == std::this_thread::get_id();
+    const bool by_keepalive = kept_alive_ == link.get() && dispatcher_ == std::this_thread::get_id();
     if (link->ended_by == connection_link::end::none)
         link->ended_by = by_keepalive ? connection_link::end::silence : connection_link::end::peer;
     if (link->observers.empty())
@@ -496,6 +496,7 @@ void event_registry::end_dispatch(lock& held, const loop_backend* loop) noexcept
 {
     dispatching_ = false;
     dispatcher_ = {};
+    forget_called_timer_locked(); // Its callback may have thrown.
     const auto bound = loop_;
     if (!bound || bound.get() != loop) {
         more_ = false;
@@ -521,6 +522,12 @@ void event_registry::end_dispatch(lock& held, const loop_backend* loop) noexcept
     phase_ = phase::idle;
     held.unlock();
     bound->idle();
+}
+
+void event_registry::forget_called_timer_locked() noexcept
+{
+    called_timer_ = 0;
+    kept_alive_ = nullptr;
 }
 
 template <class Call>
@@ -604,10 +611,11 @@ bool event_registry::serve_timeouts(lock& held, loop_backend& loop)
         if (t.link && t.link->socket >= 0 && !may_ping_locked(t))
             return;
         called_timer_ = t.id;
+        kept_alive_ = t.link.get();
         call_out(held, loop, t.id, -1, t.link, [callback = t.callback, id = t.id, opaque = t.opaque] {
             callback(id, opaque);
         });
-        called_timer_ = 0;
+        forget_called_timer_locked();
     };
     if (timeouts_.has_deadlines()) {
         const auto now = now_;

@@ -129,6 +129,7 @@ private:
     bool serve_watches(lock& held, loop_backend& loop);
     void serve(lock& held, loop_backend& loop, watch_table::ready record);
     bool serve_timeouts(lock& held, loop_backend& loop);
+    void forget_called_timer_locked() noexcept;
     bool run_deferred(lock& held);
     template <class Call>
     void call_out(
@@ -162,6 +163,7 @@ private:
     int called_timer_ = 0;
     timeout_table::clock::time_point now_{}; // when the latest callback returned
     unsigned vain_second_looks_ = 0;
+    const connection_link* kept_alive_ = nullptr; // whose keepalive timer that is, if it is one
 
     std::uint64_t dispatched_ = 0;
     std::chrono::nanoseconds longest_callback_{0};

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <random>
+#include <sstream>
 #include <stdexcept>
 #include <system_error>
 #include <vector>
@@ -214,6 +215,21 @@ void libvirtd::signal(int number) const
 {
     if (pid_ > 0)
         ::kill(pid_, number);
+}
+
+int libvirtd::clients() const
+{
+    constexpr const char* connected = "03";
+    std::ifstream sockets("/proc/net/unix");
+    int count = 0;
+    for (std::string line; std::getline(sockets, line);) {
+        std::istringstream words(line);
+        std::string word[8]; // Num RefCount Protocol Flags Type St Inode Path
+        for (auto& w : word)
+            words >> w;
+        count += word[5] == connected && word[7] == socket() ? 1 : 0;
+    }
+    return count;
 }
 
 void libvirtd::freeze()

@@ -42,6 +42,9 @@ public:
         return directory_ / "libvirt/libvirt-sock";
     }
 
+    /// How many clients it has taken on its Unix socket, and not yet let go.
+    int clients() const;
+
     /// SIGSTOP: it takes nothing and says nothing, until it is thawed.
     void freeze();
     void thaw();
