@@ -307,7 +307,8 @@ private:
             ordered_call_ = calls_must_be_ordered() ? c.number : 0;
             c.job = worker_pool::instance().submit([self = shared_from_this(), function = c.function,
                                                     connection = connection_reference(connection_),
-                                                    n = c.number]() mutable {
+                                                    link = link_, n = c.number]() mutable {
+                const naming_scope naming(std::move(link));
                 auto f = function->run(connection.get());
                 connection.drop();
                 self->called(n, std::move(f));

@@ -13,6 +13,7 @@ namespace avirt::detail {
 namespace {
 
 thread_local std::shared_ptr<connection_link> current_link;
+thread_local std::shared_ptr<connection_link> current_name;
 
 /// What a writable socket always takes, whatever its kind.
 constexpr std::size_t small_send = 4 * 1024;
@@ -32,8 +33,24 @@ int socket_option(int fd, int name) noexcept
 
 } // namespace
 
+naming_scope::naming_scope(std::shared_ptr<connection_link> link) noexcept
+    : outer_(std::exchange(current_name, std::move(link)))
+{
+}
+
+naming_scope::~naming_scope()
+{
+    current_name = std::move(outer_);
+}
+
+const std::shared_ptr<connection_link>& naming_scope::current() noexcept
+{
+    return current_name;
+}
+
 link_scope::link_scope(std::shared_ptr<connection_link> link) noexcept
-    : outer_(std::exchange(current_link, std::move(link)))
+    : naming_(link),
+      outer_(std::exchange(current_link, std::move(link)))
 {
 }
 

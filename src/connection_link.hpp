@@ -48,8 +48,26 @@ struct connection_link
     std::vector<std::weak_ptr<link_observer>> observers;
 };
 
-/// While it lives, what this thread registers belongs to a connection. libvirt registers a connection's
-/// socket on the thread that is inside virConnectOpen (docs/libvirt.md, "Who uses the loop").
+/// While it lives, what this thread registers is reported under the connection's URI: what an application
+/// registers in a call on the connection, above all.
+class naming_scope
+{
+public:
+    explicit naming_scope(std::shared_ptr<connection_link> link) noexcept;
+    ~naming_scope();
+    naming_scope(const naming_scope&) = delete;
+    naming_scope& operator=(const naming_scope&) = delete;
+
+    /// The link of the innermost scope of this thread, or null.
+    static const std::shared_ptr<connection_link>& current() noexcept;
+
+private:
+    std::shared_ptr<connection_link> outer_;
+};
+
+/// While it lives, what this thread registers is the connection's socket or keepalive timer, and reported
+/// under its URI. libvirt registers a connection's socket on the thread that is inside virConnectOpen
+/// (docs/libvirt.md, "Who uses the loop").
 class link_scope
 {
 public:
@@ -62,6 +80,7 @@ public:
     static const std::shared_ptr<connection_link>& current() noexcept;
 
 private:
+    naming_scope naming_;
     std::shared_ptr<connection_link> outer_;
 };
 

@@ -204,7 +204,8 @@ try {
          .callback = callback,
          .opaque = opaque,
          .free = free,
-         .link = link_scope::current()});
+         .link = link_scope::current(),
+         .owner = naming_scope::current()});
     if (id < 0)
         return -1;
     if (const auto& link = link_scope::current()) {
@@ -258,7 +259,8 @@ try {
          .callback = callback,
          .opaque = opaque,
          .free = free,
-         .link = link_scope::current()});
+         .link = link_scope::current(),
+         .owner = naming_scope::current()});
     wake(held, timeouts_changed_locked());
     return id;
 }
@@ -532,7 +534,7 @@ void event_registry::forget_called_timer_locked() noexcept
 
 template <class Call>
 void event_registry::call_out(
-    lock& held, loop_backend& loop, int id, int fd, std::shared_ptr<connection_link> link, Call call)
+    lock& held, loop_backend& loop, int id, int fd, std::shared_ptr<connection_link> owner, Call call)
 {
     ++dispatched_;
     held.unlock();
@@ -547,7 +549,7 @@ void event_registry::call_out(
              .fd = fd,
              .is_timeout = fd < 0,
              .took = took,
-             .connection_uri = link ? link->uri : std::string()});
+             .connection_uri = owner ? owner->uri : std::string()});
     }
     held.lock();
     longest_callback_ = std::max<std::chrono::nanoseconds>(longest_callback_, took);
@@ -595,7 +597,7 @@ void event_registry::serve(lock& held, loop_backend& loop, const watch_table::re
         return;
     const auto link = w->link;
     call_out(
-        held, loop, w->id, w->fd, link,
+        held, loop, w->id, w->fd, w->owner,
         [callback = w->callback, id = w->id, fd = w->fd, events, opaque = w->opaque] {
             callback(id, fd, events, opaque);
         });
@@ -612,7 +614,7 @@ bool event_registry::serve_timeouts(lock& held, loop_backend& loop)
             return;
         called_timer_ = t.id;
         kept_alive_ = t.link.get();
-        call_out(held, loop, t.id, -1, t.link, [callback = t.callback, id = t.id, opaque = t.opaque] {
+        call_out(held, loop, t.id, -1, t.owner, [callback = t.callback, id = t.id, opaque = t.opaque] {
             callback(id, opaque);
         });
         forget_called_timer_locked();

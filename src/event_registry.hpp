@@ -133,7 +133,7 @@ private:
     bool run_deferred(lock& held);
     template <class Call>
     void call_out(
-        lock& held, loop_backend& loop, int id, int fd, std::shared_ptr<connection_link> link, Call call);
+        lock& held, loop_backend& loop, int id, int fd, std::shared_ptr<connection_link> owner, Call call);
 
     static void before_fork();
     static void after_fork_in_parent();

@@ -29,7 +29,8 @@ public:
         void* opaque = nullptr;
         virFreeCallback free = nullptr;
         std::shared_ptr<connection_link> link{};
-        unsigned in_a_row = 0; // times it was due since it was updated last
+        std::shared_ptr<connection_link> owner{}; // under whose URI it is reported
+        unsigned in_a_row = 0;                    // times it was due since it was updated last
         clock::time_point deadline{};
         std::uint32_t position = id_table<timeout>::none; // in the heap, or in the list of the ready ones
     };

@@ -36,6 +36,7 @@ public:
         void* opaque = nullptr;
         virFreeCallback free = nullptr;
         std::shared_ptr<connection_link> link{};
+        std::shared_ptr<connection_link> owner{};   // under whose URI it is reported
         std::uint32_t next = id_table<watch>::none; // of the same fd
         bool orphaned = false;                      // its fd was closed and means another file now
         flow reading = flow::open;

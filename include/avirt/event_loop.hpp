@@ -25,7 +25,9 @@ struct slow_callback_report
     int fd = -1;                      ///< The watched file; -1 for a timeout.
     bool is_timeout = false;          ///< A timeout's callback; otherwise a watch's.
     std::chrono::nanoseconds took{0}; ///< How long it ran.
-    std::string connection_uri{};     ///< The connection it belongs to, where it was opened by avirt.
+    /// The connection it belongs to, where that was opened by avirt: its socket and keepalive, and what was
+    /// registered inside an async_call() on it. Empty where that is not known.
+    std::string connection_uri{};
 };
 
 struct event_loop_options
