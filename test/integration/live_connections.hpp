@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <avirt/error.hpp>
+#include <support/eventually.hpp>
+#include <support/libvirtd.hpp>
+#include <support/loop_fixture.hpp>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/test/unit_test.hpp>
+#include <libvirt/libvirt.h>
+
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <future>
+#include <iterator>
+#include <string>
+#include <utility>
+
+namespace asio = boost::asio;
+using avirt::error_code;
+
+/// One daemon for what does it no harm.
+inline support::libvirtd& shared_daemon()
+{
+    static support::libvirtd daemon;
+    return daemon;
+}
+
+inline std::size_t open_files()
+{
+    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}));
+}
+
+/// A connection that is libvirt's own: avirt knows nothing of it but its watches and timeouts.
+class plain_connection
+{
+public:
+    explicit plain_connection(const std::string& uri) : connection_(virConnectOpen(uri.c_str()))
+    {
+        if (!connection_)
+            avirt::throw_last_error();
+    }
+
+    ~plain_connection()
+    {
+        BOOST_TEST(close());
+    }
+
+    plain_connection(const plain_connection&) = delete;
+    plain_connection& operator=(const plain_connection&) = delete;
+
+    virConnectPtr get() const noexcept
+    {
+        return connection_;
+    }
+
+    /// Whether nobody holds it any more.
+    bool close()
+    {
+        virConnectPtr closed = std::exchange(connection_, nullptr);
+        return !closed || virConnectClose(closed) == 0;
+    }
+
+private:
+    virConnectPtr connection_;
+};
+
+/// What libvirt's test driver says of its domain, counted.
+class domain_events
+{
+public:
+    /// @param act on each, inside libvirt's callback.
+    explicit domain_events(virConnectPtr connection, std::function<void()> act = {})
+        : connection_(connection),
+          act_(std::move(act))
+    {
+        const auto callback = [](virConnectPtr, virDomainPtr, int, int, void* self) {
+            static_cast<domain_events*>(self)->note();
+        };
+        id_ = virConnectDomainEventRegisterAny(
+            connection_, nullptr, VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(+callback), this,
+            nullptr);
+        if (id_ < 0)
+            avirt::throw_last_error();
+    }
+
+    ~domain_events()
+    {
+        virConnectDomainEventDeregisterAny(connection_, id_);
+    }
+
+    domain_events(const domain_events&) = delete;
+    domain_events& operator=(const domain_events&) = delete;
+
+    int count() const noexcept
+    {
+        return count_;
+    }
+
+    /// Makes two of them.
+    bool provoke()
+    {
+        virDomainPtr domain = virDomainLookupByName(connection_, "test");
+        const bool ok = domain && virDomainSuspend(domain) == 0 && virDomainResume(domain) == 0;
+        if (domain)
+            virDomainFree(domain);
+        return ok;
+    }
+
+private:
+    void note()
+    {
+        ++count_;
+        if (act_)
+            act_();
+    }
+
+    virConnectPtr connection_;
+    std::function<void()> act_;
+    int id_ = -1;
+    std::atomic<int> count_{0};
+};
+
+/// What a daemon says of a storage pool, counted.
+class pool_events
+{
+public:
+    explicit pool_events(virConnectPtr connection, std::function<void()> act = {})
+        : connection_(connection),
+          act_(std::move(act))
+    {
+        const auto callback = [](virConnectPtr, virStoragePoolPtr, int, int, void* self) {
+            static_cast<pool_events*>(self)->note();
+        };
+        id_ = virConnectStoragePoolEventRegisterAny(
+            connection_, nullptr, VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE,
+            VIR_STORAGE_POOL_EVENT_CALLBACK(+callback), this, nullptr);
+        if (id_ < 0)
+            avirt::throw_last_error();
+    }
+
+    ~pool_events()
+    {
+        virConnectStoragePoolEventDeregisterAny(connection_, id_);
+    }
+
+    pool_events(const pool_events&) = delete;
+    pool_events& operator=(const pool_events&) = delete;
+
+    int count() const noexcept
+    {
+        return count_;
+    }
+
+    /// Makes two of them, over any connection to the daemon: where it is another than the one that hears of
+    /// them, only the loop can have read them.
+    static bool provoke(virConnectPtr connection, const support::libvirtd& daemon)
+    {
+        virStoragePoolPtr pool = virStoragePoolCreateXML(connection, daemon.pool_xml().c_str(), 0);
+        const bool ok = pool && virStoragePoolDestroy(pool) == 0;
+        if (pool)
+            virStoragePoolFree(pool);
+        return ok;
+    }
+
+private:
+    void note()
+    {
+        ++count_;
+        if (act_)
+            act_();
+    }
+
+    virConnectPtr connection_;
+    std::function<void()> act_;
+    int id_ = -1;
+    std::atomic<int> count_{0};
+};
+
+/// A connection inside this process and one to a daemon, which stay open whatever becomes of the loop.
+class live_connections
+{
+public:
+    enum class keepalive { off, on };
+
+    explicit live_connections(keepalive k = keepalive::off)
+    {
+        if (k == keepalive::on)
+            BOOST_TEST(virConnectSetKeepAlive(remote_.get(), 5, 5) == 0);
+    }
+
+    /// Whether both are served: what happens is told, and a call gets its answer.
+    void check_served(asio::io_context& io)
+    {
+        const int told = domains_.count();
+        const int told_by_daemon = pools_.count();
+        BOOST_TEST(domains_.provoke());
+        auto answered = std::async(std::launch::async, [&] {
+            return pool_events::provoke(provoker_.get(), shared_daemon())
+                && virConnectNumOfDomains(remote_.get()) >= 0;
+        });
+        support::run_until(
+            io, [&] { return domains_.count() == told + 2 && pools_.count() == told_by_daemon + 2; });
+        BOOST_TEST(answered.get());
+    }
+
+private:
+    plain_connection test_{"test:///default"};
+    plain_connection remote_{shared_daemon().uri()};
+    plain_connection provoker_{shared_daemon().uri()};
+    domain_events domains_{test_.get()};
+    pool_events pools_{remote_.get()};
+};
