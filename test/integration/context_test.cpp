@@ -9,6 +9,7 @@
 #include <atomic>
 #include <future>
 #include <optional>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -68,6 +69,28 @@ BOOST_AUTO_TEST_CASE(objects_move_while_it_is_under_way)
         const avirt::connection conn(std::move(r.conn));
         r.run_until_done(o);
         r.check(o, {});
+    });
+}
+
+BOOST_AUTO_TEST_CASE(handlers_throw_and_everything_works_on)
+{
+    for_each_operation([](auto op) {
+        rig r;
+        op.prepare(r);
+        outcome o;
+        op.launch(r, [note = o.handler()](error_code ec, auto... args) {
+            note(ec, args...);
+            throw std::range_error("from a handler");
+        });
+        BOOST_CHECK_THROW(r.run_until_done(o), std::range_error);
+        r.check(o, {});
+        r.stream.close();
+        r.conn.close();
+        r.make_readable();
+        outcome read;
+        r.stream.async_read_some(asio::buffer(r.memory), read.handler());
+        r.run_until_done(read);
+        r.check(read, {});
     });
 }
 
