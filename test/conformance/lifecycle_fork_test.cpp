@@ -151,6 +151,8 @@ BOOST_AUTO_TEST_CASE(a_child_that_exits_or_execs_changes_nothing)
     in_every_state([](watched_pipe& parent) {
         parent.expect_child_changes_nothing(fork_child([] {}), 0);
         parent.expect_child_changes_nothing(fork_child(execute), 7);
+        const auto remove = [&] { parent.watch.remove(), parent.sleeping.remove(); };
+        parent.expect_child_changes_nothing(fork_child(remove), 0);
     });
 }
 
