@@ -345,7 +345,7 @@ void watch_table::collect(const epoll_event& event, std::vector<ready>& out)
 bool watch_table::has_always_ready() noexcept
 {
     return std::any_of(always_ready_.begin(), always_ready_.end(), [this](const unpollable& file) {
-        return wanted_mask(entries_[static_cast<std::size_t>(file.fd)]) != dormant_mask;
+        return (wanted_mask(entries_[static_cast<std::size_t>(file.fd)]) & (EPOLLIN | EPOLLOUT)) != 0;
     });
 }
 

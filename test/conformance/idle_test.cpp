@@ -69,6 +69,23 @@ BOOST_AUTO_TEST_CASE(disabled_watches_rest_whatever_happens_to_their_files)
     BOOST_TEST(loop.comes_to_rest());
 }
 
+BOOST_AUTO_TEST_CASE(a_watch_for_what_a_regular_file_never_reports_rests)
+{
+    const auto regular = make_regular_file("x");
+    for (const int events : {error, hangup, error | hangup}) {
+        auto& watch = add_watch(regular.get(), events);
+        settle();
+        BOOST_TEST(loop.comes_to_rest());
+        BOOST_TEST(watch.calls() == 0);
+        watch.update(readable);
+        run_until([&] { return watch.calls() > 2; });
+        watch.update(events);
+        settle();
+        BOOST_TEST(loop.comes_to_rest());
+        watch.remove();
+    }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 } // namespace conformance
