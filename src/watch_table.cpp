@@ -45,6 +45,14 @@ std::uint64_t data_of(int fd, std::uint32_t generation) noexcept
     return (std::uint64_t{generation} << 32) | static_cast<std::uint32_t>(fd);
 }
 
+int control(int set, int operation, int fd, std::uint32_t generation, std::uint32_t mask) noexcept
+{
+    epoll_event event{};
+    event.events = mask;
+    event.data.u64 = data_of(fd, generation);
+    return ::epoll_ctl(set, operation, fd, &event) == 0 ? 0 : errno;
+}
+
 unique_fd make_set(std::span<const int> wake_fds)
 {
     unique_fd set(::epoll_create1(EPOLL_CLOEXEC));
@@ -107,12 +115,7 @@ std::uint32_t watch_table::wanted_mask(const entry& e) noexcept
 
 int watch_table::control(int operation, int fd, const entry& e, std::uint32_t mask) const noexcept
 {
-    if (disowned_)
-        return 0;
-    epoll_event event{};
-    event.events = mask;
-    event.data.u64 = data_of(fd, e.generation);
-    return ::epoll_ctl(epoll_.get(), operation, fd, &event) == 0 ? 0 : errno;
+    return disowned_ ? 0 : detail::control(epoll_.get(), operation, fd, e.generation, mask);
 }
 
 // Puts a new file into the set; 0 or an errno.
@@ -364,37 +367,40 @@ void watch_table::collect_always_ready(std::vector<ready>& out)
     }
 }
 
-void watch_table::reenter_all(std::span<const int> wake_fds)
-{
-    epoll_ = make_set(wake_fds);
-    for (std::size_t fd = 0; fd < entries_.size(); ++fd) {
-        auto& e = entries_[fd];
-        if (e.in_set && control(EPOLL_CTL_ADD, static_cast<int>(fd), e, e.mask) != 0)
-            orphan(static_cast<int>(fd), e);
-    }
-    ghosts_possible_ = ghost_seen_ = false;
-}
-
+// Files are closed, and numbers used again, while this runs. So only afterwards the old set tells, by
+// ENOENT, whether what has entered the new one under a number is the file that is watched.
 void watch_table::rebuild(std::span<const int> wake_fds)
 {
-    for (std::size_t fd = 0; fd < entries_.size(); ++fd) {
-        auto& e = entries_[fd];
-        if (e.in_set && !is_same_file(static_cast<int>(fd), e))
-            orphan(static_cast<int>(fd), e);
+    const auto old = std::exchange(epoll_, make_set(wake_fds));
+    ghosts_possible_ = ghost_seen_ = false;
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+        auto& e = entries_[i];
+        if (!e.in_set)
+            continue;
+        const int fd = static_cast<int>(i);
+        e.in_set = control(EPOLL_CTL_ADD, fd, e, e.mask) == 0;
+        if (e.in_set && detail::control(old.get(), EPOLL_CTL_MOD, fd, e.generation, e.mask) == 0)
+            continue;
+        if (e.in_set)
+            e.in_set = control(EPOLL_CTL_DEL, fd, e, 0) != 0; // Then it is a ghost of the new set.
+        orphan(fd, e);
     }
-    reenter_all(wake_fds);
 }
 
 void watch_table::rebuild_after_fork(std::span<const int> wake_fds)
 {
     disowned_ = false;
+    epoll_ = make_set(wake_fds);
     for (std::size_t fd = 0; fd < entries_.size(); ++fd) {
-        // What changed in the meantime changed the table alone.
         auto& e = entries_[fd];
-        if (e.in_set)
-            e.mask = wanted_mask(e);
+        if (!e.in_set)
+            continue;
+        // What changed in the meantime changed the table alone.
+        e.mask = wanted_mask(e);
+        if (control(EPOLL_CTL_ADD, static_cast<int>(fd), e, e.mask) != 0)
+            orphan(static_cast<int>(fd), e);
     }
-    reenter_all(wake_fds);
+    ghosts_possible_ = ghost_seen_ = false;
 }
 
 } // namespace avirt::detail

@@ -157,7 +157,6 @@ private:
     void forget_always_ready(int fd) noexcept;
     bool append(entry& e, std::uint32_t epoll_events, std::vector<ready>& out);
     static int to_report(const watch& w, int events) noexcept;
-    void reenter_all(std::span<const int> wake_fds);
 
     unique_fd epoll_;
     id_table<watch> watches_;
