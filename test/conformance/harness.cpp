@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace conformance {
@@ -95,7 +96,13 @@ bool eventually(const std::function<bool()>& condition)
 void violation(std::string text)
 {
     const std::scoped_lock lock{violations_mutex};
-    violations.push_back(std::move(text));
+    if (std::find(violations.begin(), violations.end(), text) == violations.end())
+        violations.push_back(std::move(text));
+}
+
+bool no_callback_is_under_way() noexcept
+{
+    return callback_depth > 0 || !loop_running;
 }
 
 int add_handle(int fd, int events, virEventHandleCallback cb, void* opaque, virFreeCallback ff)
@@ -158,7 +165,7 @@ int registration::remove()
     removing_ = true;
     const int result = is_timeout_ ? remove_timeout(id_) : remove_handle(id_);
     removed_ = true;
-    if (callback_depth > 0 || !loop_running)
+    if (no_callback_is_under_way())
         silent_ = true;
     return result;
 }
@@ -187,11 +194,14 @@ void registration::dispatch(int id, int fd, int events)
 
 void registration::free()
 {
+    const counted_scope running{callbacks_running};
+    require(running.alone(), "a free callback ran beside another callback");
     require(api_depth == 0, "a free callback ran inside one of libvirt's functions");
     require(callback_depth == 0, "a free callback ran inside a callback");
     require(active_ == 0, "a free callback ran before the callback had returned");
     require(removing_, "a free callback ran before removal");
     require(frees_.fetch_add(1) == 0, "a free callback ran twice");
+    const depth_scope depth{callback_depth};
     if (on_free_ && !abandoned_)
         on_free_();
 }
@@ -310,6 +320,11 @@ void loop_fixture::teardown()
     BOOST_TEST(loop.comes_to_rest());
     BOOST_TEST(loop.is_idle());
     torn_down_ = true;
+    report_violations();
+}
+
+void loop_fixture::report_violations()
+{
     const std::scoped_lock lock{violations_mutex};
     for (const auto& text : violations)
         BOOST_ERROR(text);

@@ -150,6 +150,9 @@ public:
     /// Removes everything, waits for the free callbacks and checks the clauses that hold always.
     void teardown();
 
+    /// Tells Boost.Test of the clauses that were broken.
+    static void report_violations();
+
     driver loop;
 
 private:
@@ -162,8 +165,12 @@ private:
     bool torn_down_ = false;
 };
 
-/// Notes that a clause was broken; may be called on any thread.
+/// Notes that a clause was broken, the first time that it is; may be called on any thread.
 void violation(std::string text);
+
+/// Whether a call that libvirt's functions did not know of can no longer begin: what the calling thread has
+/// removed or disabled is silent from now on. So it is inside a callback, as they never run concurrently.
+bool no_callback_is_under_way() noexcept;
 
 /// A thread that makes libvirt calls beside the loop.
 class helper_thread
