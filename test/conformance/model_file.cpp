@@ -133,7 +133,7 @@ int model_file::ready_for(int events) const
 
 void model_file::change(random_stream random)
 {
-    switch (random.below(8)) {
+    switch (random.below(10)) {
     case 0:
     case 1:
         return feed();
@@ -141,14 +141,15 @@ void model_file::change(random_stream random)
     case 3:
         return drain();
     case 4:
-        return fill();
     case 5:
-        return relieve();
+        return fill();
     case 6:
+    case 7:
+        return relieve();
+    case 8:
         return end_peer();
     default:
-        if (random.one_in(3))
-            close_peer();
+        return close_peer();
     }
 }
 

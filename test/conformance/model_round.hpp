@@ -38,6 +38,7 @@ private:
     void check();
     void expect_calls(const std::vector<std::pair<model_item*, int>>& due);
     void check_rest();
+    void check_each_alone();
     void check_ends();
 
     // Actors.
@@ -65,7 +66,7 @@ private:
     std::vector<random_stream> actors_;
     int phases_;
     int steps_per_phase_;
-    int idleness_;         // of 8: the share of what is disabled
+    int idleness_;         // of 16: the share of what is disabled
     int share_of_errands_; // one in so many steps
 
     std::vector<std::atomic<model_file*>> file_places_;
