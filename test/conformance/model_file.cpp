@@ -149,6 +149,8 @@ void model_file::change(random_stream random)
     case 8:
         return end_peer();
     default:
+        if (random.one_in(2)) // Last words, which a hang-up must not overtake.
+            feed();
         return close_peer();
     }
 }

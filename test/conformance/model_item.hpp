@@ -74,6 +74,11 @@ public:
     {
         return calls() - calls_before_;
     }
+    /// Whether it has been called again and again: oftener than a loop calls it at one go, where time allows.
+    bool is_served_from_here() const noexcept
+    {
+        return calls_from_here() >= (file_ || asked_ == 0 ? 40 : 3);
+    }
     int events_from_here() const noexcept
     {
         return events_from_here_;

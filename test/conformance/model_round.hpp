@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -45,6 +46,7 @@ private:
     void take_steps(random_stream& random);
     void remove_everything(random_stream& random);
     void run_errand(random_stream random);
+    void await(const model_item& item, const char* what, const std::function<bool()>& condition);
 
     // Actors and callbacks.
     void step(random_stream random, model_item* self);
@@ -77,6 +79,7 @@ private:
     std::vector<std::unique_ptr<model_item>> items_;
     std::set<std::pair<bool, int>> ids_;
 
+    std::atomic<bool> has_failed_{false}; // and would wait for long in every other step
     std::atomic<bool> callbacks_act_{false};
     std::atomic<int> steps_of_actors_{0};
     std::atomic<int> steps_of_callbacks_{0};
