@@ -416,6 +416,8 @@ void event_registry::notify(lock& held, const connection_link& link, void (link_
     held.unlock();
     for (const auto& observer : notified_)
         ((*observer).*event)();
+    if (!notified_.empty())
+        now_ = timeout_table::clock::now(); // It was not the next callback that took the time.
     notified_.clear();
     held.lock();
 }
@@ -643,6 +645,7 @@ bool event_registry::run_deferred(lock& held)
         return false;
     held.unlock();
     deferred_.run();
+    now_ = timeout_table::clock::now();
     held.lock();
     return true;
 }

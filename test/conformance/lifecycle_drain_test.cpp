@@ -284,6 +284,33 @@ BOOST_AUTO_TEST_CASE(stats_tell_what_is_registered_and_what_was_done)
     });
 }
 
+BOOST_AUTO_TEST_CASE(no_callback_is_blamed_for_a_slow_free_callback)
+{
+    expect_success([] {
+        int reports = 0;
+        avirt::event_loop_options options;
+        options.slow_callback = 10ms;
+        options.on_slow_callback = [&](const avirt::slow_callback_report&) { ++reports; };
+        asio::io_context io;
+        const avirt::event_loop loop{io, options};
+        probe timer{[](probe& self) {
+            if (self.calls() == 100)
+                self.remove();
+        }};
+        probe slow{[](probe& self) { self.remove(); }};
+        slow.when_freed([] {
+            const auto until = std::chrono::steady_clock::now() + 20ms;
+            while (std::chrono::steady_clock::now() < until)
+                continue;
+        });
+        timer.timer(0);
+        slow.timer(0);
+        io.run();
+        expect(timer.calls() == 100 && slow.frees() == 1, "not served");
+        expect(reports == 0, "a callback was blamed");
+    });
+}
+
 BOOST_AUTO_TEST_CASE(slow_callbacks_are_reported)
 {
     expect_success([] {
