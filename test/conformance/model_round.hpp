@@ -22,7 +22,8 @@ namespace conformance {
 ///
 /// A seed decides how many actors, files and items there are, and which steps each actor and each callback
 /// takes, in which order, on which places. It does not decide how the threads interleave, nor how often a
-/// callback comes. So a round that fails does not always fail again; one that is repeated mostly does.
+/// callback comes. So a round that has failed brings the same steps again, and the same failure where it
+/// needs no race; where it does, the round has to be repeated, perhaps for very long.
 class model_round : public loop_fixture
 {
 public:
