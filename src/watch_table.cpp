@@ -32,6 +32,11 @@ int from_epoll(std::uint32_t events) noexcept
     return result;
 }
 
+bool is_open(int fd) noexcept
+{
+    return ::fcntl(fd, F_GETFD) >= 0;
+}
+
 bool is_socket_with_unread_bytes(int fd) noexcept
 {
     struct stat status;
@@ -205,7 +210,8 @@ void watch_table::leave(int fd, entry& e) noexcept
 int watch_table::add(watch&& w)
 {
     const int fd = w.fd;
-    if (fd < 0)
+    // A number far beyond those of the open files would cost an entry for each below it.
+    if (fd < 0 || (static_cast<std::size_t>(fd) >= entries_.size() && !is_open(fd)))
         return -1;
     auto& e = entry_of(fd);
     if (e.first != none && !is_same_file(fd, e))

@@ -8,9 +8,20 @@
 
 #include <algorithm>
 #include <array>
+#include <fstream>
 #include <vector>
 
 namespace conformance {
+namespace {
+
+long address_space()
+{
+    long pages = 0;
+    std::ifstream{"/proc/self/statm"} >> pages;
+    return pages;
+}
+
+} // namespace
 
 BOOST_FIXTURE_TEST_SUITE(watches, loop_fixture)
 
@@ -74,6 +85,14 @@ BOOST_AUTO_TEST_CASE(a_watch_removed_before_the_loop_runs_is_never_called)
     BOOST_TEST(watch.remove() == 0);
     settle();
     BOOST_TEST(watch.calls() == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_number_far_beyond_the_open_files_costs_no_memory)
+{
+    const auto before = address_space();
+    remove_handle(add_handle(
+        50'000'000, readable, [](int, int, int, void*) {}, nullptr, nullptr));
+    BOOST_TEST(address_space() - before < 1000);
 }
 
 BOOST_AUTO_TEST_CASE(a_pipe_is_reported_until_it_is_drained)
