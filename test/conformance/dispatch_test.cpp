@@ -2,6 +2,7 @@
 
 // What one callback does to others that are ready in the same turn. The order of a turn is nobody's promise,
 // so that each case is symmetrical: whichever comes first acts on the rest.
+#include "decorators.hpp"
 #include "files.hpp"
 #include "harness.hpp"
 
@@ -37,7 +38,8 @@ int total_calls(const std::vector<registration*>& items)
 
 } // namespace
 
-BOOST_FIXTURE_TEST_SUITE(dispatch, loop_fixture)
+BOOST_FIXTURE_TEST_SUITE(
+    dispatch, loop_fixture, *description("What a callback does to others that are ready in the same turn."))
 
 BOOST_AUTO_TEST_CASE(a_watch_removed_earlier_in_the_turn_is_not_called)
 {

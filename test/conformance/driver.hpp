@@ -25,7 +25,7 @@ public:
     /// Has f called by the loop as a handler that libvirt knows nothing of.
     void post(std::function<void()> f);
 
-    /// Whether the loop comes to rest: with nothing due it must stop running handlers of its own.
+    /// Whether the loop comes to rest: with nothing due it must stop running handlers of its own, and sleep.
     bool comes_to_rest();
 
     /// avirt: whether the event loop counts nothing as registered or pending.

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-
-// What costs nothing. libvirt's own loop wakes itself and is not asked.
+#include "decorators.hpp"
 #include "files.hpp"
 #include "harness.hpp"
 
@@ -10,7 +9,7 @@
 
 namespace conformance {
 
-BOOST_FIXTURE_TEST_SUITE(idle, loop_fixture)
+BOOST_FIXTURE_TEST_SUITE(idle, loop_fixture, *description("What is disabled, or not due, costs nothing."))
 
 BOOST_AUTO_TEST_CASE(an_unused_loop_rests)
 {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "decorators.hpp"
 #include "files.hpp"
 #include "harness.hpp"
 
@@ -28,7 +29,8 @@ bool all_different_and_positive(std::vector<int> ids)
 
 } // namespace
 
-BOOST_FIXTURE_TEST_SUITE(ids, loop_fixture)
+BOOST_FIXTURE_TEST_SUITE(
+    ids, loop_fixture, *description("Ids are positive and not used again; what is gone stays gone."))
 
 BOOST_AUTO_TEST_CASE(timeout_ids_are_positive_and_not_reused)
 {

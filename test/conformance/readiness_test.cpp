@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-
-// A watch is told what poll(2) says, for files of every kind.
+#include "decorators.hpp"
 #include "files.hpp"
 #include "harness.hpp"
 
@@ -42,7 +41,8 @@ struct readiness_fixture : loop_fixture
 
 } // namespace
 
-BOOST_FIXTURE_TEST_SUITE(readiness, readiness_fixture)
+BOOST_FIXTURE_TEST_SUITE(
+    readiness, readiness_fixture, *description("A watch is told what poll(2) says, for files of every kind."))
 
 BOOST_AUTO_TEST_CASE(an_empty_pipe)
 {

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
-
-// libvirt calls the six functions from whatever thread the application calls it on.
+#include "decorators.hpp"
 #include "files.hpp"
 #include "harness.hpp"
 
 #include <boost/test/unit_test.hpp>
 
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
 #include <mutex>
+#include <string>
 
 namespace conformance {
 namespace {
@@ -18,9 +22,32 @@ void expect_eventually(const std::function<bool()>& condition, const char* what)
         violation(what);
 }
 
+bool all_other_threads_sleep()
+{
+    const auto mine = std::to_string(::gettid());
+    for (const auto& thread : std::filesystem::directory_iterator{"/proc/self/task"}) {
+        std::ifstream file{thread.path() / "stat"};
+        std::string status;
+        std::getline(file, status);
+        const auto name_end = status.rfind(") ");
+        const bool sleeps = name_end != std::string::npos && status[name_end + 2] == 'S';
+        if (!sleeps && thread.path().filename() != mine)
+            return false;
+    }
+    return true;
+}
+
+// The loop's threads are among the others.
+void expect_the_loop_to_sleep()
+{
+    expect_eventually(all_other_threads_sleep, "the loop does not sleep");
+}
+
 } // namespace
 
-BOOST_FIXTURE_TEST_SUITE(threads, loop_fixture)
+BOOST_FIXTURE_TEST_SUITE(
+    threads, loop_fixture,
+    *description("libvirt calls the loop from whatever thread the application calls libvirt on."))
 
 BOOST_AUTO_TEST_CASE(a_watch_lives_its_life_on_another_thread)
 {
@@ -81,6 +108,58 @@ BOOST_AUTO_TEST_CASE(a_timeout_lives_its_life_on_another_thread)
         }};
         run_until([&] { return helper.finished(); });
     }
+}
+
+BOOST_AUTO_TEST_CASE(a_sleeping_loop_is_woken_by_whatever_becomes_due)
+{
+    const auto ends = make_socket_pair();
+    put(ends.peer.get(), "x");
+    auto& timer = add_timer(3'600'000);
+    auto& watch = add_watch(ends.ours.get(), 0);
+    const auto expect_woken = [&](registration& item, int wanted, int off, const char* what) {
+        const int before = item.calls();
+        expect_the_loop_to_sleep();
+        item.update(wanted);
+        expect_eventually([&] { return item.calls() > before; }, what);
+        item.update(off);
+    };
+    helper_thread helper{[&] {
+        for (int i = 0; i < 20; ++i) {
+            expect_woken(timer, 0, 3'600'000, "zero did not wake the loop");
+            expect_woken(timer, 1, -1, "a shorter interval did not wake the loop");
+            expect_woken(watch, readable, 0, "a watch that was enabled did not wake the loop");
+            expect_woken(watch, writable, 0, "other events did not wake the loop");
+            expect_the_loop_to_sleep();
+            auto& new_timer = add_timer(1, [](registration& self) { self.update(-1); });
+            expect_eventually([&] { return new_timer.calls() == 1; }, "a new timeout did not wake the loop");
+            expect_the_loop_to_sleep();
+            auto& new_watch =
+                add_watch(ends.ours.get(), readable, [](registration& self) { self.update(0); });
+            expect_eventually([&] { return new_watch.calls() == 1; }, "a new watch did not wake the loop");
+            expect_the_loop_to_sleep();
+            new_timer.remove();
+            expect_eventually([&] { return new_timer.frees() == 1; }, "a removal did not wake the loop");
+        }
+    }};
+    run_until([&] { return helper.finished(); });
+}
+
+BOOST_AUTO_TEST_CASE(what_is_removed_while_the_loop_sleeps_is_not_called)
+{
+    const auto ends = make_pipe();
+    auto& watch = add_watch(ends.reader.get(), readable);
+    auto& timer = add_timer(3'600'000);
+    helper_thread helper{[&] {
+        expect_the_loop_to_sleep();
+        if (watch.remove() != 0 || timer.remove() != 0)
+            violation("remove failed");
+        put(ends.writer.get(), "x");
+        expect_eventually([&] { return watch.frees() == 1 && timer.frees() == 1; }, "nothing was freed");
+    }};
+    run_until([&] { return helper.finished(); });
+    settle();
+    BOOST_TEST(watch.calls() == 0);
+    BOOST_TEST(timer.calls() == 0);
 }
 
 BOOST_AUTO_TEST_CASE(a_timeout_disabled_elsewhere_fires_at_most_once_more)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "decorators.hpp"
 #include "files.hpp"
 #include "harness.hpp"
 
@@ -6,6 +7,7 @@
 
 #include <chrono>
 #include <climits>
+#include <cstdlib>
 #include <vector>
 
 namespace conformance {
@@ -13,7 +15,9 @@ namespace conformance {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-BOOST_FIXTURE_TEST_SUITE(timeouts, loop_fixture)
+BOOST_FIXTURE_TEST_SUITE(
+    timeouts, loop_fixture,
+    *description("Timeouts: never early, never late for what they were called off, zero at every turn."))
 
 BOOST_AUTO_TEST_CASE(a_timeout_fires_periodically_and_never_early)
 {
@@ -43,6 +47,18 @@ BOOST_AUTO_TEST_CASE(zero_fires_every_turn)
 {
     auto& timer = add_timer(0);
     run_until([&] { return timer.calls() >= 1000; });
+}
+
+BOOST_AUTO_TEST_CASE(zero_fires_once_a_turn)
+{
+    const auto ends = make_pipe();
+    auto& watch = add_watch(ends.writer.get(), writable);
+    std::vector<registration*> timers;
+    for (int i = 0; i < 3; ++i)
+        timers.push_back(&add_timer(0));
+    run_until([&] { return watch.calls() >= 1000; });
+    for (const auto* timer : timers)
+        BOOST_TEST(std::abs(timer->calls() - watch.calls()) <= 1);
 }
 
 BOOST_AUTO_TEST_CASE(zero_starves_nothing_else)
@@ -153,6 +169,25 @@ BOOST_AUTO_TEST_CASE(an_hour_can_be_cut_short)
     run_until([&] { return to_zero.calls() >= 3 && to_soon.calls() >= 3; });
 }
 
+BOOST_AUTO_TEST_CASE(a_loop_that_was_held_up_does_not_make_up_for_what_was_missed)
+{
+    constexpr milliseconds interval{4};
+    steady_clock::time_point released;
+    std::atomic<int> before{0};
+    auto& timer = add_timer(interval.count());
+    auto& holder = add_timer(0, [&](registration& self) {
+        const auto end = steady_clock::now() + 20 * interval;
+        if (!eventually([&] { return steady_clock::now() >= end; }))
+            violation("the clock stands still");
+        released = steady_clock::now();
+        before = timer.calls();
+        self.remove();
+    });
+    run_until([&] { return holder.frees() == 1; });
+    run_until([&] { return timer.calls() >= before + 6; });
+    BOOST_TEST((steady_clock::now() - released >= 4 * interval));
+}
+
 BOOST_AUTO_TEST_CASE(a_callback_may_cut_a_sleeping_timeout_short)
 {
     auto& sleeping = add_timer(3'600'000);
@@ -261,6 +296,24 @@ BOOST_AUTO_TEST_CASE(a_callback_may_change_its_own_interval)
     run_until([&] { return timer.calls() == 10; });
     settle();
     BOOST_TEST(timer.calls() == 10);
+}
+
+BOOST_AUTO_TEST_CASE(the_last_of_many_timeouts_still_fires_after_the_others_are_gone)
+{
+    std::vector<registration*> timers;
+    for (int i = 0; i < 31; ++i)
+        timers.push_back(&add_timer(i % 3 - 1, [](registration& self) { self.update(-1); }));
+    auto& last = *timers.back();
+    last.update(-1);
+    for (auto* timer : timers)
+        if (timer != &last)
+            BOOST_TEST(timer->remove() == 0);
+    for (int n = 1; n <= 4; ++n) {
+        last.update(n % 2);
+        run_until([&] { return last.returned() == n; });
+    }
+    settle();
+    BOOST_TEST(last.calls() == 4);
 }
 
 BOOST_AUTO_TEST_CASE(thousands_of_sleeping_timeouts)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "decorators.hpp"
 #include "files.hpp"
 #include "harness.hpp"
 
@@ -8,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <climits>
 #include <fstream>
 #include <vector>
 
@@ -23,7 +25,8 @@ long address_space()
 
 } // namespace
 
-BOOST_FIXTURE_TEST_SUITE(watches, loop_fixture)
+BOOST_FIXTURE_TEST_SUITE(
+    watches, loop_fixture, *description("Watches are level-triggered, and any number may share a file."))
 
 BOOST_AUTO_TEST_CASE(a_ready_watch_is_called_with_its_id_fd_and_events)
 {
@@ -85,6 +88,25 @@ BOOST_AUTO_TEST_CASE(a_watch_removed_before_the_loop_runs_is_never_called)
     BOOST_TEST(watch.remove() == 0);
     settle();
     BOOST_TEST(watch.calls() == 0);
+}
+
+BOOST_AUTO_TEST_CASE(
+    a_number_that_means_no_file_is_refused,
+    *differs("libvirt's loop takes any number, and sleeps no more where it means no open file. avirt "
+             "says at once that there is nothing to watch"))
+{
+    auto ends = make_pipe();
+    const int closed = ends.reader.get();
+    ends.reader.close();
+    for (const int fd : {-1, INT_MIN, closed, INT_MAX})
+        for (const int events : {0, readable, readable | writable}) {
+            const int id = add_handle(
+                fd, events, [](int, int, int, void*) { violation("called for no file"); }, nullptr,
+                [](void*) { violation("freed although it was refused"); });
+            BOOST_TEST(id == -1);
+            remove_handle(id);
+        }
+    settle();
 }
 
 BOOST_AUTO_TEST_CASE(a_number_far_beyond_the_open_files_costs_no_memory)
@@ -259,6 +281,30 @@ BOOST_AUTO_TEST_CASE(a_callback_may_add_a_watch_on_its_own_fd)
     run_until([&] { return watch.returned() == 1; });
     run_until([&] { return added->calls() == 1; });
     BOOST_TEST(added->events() == readable);
+}
+
+BOOST_AUTO_TEST_CASE(watches_that_are_always_ready_starve_nothing_else)
+{
+    std::vector<pipe_ends> pipes(200);
+    std::vector<registration*> always;
+    for (auto& ends : pipes) {
+        ends = make_pipe();
+        always.push_back(&add_watch(ends.writer.get(), writable));
+    }
+    const auto sockets = make_socket_pair();
+    auto& watch = add_watch(sockets.ours.get(), readable, [](registration& self) { take(self.fd(), 1); });
+    auto& zero = add_timer(0);
+    auto& timer = add_timer(1);
+    std::atomic<int> handlers{0};
+    const std::function<void()> again = [&] {
+        if (++handlers < 100)
+            loop.post(again);
+    };
+    loop.post(again);
+    put(sockets.peer.get(), "0123456789");
+    run_until(
+        [&] { return watch.calls() == 10 && zero.calls() >= 10 && timer.calls() >= 3 && handlers == 100; });
+    BOOST_TEST(std::ranges::all_of(always, [](auto* item) { return item->calls() > 0; }));
 }
 
 BOOST_AUTO_TEST_CASE(a_thousand_watches)
