@@ -30,7 +30,7 @@ BOOST_FIXTURE_TEST_SUITE(
     *description(
         "libvirt itself on the loop, with its driver for tests: events, and what a connection leaves."))
 
-BOOST_AUTO_TEST_CASE(a_domains_events_arrive_in_order_after_each_call)
+BOOST_AUTO_TEST_CASE(the_events_of_a_domain_arrive_in_order_after_each_call)
 {
     const auto d = test_domain();
     const auto& log = domain_events();
@@ -173,7 +173,7 @@ BOOST_AUTO_TEST_CASE(objects_of_all_kinds_are_told_of)
     expect_lines(devices, name.c_str(), VIR_NODE_DEVICE_EVENT_CREATED, VIR_NODE_DEVICE_EVENT_DELETED);
 }
 
-BOOST_AUTO_TEST_CASE(an_events_callback_may_call_libvirt)
+BOOST_AUTO_TEST_CASE(a_callback_for_events_may_call_libvirt)
 {
     const auto d = test_domain();
     auto& log = domain_events();
@@ -190,7 +190,7 @@ BOOST_AUTO_TEST_CASE(an_events_callback_may_call_libvirt)
     BOOST_TEST(log.size() == 10u);
 }
 
-BOOST_AUTO_TEST_CASE(an_events_callback_may_deregister_itself_and_register_another)
+BOOST_AUTO_TEST_CASE(a_callback_for_events_may_deregister_itself_and_register_another)
 {
     const auto d = test_domain();
     const event_log* next = nullptr;

@@ -16,7 +16,7 @@ struct expected_exception : std::runtime_error
 };
 
 const not_asked is_in_c{
-    "the exception would cross libvirt's loop, which is C. Between avirt's and run() there is no C"};
+    "An exception would cross libvirt's loop, which is C. There is no C between avirt's and run()"};
 
 } // namespace
 

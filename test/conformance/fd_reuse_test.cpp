@@ -137,7 +137,7 @@ BOOST_AUTO_TEST_CASE(the_peer_sees_the_end_as_soon_as_the_fd_is_closed)
 }
 
 BOOST_AUTO_TEST_CASE(
-    a_watched_file_is_in_the_kernels_set,
+    a_watched_file_is_in_an_epoll_set,
     *differs(
         "libvirt's loop hands all its files to poll(2) at every turn. avirt leaves them with the kernel, so "
         "that a turn costs what is ready, not what is watched"))
