@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 
 namespace conformance {
@@ -22,6 +23,7 @@ void expect_eventually(const std::function<bool()>& condition, const char* what)
         violation(what);
 }
 
+// The loop's are among them.
 bool all_other_threads_sleep()
 {
     const auto mine = std::to_string(::gettid());
@@ -35,12 +37,6 @@ bool all_other_threads_sleep()
             return false;
     }
     return true;
-}
-
-// The loop's threads are among the others.
-void expect_the_loop_to_sleep()
-{
-    expect_eventually(all_other_threads_sleep, "the loop does not sleep");
 }
 
 } // namespace
@@ -116,29 +112,33 @@ BOOST_AUTO_TEST_CASE(a_sleeping_loop_is_woken_by_whatever_becomes_due)
     put(ends.peer.get(), "x");
     auto& timer = add_timer(3'600'000);
     auto& watch = add_watch(ends.ours.get(), 0);
-    const auto expect_woken = [&](registration& item, int wanted, int off, const char* what) {
+    const auto await = [](const std::function<bool()>& condition, const char* what) {
+        if (!eventually(condition))
+            throw std::runtime_error{what};
+    };
+    const auto await_call = [&](registration& item, int wanted, int off, const char* what) {
         const int before = item.calls();
-        expect_the_loop_to_sleep();
+        await(all_other_threads_sleep, "the loop does not sleep");
         item.update(wanted);
-        expect_eventually([&] { return item.calls() > before; }, what);
+        await([&] { return item.calls() > before; }, what);
         item.update(off);
     };
     helper_thread helper{[&] {
         for (int i = 0; i < 20; ++i) {
-            expect_woken(timer, 0, 3'600'000, "zero did not wake the loop");
-            expect_woken(timer, 1, -1, "a shorter interval did not wake the loop");
-            expect_woken(watch, readable, 0, "a watch that was enabled did not wake the loop");
-            expect_woken(watch, writable, 0, "other events did not wake the loop");
-            expect_the_loop_to_sleep();
+            await_call(timer, 0, 3'600'000, "zero did not wake the loop");
+            await_call(timer, 1, -1, "a shorter interval did not wake the loop");
+            await_call(watch, readable, 0, "a watch that was enabled did not wake the loop");
+            await_call(watch, writable, 0, "other events did not wake the loop");
+            await(all_other_threads_sleep, "the loop does not sleep");
             auto& new_timer = add_timer(1, [](registration& self) { self.update(-1); });
-            expect_eventually([&] { return new_timer.calls() == 1; }, "a new timeout did not wake the loop");
-            expect_the_loop_to_sleep();
+            await([&] { return new_timer.calls() == 1; }, "a new timeout did not wake the loop");
+            await(all_other_threads_sleep, "the loop does not sleep");
             auto& new_watch =
                 add_watch(ends.ours.get(), readable, [](registration& self) { self.update(0); });
-            expect_eventually([&] { return new_watch.calls() == 1; }, "a new watch did not wake the loop");
-            expect_the_loop_to_sleep();
+            await([&] { return new_watch.calls() == 1; }, "a new watch did not wake the loop");
+            await(all_other_threads_sleep, "the loop does not sleep");
             new_timer.remove();
-            expect_eventually([&] { return new_timer.frees() == 1; }, "a removal did not wake the loop");
+            await([&] { return new_timer.frees() == 1; }, "a removal did not wake the loop");
         }
     }};
     run_until([&] { return helper.finished(); });
@@ -150,7 +150,7 @@ BOOST_AUTO_TEST_CASE(what_is_removed_while_the_loop_sleeps_is_not_called)
     auto& watch = add_watch(ends.reader.get(), readable);
     auto& timer = add_timer(3'600'000);
     helper_thread helper{[&] {
-        expect_the_loop_to_sleep();
+        expect_eventually(all_other_threads_sleep, "the loop does not sleep");
         if (watch.remove() != 0 || timer.remove() != 0)
             violation("remove failed");
         put(ends.writer.get(), "x");
