@@ -53,7 +53,9 @@ extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept
 
 namespace conformance {
 
-BOOST_AUTO_TEST_SUITE(lifecycle_allocation)
+BOOST_AUTO_TEST_SUITE(
+    lifecycle_allocation,
+    *boost::unit_test::description("Dispatching allocates nothing in the steady state."))
 
 BOOST_AUTO_TEST_CASE(dispatching_allocates_nothing)
 {

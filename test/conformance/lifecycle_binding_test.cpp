@@ -79,7 +79,10 @@ struct own_implementation
 
 } // namespace
 
-BOOST_AUTO_TEST_SUITE(lifecycle_binding)
+BOOST_AUTO_TEST_SUITE(
+    lifecycle_binding,
+    *boost::unit_test::description(
+        "Which loop serves libvirt, and what becomes of the registered when it changes."))
 
 BOOST_AUTO_TEST_CASE(a_second_loop_is_refused)
 {

@@ -32,7 +32,10 @@ constexpr int writable = VIR_EVENT_HANDLE_WRITABLE;
 
 } // namespace
 
-BOOST_AUTO_TEST_SUITE(lifecycle_drain)
+BOOST_AUTO_TEST_SUITE(
+    lifecycle_drain,
+    *boost::unit_test::description(
+        "When run() returns, when a drain completes, and what the loop tells about itself."))
 
 BOOST_AUTO_TEST_CASE(run_returns_when_nothing_is_registered)
 {

@@ -25,7 +25,10 @@ constexpr int writable = VIR_EVENT_HANDLE_WRITABLE;
 
 } // namespace
 
-BOOST_AUTO_TEST_SUITE(lifecycle_end)
+BOOST_AUTO_TEST_SUITE(
+    lifecycle_end,
+    *boost::unit_test::description(
+        "Loops and contexts that end with things registered, removed but not freed, or under way."))
 
 BOOST_AUTO_TEST_CASE(the_context_may_be_destroyed_first)
 {

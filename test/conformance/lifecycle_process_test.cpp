@@ -51,7 +51,10 @@ std::set<int> open_numbers()
 
 } // namespace
 
-BOOST_AUTO_TEST_SUITE(lifecycle_process)
+BOOST_AUTO_TEST_SUITE(
+    lifecycle_process,
+    *boost::unit_test::description(
+        "What the loop does to its process: signals, libvirt's error printing, files, forked children."))
 
 BOOST_AUTO_TEST_CASE(sigpipe_is_ignored)
 {
