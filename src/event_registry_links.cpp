@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// What the registry knows of connections' sockets.
+#include "event_registry.hpp"
+
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+
+namespace avirt::detail {
+
+void event_registry::observe(connection_link& link, std::weak_ptr<link_observer> observer)
+{
+    lock held(mutex_);
+    std::erase_if(link.observers, [](const auto& o) { return o.expired(); });
+    link.observers.push_back(std::move(observer));
+}
+
+void event_registry::pause(const connection_link& link) noexcept
+{
+    lock held(mutex_);
+    watches_.pause(link.watch);
+}
+
+void event_registry::resume(const connection_link& link) noexcept
+{
+    lock held(mutex_);
+    watches_.resume(link.watch);
+}
+
+void event_registry::await_writable(const connection_link& link) noexcept
+{
+    lock held(mutex_);
+    watches_.await_writable(link.watch);
+}
+
+void event_registry::interrupt(connection_link& link) noexcept
+{
+    lock held(mutex_);
+    interrupt_locked(link, connection_link::end::interrupted);
+}
+
+// Under the lock: afterwards the number may mean another file.
+void event_registry::interrupt_locked(connection_link& link, connection_link::end why) noexcept
+{
+    if (link.ended_by == connection_link::end::none)
+        link.ended_by = why;
+    if (link.socket >= 0)
+        ::shutdown(link.socket, SHUT_RDWR);
+}
+
+void event_registry::lose_locked(const watch_table::watch& removed)
+{
+    const auto& link = removed.link;
+    if (!link || link->watch != removed.id)
+        return;
+    link->watch = 0;
+    link->socket = -1;
+    const bool by_keepalive = kept_alive_ == link.get() && dispatcher_ == std::this_thread::get_id();
+    if (link->ended_by == connection_link::end::none)
+        link->ended_by = by_keepalive ? connection_link::end::silence : connection_link::end::peer;
+    if (link->observers.empty())
+        return;
+    const auto tell = [](void* argument) {
+        const std::unique_ptr<std::shared_ptr<connection_link>> l(
+            static_cast<std::shared_ptr<connection_link>*>(argument));
+        lock held(instance().mutex_);
+        instance().notify(held, **l, &link_observer::on_lost);
+    };
+    deferred_.push({tell, new std::shared_ptr<connection_link>(link)});
+}
+
+/// libvirt's keepalive timer was due; every message that arrives sets it anew. A PING that the socket does
+/// not take would block us, and libvirt does not count the intervals in which it sent none.
+bool event_registry::may_ping_locked(const timeout_table::timeout& keepalive) noexcept
+{
+    auto& link = *keepalive.link;
+    int unread = 0;
+    const bool is_silent = ::ioctl(link.socket, FIONREAD, &unread) != 0 || unread == 0;
+    if (is_silent && link.max_silence != 0 && keepalive.in_a_row > link.max_silence) {
+        interrupt_locked(link, connection_link::end::silence);
+        return false;
+    }
+    return room_to_send(link, 1) != 0;
+}
+
+} // namespace avirt::detail
