@@ -196,7 +196,7 @@ private:
     void aborted_by_libvirt(stream_operations& operations)
     {
         end_ = send_failure_ =
-            describe(VIR_FROM_STREAMS, "libvirt aborted the stream", condition::console_taken_over);
+            describe_failure(VIR_FROM_STREAMS, "libvirt aborted the stream", condition::console_taken_over);
         has_ended_ = true;
         virStreamEventRemoveCallback(stream_);
         has_callback_ = false;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "connection_link.hpp"
 
+#include <libvirt/virterror.h>
 #include <linux/sockios.h>
 #include <poll.h>
 #include <sys/ioctl.h>
@@ -62,6 +63,21 @@ link_scope::~link_scope()
 const std::shared_ptr<connection_link>& link_scope::current() noexcept
 {
     return current_link;
+}
+
+failure lost_failure(const connection_link& link)
+{
+    const auto because = [](const char* why) {
+        return describe_failure(VIR_FROM_RPC, why, condition::connection_lost);
+    };
+    switch (link.ended_by) {
+    case connection_link::end::silence:
+        return because("connection lost: the daemon does not answer");
+    case connection_link::end::interrupted:
+        return because("connection lost: it was interrupted by a cancellation");
+    default:
+        return because("connection lost: the daemon has closed it");
+    }
 }
 
 std::size_t room_to_send(const connection_link& link, std::size_t wanted) noexcept

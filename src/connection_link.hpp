@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <avirt/detail/failure.hpp>
+
 #include <atomic>
 #include <cstddef>
 #include <memory>
@@ -83,6 +85,9 @@ private:
     naming_scope naming_;
     std::shared_ptr<connection_link> outer_;
 };
+
+/// What an operation fails with on a connection that libvirt has given, or will give, up.
+failure lost_failure(const connection_link& link);
 
 /// How many of @p wanted bytes the connection's socket takes now without blocking the sender; 0: none.
 std::size_t room_to_send(const connection_link& link, std::size_t wanted) noexcept;

@@ -412,6 +412,15 @@ failure current_failure()
     }
 }
 
+failure describe_failure(int domain, const char* message, condition c)
+{
+    failure f(error_code(VIR_ERR_INTERNAL_ERROR, libvirt_category()));
+    f.details.domain = domain;
+    f.details.code = f.code.value();
+    f.details.message = message;
+    return refine(std::move(f), c);
+}
+
 failure refine(failure f, condition c)
 {
     if (f.code.category() == libvirt_category())

@@ -35,7 +35,7 @@ std::size_t stream_transport::receive(asio::mutable_buffer buffer)
     else if (n != would_block)
         end_ = explain(last_failure());
     else if (is_lost_)
-        end_ = lost();
+        end_ = lost_failure(*link_);
     return 0;
 }
 
@@ -55,31 +55,7 @@ void stream_transport::lose()
 void stream_transport::refuse_sends()
 {
     if (!send_failure_)
-        send_failure_ = lost();
-}
-
-failure stream_transport::lost() const
-{
-    const auto because = [](const char* why) {
-        return describe(VIR_FROM_RPC, why, condition::connection_lost);
-    };
-    switch (link_->ended_by) {
-    case connection_link::end::silence:
-        return because("connection lost: the daemon does not answer");
-    case connection_link::end::interrupted:
-        return because("connection lost: it was interrupted by a cancellation");
-    default:
-        return because("connection lost: the daemon has closed it");
-    }
-}
-
-failure stream_transport::describe(int domain, const char* message, condition c)
-{
-    failure f(error_code(VIR_ERR_INTERNAL_ERROR, libvirt_category()));
-    f.details.domain = domain;
-    f.details.code = f.code.value();
-    f.details.message = message;
-    return refine(std::move(f), c);
+        send_failure_ = lost_failure(*link_);
 }
 
 failure stream_transport::explain(failure f) const

@@ -110,8 +110,6 @@ protected:
     void lose();
     void refuse_sends();
     failure explain(failure f) const;
-    /// For what libvirt has no words.
-    static failure describe(int domain, const char* message, condition c);
 
     const std::weak_ptr<stream_operations> operations_;
     virStreamPtr stream_;
@@ -123,8 +121,6 @@ protected:
     failure send_failure_; // Nothing can be sent any more.
 
 private:
-    failure lost() const;
-
     /// Interrupts an ending that nobody waits for, where that concerns no other.
     virtual bool is_impatient() const noexcept = 0;
 };

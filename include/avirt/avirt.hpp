@@ -5,5 +5,7 @@
 #include <avirt/connection.hpp>
 #include <avirt/error.hpp>
 #include <avirt/event_loop.hpp>
+#include <avirt/event_source.hpp>
+#include <avirt/events.hpp>
 #include <avirt/handle.hpp>
 #include <avirt/openers.hpp>

@@ -21,6 +21,9 @@ namespace avirt {
 template <class Executor>
 class basic_async_stream;
 
+template <class Event, class Executor>
+class basic_event_source;
+
 /// A virConnect, used without blocking.
 ///
 /// Whatever can block runs on worker threads: the context goes on while libvirt waits for its daemon.
@@ -218,6 +221,8 @@ private:
     friend class basic_connection;
     template <class>
     friend class basic_async_stream; // opens on the implementation
+    template <class, class>
+    friend class basic_event_source; // subscribes on it
 
     struct initiation
     {
@@ -268,9 +273,14 @@ private:
 
     detail::connection_impl& impl()
     {
+        return *shared_impl();
+    }
+
+    const std::shared_ptr<detail::connection_impl>& shared_impl()
+    {
         if (!impl_)
             impl_ = detail::connection_impl::make(executor_);
-        return *impl_;
+        return impl_;
     }
 
     executor_type executor_;

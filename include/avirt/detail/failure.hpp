@@ -32,6 +32,9 @@ AVIRT_DECL failure last_failure();
 /// The exception being handled, as a failure.
 AVIRT_DECL failure current_failure();
 
+/// For what libvirt has no words: one of its domains, our message.
+AVIRT_DECL failure describe_failure(int domain, const char* message, condition c);
+
 /// The same failure, found by a condition that libvirt's number alone does not tell.
 AVIRT_DECL failure refine(failure f, condition c);
 

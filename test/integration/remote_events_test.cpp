@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "remote_fixture.hpp"
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace {
+
+struct remote_events_fixture : remote_fixture
+{
+    using remote_fixture::remote_fixture;
+
+    template <class Source>
+    error_code subscribe(Source& source)
+    {
+        outcome subscribed;
+        source.async_subscribe(subscribed.handler());
+        run_until_done(subscribed);
+        return subscribed.ec();
+    }
+
+    template <class Event>
+    std::pair<error_code, Event> receive(avirt::event_source<Event>& source)
+    {
+        std::optional<std::pair<error_code, Event>> received;
+        source.async_receive([&](error_code ec, Event e) { received.emplace(ec, std::move(e)); });
+        run_until([&] { return received.has_value(); });
+        return std::move(*received);
+    }
+
+    std::vector<int> receive_lifecycle(
+        avirt::event_source<avirt::domain_lifecycle>& source, std::size_t count)
+    {
+        std::vector<int> events;
+        while (events.size() < count) {
+            const auto [ec, event] = receive(source);
+            BOOST_REQUIRE_EQUAL(ec, error_code());
+            if (event.event != VIR_DOMAIN_EVENT_SHUTDOWN) // Not every QEMU has time for that.
+                events.push_back(event.event);
+        }
+        return events;
+    }
+
+    void define_and_undefine(const std::string& name)
+    {
+        call([xml = daemon.guest_xml(name, avirt_demo_guest)](virConnectPtr c) {
+            const avirt::domain guest{virDomainDefineXML(c, xml.c_str())};
+            if (!guest || virDomainUndefine(guest.get()) < 0)
+                avirt::throw_last_error();
+        });
+    }
+};
+
+const std::vector<int> defined_and_undefined{VIR_DOMAIN_EVENT_DEFINED, VIR_DOMAIN_EVENT_UNDEFINED};
+
+/// Its own, which a test may kill.
+struct mortal_daemon
+{
+    support::libvirtd mortal;
+    support::libvirtd successor;
+};
+
+struct mortal_events_fixture : mortal_daemon, remote_events_fixture
+{
+    mortal_events_fixture() : remote_events_fixture(mortal) {}
+};
+
+using lifecycle_source = avirt::event_source<avirt::domain_lifecycle>;
+
+BOOST_FIXTURE_TEST_SUITE(remote_events, remote_events_fixture)
+
+BOOST_AUTO_TEST_CASE(of_a_guest)
+{
+    lifecycle_source all{conn};
+    BOOST_TEST(!subscribe(all));
+    start_guest("followed", avirt_demo_guest);
+    on_guest("followed", virDomainSuspend);
+    on_guest("followed", virDomainResume);
+    on_guest("followed", virDomainDestroy);
+    on_guest("followed", virDomainUndefine);
+    const std::vector<int> expected{VIR_DOMAIN_EVENT_DEFINED,  VIR_DOMAIN_EVENT_RESUMED,
+                                    VIR_DOMAIN_EVENT_STARTED,  VIR_DOMAIN_EVENT_SUSPENDED,
+                                    VIR_DOMAIN_EVENT_RESUMED,  VIR_DOMAIN_EVENT_STOPPED,
+                                    VIR_DOMAIN_EVENT_UNDEFINED};
+    BOOST_TEST(receive_lifecycle(all, expected.size()) == expected, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(of_secrets)
+{
+    avirt::event_source<avirt::secret_lifecycle> lifecycle{conn};
+    avirt::event_source<avirt::secret_value_changed> value{conn};
+    BOOST_TEST(!subscribe(lifecycle));
+    BOOST_TEST(!subscribe(value));
+    call([](virConnectPtr c) {
+        const avirt::secret secret{virSecretDefineXML(c, "<secret ephemeral='yes' private='no'/>", 0)};
+        const unsigned char key[] = {1, 2, 3};
+        if (!secret || virSecretSetValue(secret.get(), key, sizeof key, 0) < 0
+            || virSecretUndefine(secret.get()) < 0)
+            avirt::throw_last_error();
+    });
+    for (const int expected : {VIR_SECRET_EVENT_DEFINED, VIR_SECRET_EVENT_UNDEFINED}) {
+        const auto [ec, event] = receive(lifecycle);
+        BOOST_TEST(ec == error_code());
+        BOOST_TEST(event.event == expected);
+    }
+    const auto [ec, event] = receive(value);
+    BOOST_TEST(ec == error_code());
+    BOOST_TEST(bool(event.secret));
+}
+
+BOOST_AUTO_TEST_CASE(a_subscription_at_a_daemon_that_is_stopped_can_be_cancelled)
+{
+    for (const auto type : {asio::cancellation_type::terminal, asio::cancellation_type::partial}) {
+        avirt::connection another{io};
+        open(another);
+        lifecycle_source source{another};
+        asio::cancellation_signal signal;
+        outcome subscribed;
+        daemon.freeze();
+        source.async_subscribe(asio::bind_cancellation_slot(signal.slot(), subscribed.handler()));
+        signal.emit(type); // Whether the call has begun or not.
+        if (type == asio::cancellation_type::terminal) {
+            run_until_done(subscribed);
+            BOOST_TEST(subscribed.ec() == aborted);
+        }
+        daemon.thaw();
+        run_until_done(subscribed);
+        BOOST_TEST(subscribed.calls() == 1);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_source_ends_while_the_daemon_is_stopped)
+{
+    auto source = std::make_unique<lifecycle_source>(conn);
+    BOOST_TEST(!subscribe(*source));
+    outcome received;
+    source->async_receive([h = received.handler()](error_code ec, auto&&) mutable { h(ec); });
+    daemon.freeze();
+    source.reset();
+    run_until_done(received);
+    BOOST_TEST(received.ec() == aborted);
+    daemon.thaw();
+    lifecycle_source next{conn};
+    BOOST_TEST(!subscribe(next));
+    define_and_undefine("between");
+    BOOST_TEST(receive_lifecycle(next, 2) == defined_and_undefined, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_FIXTURE_TEST_SUITE(remote_events_killed, mortal_events_fixture)
+
+BOOST_AUTO_TEST_CASE(a_receive_that_waits_is_told)
+{
+    lifecycle_source source{conn};
+    BOOST_TEST(!subscribe(source));
+    avirt::error_details details;
+    outcome received;
+    source.async_receive(
+        avirt::with_details([h = received.handler()](error_code ec, auto&&) mutable { h(ec); }, details));
+    daemon.kill();
+    run_until_done(received);
+    BOOST_TEST(bool(received.ec() == avirt::condition::connection_lost));
+    BOOST_TEST(details.message.find("daemon") != std::string::npos);
+    BOOST_TEST(bool(receive(source).first == avirt::condition::connection_lost));
+    outcome unsubscribed;
+    source.async_unsubscribe(unsubscribed.handler());
+    run_until_done(unsubscribed);
+    BOOST_TEST(bool(unsubscribed.ec() == avirt::error::not_open));
+}
+
+BOOST_AUTO_TEST_CASE(what_came_before_is_received_first)
+{
+    lifecycle_source source{conn};
+    lifecycle_source witness{conn};
+    BOOST_TEST(!subscribe(source));
+    BOOST_TEST(!subscribe(witness));
+    define_and_undefine("before");
+    receive_lifecycle(witness, 2);
+    outcome told;
+    witness.async_receive([h = told.handler()](error_code ec, auto&&) mutable { h(ec); });
+    daemon.kill();
+    run_until_done(told);
+    BOOST_TEST(receive_lifecycle(source, 2) == defined_and_undefined, boost::test_tools::per_element());
+    BOOST_TEST(bool(receive(source).first == avirt::condition::connection_lost));
+}
+
+BOOST_AUTO_TEST_CASE(it_may_be_subscribed_again_on_the_next_connection)
+{
+    lifecycle_source source{conn};
+    BOOST_TEST(!subscribe(source));
+    daemon.kill();
+    BOOST_TEST(bool(receive(source).first == avirt::condition::connection_lost));
+    conn.close();
+    BOOST_TEST(bool(subscribe(source) == avirt::error::not_open));
+    outcome opened;
+    conn.async_open(successor.uri(), opened.handler());
+    run_until_done(opened);
+    BOOST_TEST(opened.ec() == error_code());
+    BOOST_TEST(!subscribe(source));
+    define_and_undefine("after");
+    BOOST_TEST(receive_lifecycle(source, 2) == defined_and_undefined, boost::test_tools::per_element());
+    conn.close();
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+} // namespace
