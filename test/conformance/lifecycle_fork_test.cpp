@@ -233,6 +233,7 @@ BOOST_AUTO_TEST_CASE(a_child_that_is_forked_while_no_loop_is_bound)
         expect(wait_for(pid) == 0, "the child failed");
         expect(wait_for(fork_child([] {})) == 0, "the second child failed");
         expect(wait_for(fork_child(execute)) == 7, "the program failed");
+        expect(in_an_epoll_set(parent.ends.reader.get()), "the parent no longer watches");
         parent.loop.emplace(parent.io);
         parent.io.restart();
         parent.expect_works();
@@ -260,6 +261,7 @@ BOOST_AUTO_TEST_CASE(a_child_that_is_forked_while_a_free_callback_runs_elsewhere
             expect(loop.is_idle(), "the child waits for a thread of its parent's");
         });
         expect(wait_for(pid) == 0, "the child failed");
+        expect(in_an_epoll_set(parent.ends.reader.get()), "the parent no longer watches");
         gate.open();
         expect_eventually([&] { return removed.frees() == 1; }, "not freed");
         parent.loop.emplace(parent.io);
