@@ -71,11 +71,13 @@ class event_loop_impl;
 /// loop and its context may be destroyed in either order. Destroying the loop inside a libvirt callback is a
 /// precondition violation.
 ///
-/// An exception thrown by a callback of the application's leaves run(); the loop works on when run() is
-/// called again.
+/// An exception thrown by a callback that the application has added with virEventAddHandle or
+/// virEventAddTimeout leaves run(); the loop works on when run() is called again. Where a callback is called
+/// by libvirt itself, as those for events are, it must not throw: libvirt is C.
 ///
 /// After fork(), a child may exec or _exit at any time. It may use the loop after the context's
-/// notify_fork(fork_child), which gives it a set of files of its own.
+/// notify_fork(fork_child), which gives it a set of files of its own. Calls that were under way go on in
+/// the parent alone, and connections stay the parent's.
 ///
 /// Thread safety: libvirt may register and unregister from any thread at any time. Distinct objects: only
 /// one is bound. Shared objects: all member functions but the destructor are safe.
