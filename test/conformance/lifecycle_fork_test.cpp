@@ -381,11 +381,12 @@ BOOST_AUTO_TEST_CASE(children_of_a_busy_program)
         std::optional<avirt::event_loop> loop{std::in_place, io};
         probe busy;
         busy.timer(0);
-        std::vector<std::thread> threads;
+        std::vector<std::thread> runners;
         for (int i = 0; i < 2; ++i)
-            threads.emplace_back([&] { io.run(); });
+            runners.emplace_back([&] { io.run(); });
+        std::vector<std::thread> users;
         for (int i = 0; i < 4; ++i)
-            threads.emplace_back([&, i] {
+            users.emplace_back([&, i] {
                 const auto ends = make_pipe();
                 while (!stop) {
                     probe item;
@@ -403,9 +404,11 @@ BOOST_AUTO_TEST_CASE(children_of_a_busy_program)
             expect_eventually([&] { return added > before; }, "the parent's loop stands still");
         }
         stop = true;
-        busy.remove();
-        for (auto& thread : threads)
-            thread.join();
+        for (auto& user : users)
+            user.join();
+        busy.remove(); // Until now it has kept run() from returning.
+        for (auto& runner : runners)
+            runner.join();
         expect(busy.frees() == 1, "not freed");
     });
 }
