@@ -3,6 +3,7 @@
 // Children that are forked in every state of the parent's loop: they exit, exec, or have a loop of their own.
 #include "files.hpp"
 #include "lifecycle_child.hpp"
+#include "lifecycle_fork.hpp"
 #include "lifecycle_probe.hpp"
 
 #include <avirt/connection.hpp>
@@ -14,98 +15,12 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/test/unit_test.hpp>
 
-#include <unistd.h>
-
-#include <memory>
 #include <optional>
-#include <vector>
 
 namespace conformance {
 namespace {
 
-namespace asio = boost::asio;
-
 constexpr int readable = VIR_EVENT_HANDLE_READABLE;
-constexpr int writable = VIR_EVENT_HANDLE_WRITABLE;
-
-// A child of the child; it must not return from `body` by an exception.
-template <class Body>
-int fork_child(Body body)
-{
-    const auto pid = ::fork();
-    if (pid == 0) {
-        ::alarm(60);
-        body();
-        ::_exit(0);
-    }
-    return pid;
-}
-
-void execute()
-{
-    ::execl("/bin/sh", "sh", "-c", "exit 7", nullptr);
-}
-
-/// A loop with a watch on a pipe, and a way to see that it works.
-struct watched_pipe
-{
-    pipe_ends ends = make_pipe();
-    asio::io_context io;
-    std::optional<avirt::event_loop> loop{std::in_place, io};
-    probe watch{[this](probe&) { take(ends.reader.get(), 1); }};
-    probe sleeping;
-
-    void add()
-    {
-        watch.watch(ends.reader.get(), readable);
-        sleeping.timer(3'600'000);
-    }
-
-    void expect_works(asio::io_context& context)
-    {
-        const int before = watch.calls();
-        put(ends.writer.get(), "x");
-        while (watch.calls() == before)
-            context.run_one();
-        probe timer{[](probe& self) { self.remove(); }};
-        expect(timer.timer(1) > 0, "add failed");
-        while (timer.frees() == 0)
-            context.run_one();
-        expect(timer.calls() == 1, "the timeout did not fire once");
-    }
-
-    void expect_works()
-    {
-        expect_works(io);
-    }
-
-    void finish(asio::io_context& context)
-    {
-        watch.remove();
-        sleeping.remove();
-        context.restart();
-        context.run();
-        expect(watch.frees() == 1 && sleeping.frees() == 1, "not freed");
-    }
-
-    void finish()
-    {
-        finish(io);
-    }
-
-    void come_to_rest()
-    {
-        while (io.poll() != 0)
-            continue;
-    }
-
-    void expect_child_changes_nothing(int pid, int exit_code)
-    {
-        expect(wait_for(pid) == exit_code, "the child failed");
-        expect(in_an_epoll_set(ends.reader.get()), "the parent no longer watches");
-        expect_works();
-    }
-};
 
 /// What the parent's loop is in the middle of when it forks.
 struct state
@@ -306,110 +221,6 @@ BOOST_AUTO_TEST_CASE(a_child_does_not_wait_for_the_calls_of_its_parents_threads)
         conn.close();
         parent.io.run();
         expect(drained, "not drained");
-    });
-}
-
-BOOST_AUTO_TEST_CASE(a_callback_may_fork_a_child_that_exits_or_execs)
-{
-    expect_success([] {
-        watched_pipe parent;
-        parent.add();
-        parent.expect_works();
-        const auto fork_both = [] {
-            expect(wait_for(fork_child([] {})) == 0, "the child failed");
-            expect(wait_for(fork_child(execute)) == 7, "the program failed");
-        };
-        const auto ends = make_pipe();
-        probe watch{[&](probe& self) { fork_both(), self.remove(); }};
-        probe timer{[&](probe& self) { fork_both(), self.remove(); }};
-        watch.when_freed(fork_both);
-        watch.watch(ends.writer.get(), writable);
-        timer.timer(0);
-        while (watch.frees() == 0 || timer.frees() == 0)
-            parent.io.run_one();
-        expect(watch.calls() == 1 && timer.calls() == 1, "called again");
-        expect(in_an_epoll_set(parent.ends.reader.get()), "the parent no longer watches");
-        parent.expect_works();
-        parent.finish();
-    });
-}
-
-BOOST_AUTO_TEST_CASE(a_callback_may_fork_a_child_that_goes_on_with_a_loop_of_its_own)
-{
-    for (const int where : {0, 1, 2}) // a watch's callback, a timeout's, a free callback
-        expect_success([where] {
-            watched_pipe parent;
-            parent.add();
-            parent.expect_works();
-            int pid = -1;
-            const auto fork_here = [&] {
-                parent.io.notify_fork(asio::execution_context::fork_prepare);
-                pid = ::fork();
-                if (pid == 0)
-                    ::alarm(60);
-                parent.io.notify_fork(
-                    pid == 0 ? asio::execution_context::fork_child : asio::execution_context::fork_parent);
-            };
-            const auto ends = make_pipe();
-            probe one{[&](probe& self) {
-                if (where != 2)
-                    fork_here();
-                self.remove();
-            }};
-            if (where == 2)
-                one.when_freed(fork_here);
-            where == 0 ? one.watch(ends.writer.get(), writable) : one.timer(0);
-            while (one.frees() == 0)
-                parent.io.run_one();
-            expect(one.calls() == 1 && one.frees() == 1, "not called and freed once");
-            if (pid == 0) {
-                parent.expect_works();
-                parent.finish();
-                ::_exit(0);
-            }
-            parent.expect_child_changes_nothing(pid, 0);
-            parent.finish();
-        });
-}
-
-BOOST_AUTO_TEST_CASE(children_of_a_busy_program)
-{
-    expect_success([] {
-        std::atomic<bool> stop{false};
-        std::atomic<int> added{0};
-        asio::io_context io;
-        std::optional<avirt::event_loop> loop{std::in_place, io};
-        probe busy;
-        busy.timer(0);
-        std::vector<std::thread> runners;
-        for (int i = 0; i < 2; ++i)
-            runners.emplace_back([&] { io.run(); });
-        std::vector<std::thread> users;
-        for (int i = 0; i < 4; ++i)
-            users.emplace_back([&, i] {
-                const auto ends = make_pipe();
-                while (!stop) {
-                    probe item;
-                    i % 2 == 0 ? item.watch(ends.writer.get(), writable) : item.timer(i % 3);
-                    item.update(i % 2 == 0 ? readable : 1);
-                    item.remove();
-                    expect_eventually([&] { return item.frees() == 1; }, "not freed");
-                    ++added;
-                }
-            });
-        for (int i = 0; i < 100; ++i) {
-            const int before = added;
-            const int pid = i % 2 == 0 ? fork_child([] {}) : fork_child(execute);
-            expect(wait_for(pid) == (i % 2 == 0 ? 0 : 7), "the child failed");
-            expect_eventually([&] { return added > before; }, "the parent's loop stands still");
-        }
-        stop = true;
-        for (auto& user : users)
-            user.join();
-        busy.remove(); // Until now it has kept run() from returning.
-        for (auto& runner : runners)
-            runner.join();
-        expect(busy.frees() == 1, "not freed");
     });
 }
 
