@@ -2,222 +2,26 @@
 #include <avirt/event_source.hpp>
 
 #include "connection_link.hpp"
-#include "connection_reference.hpp"
 #include "context_service.hpp"
 #include "event_registry.hpp"
+#include "event_subscription.hpp"
 #include "pending.hpp"
-#include "worker_pool.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/error.hpp>
-#include <libvirt/virterror.h>
 
 #include <algorithm>
-#include <cstring>
 #include <deque>
 #include <mutex>
-#include <optional>
 
 namespace avirt::detail {
 namespace {
 
 const error_code aborted = asio::error::operation_aborted;
 
-// libvirt's functions, kind by kind ------------------------------------------------------------------------
-
-template <class Object, class Callback>
-struct event_functions
-{
-    Object (*find_by_uuid)(virConnectPtr, const char*);
-    Object (*find_by_name)(virConnectPtr, const char*);
-    int (*add)(virConnectPtr, Object, int, Callback, void*, virFreeCallback);
-    int (*remove)(virConnectPtr, int);
-};
-
-/// Calls use(functions) with those for the kind.
-template <class Use>
-auto with_functions(event_object object, Use use)
-{
-    switch (object) {
-    case event_object::network:
-        return use(event_functions<virNetworkPtr, virConnectNetworkEventGenericCallback>{
-            virNetworkLookupByUUIDString, virNetworkLookupByName, virConnectNetworkEventRegisterAny,
-            virConnectNetworkEventDeregisterAny});
-    case event_object::storage_pool:
-        return use(event_functions<virStoragePoolPtr, virConnectStoragePoolEventGenericCallback>{
-            virStoragePoolLookupByUUIDString, virStoragePoolLookupByName,
-            virConnectStoragePoolEventRegisterAny, virConnectStoragePoolEventDeregisterAny});
-    case event_object::node_device: // They have no UUID.
-        return use(event_functions<virNodeDevicePtr, virConnectNodeDeviceEventGenericCallback>{
-            nullptr, virNodeDeviceLookupByName, virConnectNodeDeviceEventRegisterAny,
-            virConnectNodeDeviceEventDeregisterAny});
-    case event_object::secret: // They have no name.
-        return use(event_functions<virSecretPtr, virConnectSecretEventGenericCallback>{
-            virSecretLookupByUUIDString, nullptr, virConnectSecretEventRegisterAny,
-            virConnectSecretEventDeregisterAny});
-    case event_object::domain:
-        break;
-    }
-    return use(event_functions<virDomainPtr, virConnectDomainEventGenericCallback>{
-        virDomainLookupByUUIDString, virDomainLookupByName, virConnectDomainEventRegisterAny,
-        virConnectDomainEventDeregisterAny});
-}
-
-template <class Object, class Callback>
-handle<Object> find(
-    const event_functions<Object, Callback>& f, virConnectPtr connection, const std::string& name)
-{
-    Object found = f.find_by_uuid ? f.find_by_uuid(connection, name.c_str()) : nullptr;
-    if (!found && f.find_by_name)
-        found = f.find_by_name(connection, name.c_str());
-    return handle<Object>(found);
-}
-
-/// Whether libvirt has the same function for the same events already.
-bool is_taken()
-{
-    const virError* e = virGetLastError();
-    return e && e->code == VIR_ERR_INVALID_ARG && e->message && std::strstr(e->message, "already tracked");
-}
-
-int add(
-    virConnectPtr connection, const event_kind& kind, const std::string& object, void* opaque,
-    virFreeCallback free)
-{
-    return with_functions(
-        kind.object, [&]<class Object, class Callback>(const event_functions<Object, Callback>& f) {
-            handle<Object> about;
-            if (!object.empty()) {
-                about = find(f, connection, object);
-                if (!about)
-                    return -1;
-            }
-            int id = -1;
-            for (std::size_t i = 0; i < kind.callbacks.size() && id < 0 && (i == 0 || is_taken()); ++i)
-                id = f.add(
-                    connection, about.get(), kind.id, reinterpret_cast<Callback>(kind.callbacks[i]), opaque,
-                    free);
-            return id;
-        });
-}
-
-void remove(virConnectPtr connection, event_object object, int id)
-{
-    if (with_functions(object, [&](auto f) { return f.remove(connection, id); }) < 0)
-        virResetLastError(); // With the connection it is gone as well.
-}
-
-// What libvirt knows of a source ----------------------------------------------------------------------------
-
-class event_source_impl_object;
-
-/// One registration with libvirt: made on a worker thread, and taken back on one, whoever is left to see it.
-class subscription final : public call_base, public std::enable_shared_from_this<subscription>
-{
-public:
-    subscription(event_kind kind, std::string object, std::weak_ptr<event_source_impl_object> source)
-        : kind_(kind),
-          object_(std::move(object)),
-          source_(std::move(source))
-    {
-    }
-
-    std::shared_ptr<event_source_impl_object> source() const noexcept
-    {
-        return source_.lock();
-    }
-
-    failure run(virConnectPtr connection) noexcept override
-    {
-        using held = std::shared_ptr<subscription>;
-        auto opaque = std::make_unique<held>(shared_from_this());
-        const int id =
-            add(connection, kind_, object_, opaque.get(), [](void* o) { delete static_cast<held*>(o); });
-        if (id < 0)
-            return last_failure();
-        static_cast<void>(opaque.release()); // libvirt's, until it calls that.
-        {
-            const std::lock_guard guard(mutex_);
-            if (!has_ended_) {
-                id_ = id;
-                connection_.emplace(connection);
-                return {};
-            }
-        }
-        remove(connection, kind_.object, id);
-        return {};
-    }
-
-    /// Has it taken back through the connection, in the order of its calls; completes handler then.
-    void end(connection_impl& connection, call_handler handler);
-
-private:
-    class removal;
-
-    const event_kind kind_;
-    const std::string object_;
-    const std::weak_ptr<event_source_impl_object> source_;
-    std::mutex mutex_;
-    bool has_ended_ = false;
-    int id_ = -1;
-    std::optional<connection_reference> connection_;
-};
-
-/// A call that happens in any case: on a worker thread of its own, where the connection is closed or its
-/// context is gone before it begins.
-class subscription::removal final : public call_base
-{
-public:
-    removal(event_object object, int id, connection_reference connection)
-        : object_(object),
-          id_(id),
-          connection_(std::move(connection))
-    {
-    }
-
-    ~removal() override
-    {
-        if (id_ >= 0)
-            worker_pool::instance().submit(
-                [object = object_, id = id_, c = connection_]() mutable { take_back(object, id, c); },
-                worker_pool::place::urgent);
-    }
-
-    failure run(virConnectPtr) noexcept override
-    {
-        take_back(object_, std::exchange(id_, -1), connection_);
-        return {};
-    }
-
-private:
-    static void take_back(event_object object, int id, connection_reference& connection)
-    {
-        remove(connection.get(), object, id);
-        connection.drop();
-    }
-
-    const event_object object_;
-    int id_;
-    connection_reference connection_;
-};
-
-void subscription::end(connection_impl& connection, call_handler handler)
-{
-    std::shared_ptr<removal> call;
-    {
-        const std::lock_guard guard(mutex_);
-        has_ended_ = true;
-        if (connection_)
-            call = std::make_shared<removal>(kind_.object, id_, *std::exchange(connection_, std::nullopt));
-    }
-    if (call)
-        connection.async_call(std::move(call), std::move(handler), nullptr);
-}
-
-// The source ------------------------------------------------------------------------------------------------
-
 class event_source_impl_object final : public event_source_impl,
+                                       public event_receiver,
                                        public context_object,
                                        public link_observer,
                                        public std::enable_shared_from_this<event_source_impl_object>
@@ -233,7 +37,7 @@ public:
     {
     }
 
-    void push(const subscription& from, std::unique_ptr<erased_event> event)
+    void push(const subscription& from, std::unique_ptr<erased_event> event) override
     {
         std::unique_ptr<erased_event> oldest; // Ends outside the lock.
         const std::lock_guard guard(mutex_);
@@ -474,27 +278,6 @@ private:
     failure end_; // why there are no more
 };
 
-std::variant<int, unsigned, long long, unsigned long long, double, bool, std::string> value_of(
-    const virTypedParameter& p)
-{
-    switch (p.type) {
-    case VIR_TYPED_PARAM_INT:
-        return p.value.i;
-    case VIR_TYPED_PARAM_UINT:
-        return p.value.ui;
-    case VIR_TYPED_PARAM_LLONG:
-        return p.value.l;
-    case VIR_TYPED_PARAM_ULLONG:
-        return p.value.ul;
-    case VIR_TYPED_PARAM_DOUBLE:
-        return p.value.d;
-    case VIR_TYPED_PARAM_BOOLEAN:
-        return p.value.b != 0;
-    default:
-        return to_member(p.value.s);
-    }
-}
-
 } // namespace
 
 event_source_impl::~event_source_impl() = default;
@@ -512,31 +295,8 @@ std::shared_ptr<event_source_impl> event_source_impl::make(
 void event_source_impl::deliver(void* opaque, std::size_t, std::unique_ptr<erased_event> event) noexcept
 {
     const auto subscribed = *static_cast<std::shared_ptr<subscription>*>(opaque);
-    if (const auto source = subscribed->source())
-        source->push(*subscribed, std::move(event));
-}
-
-graphics_address to_member(const virDomainEventGraphicsAddress* address)
-{
-    if (!address)
-        return {};
-    return {address->family, to_member(address->node), to_member(address->service)};
-}
-
-std::vector<graphics_identity> to_member(const virDomainEventGraphicsSubject* subject)
-{
-    std::vector<graphics_identity> result;
-    for (int i = 0; subject && i < subject->nidentity; ++i)
-        result.push_back({to_member(subject->identities[i].type), to_member(subject->identities[i].name)});
-    return result;
-}
-
-std::vector<typed_parameter> to_parameters(const virTypedParameter* params, int nparams)
-{
-    std::vector<typed_parameter> result;
-    for (int i = 0; i < nparams; ++i)
-        result.push_back({params[i].field, value_of(params[i])});
-    return result;
+    if (const auto receiver = subscribed->receiver())
+        receiver->push(*subscribed, std::move(event));
 }
 
 } // namespace avirt::detail

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "event_operations.hpp"
 #include "operations.hpp"
-
-#include <avirt/event_source.hpp>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -40,7 +39,7 @@ int apply(virConnectPtr connection, change c)
     return -1;
 }
 
-struct events_rig : rig
+struct events_rig : with_events<rig>
 {
     events_rig()
     {
@@ -60,22 +59,14 @@ struct events_rig : rig
     template <class F>
     void call(F f)
     {
-        outcome called;
-        conn.async_call(f, [h = called.handler()](error_code ec, auto&&) mutable { h(ec); });
-        run_until_done(called);
-        BOOST_TEST(!called.ec());
+        call_on(conn, f);
     }
 
-    /// The test driver's state is common to all connections to it.
     template <class F>
-    void call_on_another(F f)
+    void call_on(avirt::connection& connection, F f)
     {
-        avirt::connection another{io};
-        outcome opened;
-        another.async_open("test:///default", opened.handler());
-        run_until_done(opened);
         outcome called;
-        another.async_call(f, [h = called.handler()](error_code ec, auto&&) mutable { h(ec); });
+        connection.async_call(f, [h = called.handler()](error_code ec, auto&&) mutable { h(ec); });
         run_until_done(called);
         BOOST_TEST(!called.ec());
     }
@@ -85,50 +76,7 @@ struct events_rig : rig
         for (const auto c : changes)
             call([c](virConnectPtr connection) { return apply(connection, c); });
     }
-
-    template <class Source>
-    error_code subscribe(Source& source)
-    {
-        outcome subscribed;
-        source.async_subscribe(subscribed.handler());
-        run_until_done(subscribed);
-        return subscribed.ec();
-    }
-
-    template <class Source>
-    error_code unsubscribe(Source& source)
-    {
-        outcome done;
-        source.async_unsubscribe(done.handler());
-        run_until_done(done);
-        return done.ec();
-    }
-
-    template <class Event>
-    std::pair<error_code, Event> receive(avirt::event_source<Event>& source)
-    {
-        std::optional<std::pair<error_code, Event>> received;
-        source.async_receive([&](error_code ec, Event e) { received.emplace(ec, std::move(e)); });
-        BOOST_TEST(!received); // Never inside the initiating function.
-        run_until([&] { return received.has_value(); });
-        return std::move(*received);
-    }
-
-    std::vector<int> receive_lifecycle(
-        avirt::event_source<avirt::domain_lifecycle>& source, std::size_t count)
-    {
-        std::vector<int> events;
-        while (events.size() < count) {
-            const auto [ec, event] = receive(source);
-            BOOST_TEST_REQUIRE(!ec);
-            BOOST_TEST(virDomainGetName(event.domain.get()) == std::string("test"));
-            events.push_back(event.event);
-        }
-        return events;
-    }
 };
-
-using lifecycle_source = avirt::event_source<avirt::domain_lifecycle>;
 
 const std::vector<int> stopped_and_started{VIR_DOMAIN_EVENT_STOPPED, VIR_DOMAIN_EVENT_STARTED};
 
@@ -266,8 +214,7 @@ BOOST_AUTO_TEST_CASE(unsubscribing_ends_a_receive)
 {
     lifecycle_source source{conn};
     BOOST_TEST(!subscribe(source));
-    outcome received;
-    source.async_receive([h = received.handler()](error_code ec, auto&&) mutable { h(ec); });
+    const auto received = start_receive(source);
     BOOST_TEST(!unsubscribe(source));
     run_until_done(received);
     check(received, aborted);
@@ -289,8 +236,7 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_is_refused)
     run_until_done(first);
     check(first, {});
     BOOST_TEST(subscribe(source) == avirt::error::already_open);
-    outcome waiting;
-    source.async_receive([h = waiting.handler()](error_code ec, auto&&) mutable { h(ec); });
+    const auto waiting = start_receive(source);
     BOOST_TEST(receive(source).first == avirt::error::operation_in_progress);
     source.cancel();
     run_until_done(waiting);
@@ -378,8 +324,12 @@ BOOST_AUTO_TEST_CASE(the_connection_object_may_end_first)
     lifecycle_source source{conn};
     BOOST_TEST(!subscribe(source));
     conn.close();
-    call_on_another([](virConnectPtr c) { return apply(c, change::stop); });
-    call_on_another([](virConnectPtr c) { return apply(c, change::start); });
+    avirt::connection another{io}; // The test driver's state is common to all connections to it.
+    outcome opened;
+    another.async_open("test:///default", opened.handler());
+    run_until_done(opened);
+    call_on(another, [](virConnectPtr c) { return apply(c, change::stop); });
+    call_on(another, [](virConnectPtr c) { return apply(c, change::start); });
     BOOST_TEST(receive_lifecycle(source, 2) == stopped_and_started, boost::test_tools::per_element());
     open_connection();
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "event_operations.hpp"
 #include "remote_fixture.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -10,40 +11,9 @@
 
 namespace {
 
-struct remote_events_fixture : remote_fixture
+struct remote_events_fixture : with_events<remote_fixture>
 {
-    using remote_fixture::remote_fixture;
-
-    template <class Source>
-    error_code subscribe(Source& source)
-    {
-        outcome subscribed;
-        source.async_subscribe(subscribed.handler());
-        run_until_done(subscribed);
-        return subscribed.ec();
-    }
-
-    template <class Event>
-    std::pair<error_code, Event> receive(avirt::event_source<Event>& source)
-    {
-        std::optional<std::pair<error_code, Event>> received;
-        source.async_receive([&](error_code ec, Event e) { received.emplace(ec, std::move(e)); });
-        run_until([&] { return received.has_value(); });
-        return std::move(*received);
-    }
-
-    std::vector<int> receive_lifecycle(
-        avirt::event_source<avirt::domain_lifecycle>& source, std::size_t count)
-    {
-        std::vector<int> events;
-        while (events.size() < count) {
-            const auto [ec, event] = receive(source);
-            BOOST_REQUIRE_EQUAL(ec, error_code());
-            if (event.event != VIR_DOMAIN_EVENT_SHUTDOWN) // Not every QEMU has time for that.
-                events.push_back(event.event);
-        }
-        return events;
-    }
+    using with_events::with_events;
 
     void define_and_undefine(const std::string& name)
     {
@@ -68,8 +38,6 @@ struct mortal_events_fixture : mortal_daemon, remote_events_fixture
 {
     mortal_events_fixture() : remote_events_fixture(mortal) {}
 };
-
-using lifecycle_source = avirt::event_source<avirt::domain_lifecycle>;
 
 BOOST_FIXTURE_TEST_SUITE(remote_events, remote_events_fixture)
 
@@ -137,8 +105,7 @@ BOOST_AUTO_TEST_CASE(a_source_ends_while_the_daemon_is_stopped)
 {
     auto source = std::make_unique<lifecycle_source>(conn);
     BOOST_TEST(!subscribe(*source));
-    outcome received;
-    source->async_receive([h = received.handler()](error_code ec, auto&&) mutable { h(ec); });
+    const auto received = start_receive(*source);
     daemon.freeze();
     source.reset();
     run_until_done(received);
@@ -181,8 +148,7 @@ BOOST_AUTO_TEST_CASE(what_came_before_is_received_first)
     BOOST_TEST(!subscribe(witness));
     define_and_undefine("before");
     receive_lifecycle(witness, 2);
-    outcome told;
-    witness.async_receive([h = told.handler()](error_code ec, auto&&) mutable { h(ec); });
+    const auto told = start_receive(witness);
     daemon.kill();
     run_until_done(told);
     BOOST_TEST(receive_lifecycle(source, 2) == defined_and_undefined, boost::test_tools::per_element());
