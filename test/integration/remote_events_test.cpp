@@ -101,6 +101,22 @@ BOOST_AUTO_TEST_CASE(a_subscription_at_a_daemon_that_is_stopped_can_be_cancelled
     }
 }
 
+BOOST_AUTO_TEST_CASE(a_source_that_ends_while_it_subscribes_leaves_nothing)
+{
+    auto source = std::make_unique<lifecycle_source>(conn);
+    outcome subscribed;
+    const auto timeouts = loop.stats().timeouts; // libvirt adds one for the events of a connection.
+    daemon.freeze();
+    source->async_subscribe(subscribed.handler());
+    run_until([&] { return loop.stats().running_calls == 1 && loop.stats().queued_calls == 0; });
+    source.reset();
+    run_until_done(subscribed);
+    BOOST_TEST(subscribed.ec() == aborted);
+    daemon.thaw();
+    run_until([&] { return loop.stats().running_calls == 0; });
+    BOOST_TEST(loop.stats().timeouts == timeouts);
+}
+
 BOOST_AUTO_TEST_CASE(a_source_ends_while_the_daemon_is_stopped)
 {
     auto source = std::make_unique<lifecycle_source>(conn);
