@@ -112,6 +112,7 @@ BOOST_AUTO_TEST_CASE(of_a_display)
 
 BOOST_AUTO_TEST_CASE(typed_parameters)
 {
+    BOOST_REQUIRE(virInitialize() == 0); // Or libvirt's error of this thread is garbage.
     virTypedParameterPtr params = nullptr;
     int count = 0, room = 0;
     virTypedParamsAddInt(&params, &count, &room, "int", -1);
