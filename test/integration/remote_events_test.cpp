@@ -27,7 +27,7 @@ struct remote_events_fixture : with_events<remote_fixture>
 
 const std::vector<int> defined_and_undefined{VIR_DOMAIN_EVENT_DEFINED, VIR_DOMAIN_EVENT_UNDEFINED};
 
-/// Its own, which a test may kill.
+/// One for each test, which may kill it.
 struct mortal_daemon
 {
     support::libvirtd mortal;
@@ -39,7 +39,7 @@ struct mortal_events_fixture : mortal_daemon, remote_events_fixture
     mortal_events_fixture() : remote_events_fixture(mortal) {}
 };
 
-BOOST_FIXTURE_TEST_SUITE(remote_events, remote_events_fixture)
+BOOST_FIXTURE_TEST_SUITE(remote_events, mortal_events_fixture)
 
 BOOST_AUTO_TEST_CASE(of_a_guest)
 {
