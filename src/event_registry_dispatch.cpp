@@ -144,7 +144,7 @@ void event_registry::call_out(
     ++dispatched_;
     held.unlock();
     call();
-    // From when the last one ended: reading the clock once more would cost a third of all that we do.
+    // From when the last one ended: reading the clock once more would cost a twelfth of a short turn.
     const auto start = std::exchange(now_, timeout_table::clock::now());
     const auto took = now_ - start;
     const auto& options = loop.options();
