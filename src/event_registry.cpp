@@ -9,7 +9,6 @@
 #include <libvirt/virterror.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -204,13 +203,8 @@ try {
          .owner = naming_scope::current()});
     if (id < 0)
         return -1;
-    if (const auto& link = link_scope::current()) {
-        link->watch = id;
-        link->socket = fd;
-        link->is_remote = true;
-        if (link->ended_by != connection_link::end::none) // Interrupted before its socket was known.
-            ::shutdown(fd, SHUT_RDWR);
-    }
+    if (const auto& link = link_scope::current())
+        found_socket_locked(*link, id, fd);
     wake(
         held,
         phase_ == phase::idle || watches_.has_always_ready() ? request_wake_up_locked() : wake_up::none);
@@ -227,6 +221,8 @@ void event_registry::update_handle(int watch, int events) noexcept
     // come in between, where one thread runs it; elsewhere the answer would wake the loop in vain.
     const bool is_brief = last_dispatcher_ == std::this_thread::get_id();
     watches_.update(watch, events, is_brief);
+    if (auto* search = search_scope::current())
+        found_locked(*search, watch);
     wake(held, watches_.has_always_ready() ? request_wake_up_locked() : wake_up::none);
 }
 
