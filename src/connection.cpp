@@ -94,24 +94,19 @@ public:
 
     void close() noexcept override
     {
-        std::shared_ptr<connection_link> link;
-        virConnectPtr connection = nullptr;
-        {
-            const std::lock_guard guard(mutex_);
-            abort_all();
-            link = std::move(link_);
-            connection = give_up_locked();
-        }
-        if (!connection)
-            return;
-        worker_pool::instance().submit(
-            [connection, link] {
-                std::optional<closing_patience> patience;
-                if (link && link->is_remote)
-                    patience.emplace(link);
-                virConnectClose(connection);
-            },
-            worker_pool::place::urgent);
+        const std::lock_guard guard(mutex_);
+        abort_all();
+        close_later();
+    }
+
+    void discard(const failure& why) noexcept override
+    {
+        const std::lock_guard guard(mutex_);
+        calls_.fail_waiting(why);
+        if (wait_closed_)
+            see_whether_lost();
+        wait_closed_.complete({}, close_reason::client); // It was discarded for another reason.
+        close_later();
     }
 
     void shutdown() noexcept override
@@ -243,6 +238,22 @@ private:
         options_.reset();
         calls_.forget_order();
         return std::exchange(connection_, nullptr);
+    }
+
+    void close_later() noexcept
+    {
+        const auto link = link_;
+        virConnectPtr connection = give_up_locked();
+        if (!connection)
+            return;
+        worker_pool::instance().submit(
+            [connection, link] {
+                std::optional<closing_patience> patience;
+                if (link->is_remote)
+                    patience.emplace(link);
+                virConnectClose(connection);
+            },
+            worker_pool::place::urgent);
     }
 
     static void interrupt(const std::shared_ptr<connection_link>& link) noexcept

@@ -18,11 +18,19 @@
 
 namespace avirt {
 
-template <class Executor>
-class basic_async_stream;
+template <class Executor = asio::any_io_executor>
+class basic_connection;
 
-template <class Event, class Executor>
-class basic_event_source;
+namespace detail {
+
+/// For what is built on a connection.
+template <class Executor>
+const std::shared_ptr<connection_impl>& implementation_of(basic_connection<Executor>& connection)
+{
+    return connection.shared_impl();
+}
+
+} // namespace detail
 
 /// A virConnect, used without blocking.
 ///
@@ -42,7 +50,7 @@ class basic_event_source;
 /// co_await conn.async_open("test:///default", asio::use_awaitable);
 /// int domains = co_await conn.async_call(virConnectNumOfDomains, asio::use_awaitable);
 /// @endcode
-template <class Executor = asio::any_io_executor>
+template <class Executor>
 class basic_connection
 {
 public:
@@ -281,10 +289,8 @@ public:
 private:
     template <class>
     friend class basic_connection;
-    template <class>
-    friend class basic_async_stream; // opens on the implementation
-    template <class, class>
-    friend class basic_event_source; // subscribes on it
+    template <class E>
+    friend const std::shared_ptr<detail::connection_impl>& detail::implementation_of(basic_connection<E>&);
 
     struct initiation
     {

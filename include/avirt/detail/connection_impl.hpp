@@ -85,6 +85,8 @@ public:
     virtual virConnectPtr release() = 0;
     virtual void cancel() noexcept = 0;
     virtual void close() noexcept = 0;
+    /// Closes a connection that is lost: what has begun on it ends by itself, what has not fails.
+    virtual void discard(const failure& why) noexcept = 0;
     virtual void async_open(open_options options, wait_handler handler, error_details* details) = 0;
     virtual void async_close(wait_handler handler, error_details* details) = 0;
     virtual void async_call(
