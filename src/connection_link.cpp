@@ -2,12 +2,14 @@
 #include "connection_link.hpp"
 
 #include <libvirt/virterror.h>
+#include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <utility>
 
 namespace avirt::detail {
@@ -31,6 +33,35 @@ int socket_option(int fd, int name) noexcept
     int value = 0;
     socklen_t size = sizeof value;
     return ::getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : 0;
+}
+
+std::size_t not_negative(std::int64_t value) noexcept
+{
+    return value > 0 ? static_cast<std::size_t>(value) : 0;
+}
+
+/// Of a Unix socket, which counts its packets with their overhead: that is 3 %.
+std::size_t room_in_unix_socket(int fd) noexcept
+{
+    int used = 0;
+    if (::ioctl(fd, SIOCOUTQ, &used) != 0)
+        return 0;
+    const auto room = not_negative(std::int64_t{socket_option(fd, SO_SNDBUF)} - used);
+    return room - room / 16;
+}
+
+/// Of a TCP socket, so that it stays writable: under TLS libvirt sends a record at a time, and waits in
+/// between until poll() says that there is room for another (docs/libvirt.md, "Sending"). poll() says so up
+/// to two thirds of the buffer, counting with an overhead that is below a third.
+std::size_t room_in_tcp_socket(int fd) noexcept
+{
+    std::uint32_t info[SK_MEMINFO_VARS]{};
+    socklen_t size = sizeof info;
+    if (::getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &size) != 0)
+        return 0;
+    const std::int64_t buffer = info[SK_MEMINFO_SNDBUF];
+    const std::int64_t used = info[SK_MEMINFO_WMEM_QUEUED];
+    return not_negative((buffer * 2 / 3 - used) * 3 / 4);
 }
 
 } // namespace
@@ -103,13 +134,8 @@ std::size_t room_to_send(const connection_link& link, std::size_t wanted) noexce
         return 0;
     if (wanted <= small_send)
         return wanted;
-    int used = 0;
-    if (::ioctl(fd, SIOCOUTQ, &used) != 0)
-        return small_send;
-    const auto room = static_cast<std::size_t>(std::max(socket_option(fd, SO_SNDBUF) - used, 0));
-    // A Unix socket counts its packets with their overhead, which is 3 %; TCP's overhead is not told.
     const bool is_local = socket_option(fd, SO_DOMAIN) == AF_UNIX;
-    return std::clamp(is_local ? room - room / 16 : room / 2, small_send, std::max(wanted, small_send));
+    return std::clamp(is_local ? room_in_unix_socket(fd) : room_in_tcp_socket(fd), small_send, wanted);
 }
 
 void enlarge_send_buffer(const connection_link& link) noexcept

@@ -71,8 +71,10 @@ struct remote_fixture : support::loop_fixture
     void open(avirt::connection& c)
     {
         outcome opened;
-        c.async_open(uri, opened.handler());
+        avirt::error_details details;
+        c.async_open(uri, avirt::with_details(opened.handler(), details));
         run_until_done(opened);
+        BOOST_TEST_INFO(details.message);
         BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
     }
 

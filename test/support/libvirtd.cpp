@@ -2,7 +2,10 @@
 #include "support/libvirtd.hpp"
 
 #include "../../examples/console_relay/guardian.hpp"
+#include "support/certificates.hpp"
 #include "support/eventually.hpp"
+#include "support/loopback.hpp"
+#include "support/mounts.hpp"
 #include "support/unix_socket.hpp"
 
 #include <cerrno>
@@ -15,13 +18,9 @@
 #include <system_error>
 #include <vector>
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <sched.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,57 +38,22 @@ bool takes_connections(const fs::path& path)
     return fd >= 0 && ::close(fd) == 0;
 }
 
-/// On the loopback interface.
-template <class Function>
-bool with_tcp_socket(int port, Function function)
-{
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = ::htons(static_cast<std::uint16_t>(port));
-    address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
-    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const bool ok = function(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-    ::close(fd);
-    return ok;
-}
-
-/// A port that nobody has now, and that the kernel gives to nobody by itself.
-int free_port()
-{
-    std::random_device random;
-    for (;;) {
-        const int port = std::uniform_int_distribution(20'000, 29'999)(random);
-        if (with_tcp_socket(port, ::bind))
-            return port;
-    }
-}
-
 void check(bool ok, const std::string& what)
 {
     if (!ok)
         throw std::system_error(errno, std::generic_category(), what);
 }
 
-/// The mounts that follow are seen by this process and its children alone.
-bool unshare_mounts()
-{
-    return ::unshare(CLONE_NEWNS) == 0 && ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
-}
-
 } // namespace
 
 bool libvirtd::can_be_system()
 {
-    const pid_t pid = ::fork();
-    if (pid == 0)
-        ::_exit(::geteuid() == 0 && unshare_mounts() ? 0 : 1);
-    int status = 1;
-    return ::waitpid(pid, &status, 0) == pid && status == 0;
+    return can_have_own_mounts();
 }
 
 libvirtd::libvirtd(kind k, const fs::path& parent)
     : kind_(k),
-      tcp_port_(k == kind::session_over_tcp ? free_port() : 0)
+      port_(k == kind::session_over_tcp || k == kind::session_over_tls ? free_port() : 0)
 {
     auto name = (parent / "avirt-daemon-XXXXXX").string();
     if (!::mkdtemp(name.data()))
@@ -98,11 +62,13 @@ libvirtd::libvirtd(kind k, const fs::path& parent)
     give_to_daemon(directory_);
     fs::create_directory(directory_ / "volumes");
     give_to_daemon(directory_ / "volumes");
+    if (kind_ == kind::session_over_tls)
+        certify();
     guardian_ = ::fork();
     if (guardian_ == 0)
         run();
     const bool is_up = eventually([this] {
-        return takes_connections(socket()) && (!tcp_port_ || with_tcp_socket(tcp_port_, ::connect))
+        return takes_connections(socket()) && (!port_ || is_listened_on(port_))
             && bool(std::ifstream(directory_ / "pid") >> pid_);
     });
     if (!is_up)
@@ -115,10 +81,18 @@ void libvirtd::give_to_daemon(const fs::path& path) const
         check(::chown(path.c_str(), nobody, nobody) == 0, "chown " + path.string());
 }
 
+void libvirtd::certify() const
+{
+    fs::create_directory(certificates());
+    make_certificates(certificates());
+    for (const auto& file : fs::directory_iterator(certificates()))
+        give_to_daemon(file);
+}
+
 /// All that a libvirtd of the system's writes, and shares with others, is in these three.
 void libvirtd::become_system() const
 {
-    check(unshare_mounts(), "a mount namespace");
+    have_own_mounts();
     const auto etc = directory_ / "etc";
     fs::create_directories(etc / "libvirt");
     for (const char* needed : {"alternatives", "group", "ld.so.cache", "nsswitch.conf", "passwd"}) {
@@ -133,12 +107,36 @@ void libvirtd::become_system() const
     std::ofstream(etc / "libvirt/qemu.conf")
         << "stdio_handler = \"file\"\nsecurity_driver = \"none\"\nuser = \"root\"\ngroup = \"root\"\n"
         << "cgroup_controllers = []\nnamespaces = []\nremember_owner = 0\n";
-    check(::mount(etc.c_str(), "/etc", nullptr, MS_BIND, nullptr) == 0, "/etc");
+    mount_over(etc, "/etc");
     for (const char* directory : {"/run", "/var"})
-        check(::mount("tmpfs", directory, "tmpfs", 0, "mode=755") == 0, directory);
+        mount_empty(directory);
     for (const char* directory : {"/var/cache", "/var/lib", "/var/lock", "/var/log", "/var/tmp"})
         fs::create_directory(directory);
     fs::create_directory_symlink("/run", "/var/run");
+}
+
+void libvirtd::configure(const fs::path& file) const
+{
+    std::ofstream c(file);
+    if (port_)
+        c << "listen_addr = \"127.0.0.1\"\n";
+    switch (kind_) {
+    case kind::session:
+        break;
+    case kind::session_over_tcp:
+        c << "listen_tls = 0\nlisten_tcp = 1\nauth_tcp = \"none\"\ntcp_port = \"" << port_ << "\"\n";
+        break;
+    case kind::session_over_tls:
+        c << "listen_tls = 1\nlisten_tcp = 0\nauth_tls = \"none\"\ntls_port = \"" << port_ << "\"\n"
+          << "ca_file = " << certificates() / "cacert.pem" << '\n'
+          << "cert_file = " << certificates() / "servercert.pem" << '\n'
+          << "key_file = " << certificates() / "serverkey.pem" << '\n';
+        break;
+    case kind::system:
+        c << "auth_unix_ro = \"none\"\nauth_unix_rw = \"none\"\nunix_sock_dir = " << socket().parent_path()
+          << '\n';
+        break;
+    }
 }
 
 void libvirtd::run() const
@@ -162,16 +160,7 @@ try {
     std::ofstream(directory_ / ".config/libvirt/qemu.conf") << "stdio_handler = \"file\"\n";
     const auto configuration = directory_ / "libvirtd.conf";
     fs::create_directory(socket().parent_path());
-    {
-        std::ofstream c(configuration);
-        if (kind_ == kind::system)
-            c << "auth_unix_ro = \"none\"\nauth_unix_rw = \"none\"\nunix_sock_dir = "
-              << socket().parent_path() << '\n';
-        if (tcp_port_)
-            c << "listen_tls = 0\nlisten_tcp = 1\nauth_tcp = \"none\"\nlisten_addr = \"127.0.0.1\"\ntcp_port "
-                 "= \""
-              << tcp_port_ << "\"\n";
-    }
+    configure(configuration);
     const int log = ::open((directory_ / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0666);
     const auto pid_file = directory_ / "pid";
     const int status = run_guarded([&]() -> int {
@@ -180,7 +169,7 @@ try {
         for (const char* program : {"libvirtd", "/usr/sbin/libvirtd"})
             ::execlp(
                 program, "libvirtd", "-f", configuration.c_str(), "-p", pid_file.c_str(),
-                tcp_port_ ? "--listen" : nullptr, nullptr);
+                port_ ? "--listen" : nullptr, nullptr);
         ::_exit(127);
     });
     std::error_code ignored;
@@ -203,7 +192,10 @@ std::string libvirtd::uri() const
 {
     switch (kind_) {
     case kind::session_over_tcp:
-        return "qemu+tcp://127.0.0.1:" + std::to_string(tcp_port_) + "/session";
+        return "qemu+tcp://127.0.0.1:" + std::to_string(port_) + "/session";
+    case kind::session_over_tls:
+        return "qemu+tls://127.0.0.1:" + std::to_string(port_)
+            + "/session?pkipath=" + certificates().string();
     case kind::system:
         return "qemu+unix:///system?socket=" + socket().string();
     default:

@@ -17,6 +17,7 @@ public:
     enum class kind {
         session,          // a user's; root's rights are given up for it
         session_over_tcp, // the same, with another way to it
+        session_over_tls, // the same, with certificates
         system            // root's, with an /etc, a /run and a /var that nobody else sees
     };
 
@@ -42,6 +43,18 @@ public:
         return directory_ / "libvirt/libvirt-sock";
     }
 
+    /// Where the certificates are, of its authority, its own, and its clients'.
+    std::filesystem::path certificates() const
+    {
+        return directory_ / "certificates";
+    }
+
+    /// Where it listens, if not on its Unix socket alone.
+    int port() const noexcept
+    {
+        return port_;
+    }
+
     /// How many clients it has taken on its Unix socket, and not yet let go.
     int clients() const;
 
@@ -64,11 +77,13 @@ private:
     void signal(int number) const;
 
     void run() const;
+    void configure(const std::filesystem::path& file) const;
+    void certify() const;
     void become_system() const;
     void give_to_daemon(const std::filesystem::path& path) const;
 
     const kind kind_;
-    const int tcp_port_; // 0: none
+    const int port_; // 0: none
     std::filesystem::path directory_;
     pid_t guardian_ = -1;
     pid_t pid_ = -1;

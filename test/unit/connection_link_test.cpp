@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -87,6 +88,39 @@ BOOST_DATA_TEST_CASE(
             const auto size = std::min(room, static_cast<std::size_t>(wanted)) + std::size_t{header};
             const auto sent = ::send(sockets.fds[0], bytes.data(), size, MSG_DONTWAIT);
             BOOST_REQUIRE_EQUAL(sent, static_cast<ssize_t>(size));
+        }
+        const auto piece = static_cast<std::size_t>(1 + round * 7919 % 300'000);
+        ::recv(sockets.fds[1], bytes.data(), piece, MSG_DONTWAIT);
+    }
+}
+
+BOOST_DATA_TEST_CASE(
+    it_stays_writable_in_between,
+    data::make({0, 1, 32 * 1024, 512 * 1024}) * data::make({4096, 5000, 65536, 262120}), send_buffer, wanted)
+{
+    // libvirt polls before each record of TLS.
+    constexpr std::size_t record = 16 * 1024;
+    constexpr std::size_t record_overhead = 29;
+    const connected_sockets sockets(AF_INET);
+    if (send_buffer != 0)
+        ::setsockopt(sockets.fds[0], SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer);
+    connection_link link;
+    link.socket = sockets.fds[0];
+    std::vector<char> bytes(1024 * 1024);
+    for (int round = 0; round < 50; ++round) {
+        for (int i = 0; i < 1000; ++i) {
+            const auto room = room_to_send(link, static_cast<std::size_t>(wanted));
+            if (room == 0)
+                break;
+            for (auto left = room + std::size_t{header}; left > 0;) {
+                pollfd p{.fd = sockets.fds[0], .events = POLLOUT, .revents = 0};
+                BOOST_REQUIRE_EQUAL(::poll(&p, 1, 0), 1);
+                const auto plain = std::min(left, record);
+                const auto size = plain + record_overhead;
+                const auto sent = ::send(sockets.fds[0], bytes.data(), size, MSG_DONTWAIT);
+                BOOST_REQUIRE_EQUAL(sent, static_cast<ssize_t>(size));
+                left -= plain;
+            }
         }
         const auto piece = static_cast<std::size_t>(1 + round * 7919 % 300'000);
         ::recv(sockets.fds[1], bytes.data(), piece, MSG_DONTWAIT);

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "remote_fixture.hpp"
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/write.hpp>
+
+#include <chrono>
+#include <cstddef>
+
+/// What has to work whatever leads to the daemon.
+struct access_fixture : remote_fixture
+{
+    using remote_fixture::remote_fixture;
+
+    void copy(std::size_t buffer_size)
+    {
+        const auto source = content(make_volume("source", 3'000'000));
+        const auto path = make_volume("copy", 0);
+        open_stream(upload("copy"));
+        send(source, buffer_size);
+        BOOST_TEST(finish() == error_code());
+        BOOST_TEST((content(path) == source));
+        open_stream(download("copy"));
+        BOOST_TEST((receive(buffer_size) == source));
+        BOOST_TEST(finish() == error_code());
+    }
+
+    /// A write of more than the kernel takes, to a daemon that takes nothing.
+    void write_while_it_is_stopped(bool cancel)
+    {
+        const std::string much(32 * 1024 * 1024, 'x');
+        const auto path = make_volume("frozen", 0);
+        open_stream(upload("frozen"));
+        daemon.freeze();
+        asio::cancellation_signal signal;
+        outcome written;
+        asio::async_write(
+            stream, asio::buffer(much), asio::bind_cancellation_slot(signal.slot(), written.handler()));
+        // Until the kernel takes no more for it.
+        for (std::uint64_t last = 1; last != loop.stats().dispatched;) {
+            last = loop.stats().dispatched;
+            io.restart();
+            io.run_for(std::chrono::milliseconds(200));
+        }
+        BOOST_TEST(!written);
+        if (cancel) {
+            signal.emit(asio::cancellation_type::terminal);
+            run_until_done(written);
+            BOOST_TEST(written.ec() == aborted);
+            return;
+        }
+        daemon.thaw();
+        run_until_done(written);
+        BOOST_TEST(written.ec() == error_code());
+        BOOST_TEST(finish() == error_code());
+        BOOST_TEST((content(path) == much));
+    }
+};

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "access_fixture.hpp"
+
+#include <support/sshd.hpp>
+
+#include <boost/test/data/monomorphic.hpp>
+#include <boost/test/data/test_case.hpp>
+
+#include <cerrno>
+#include <cstdlib>
+
+// A daemon behind SSH: libvirt runs ssh, which runs something on the other side that leads to the daemon's
+// socket.
+
+namespace {
+
+namespace data = boost::unit_test::data;
+
+/// What runs on the other side: libvirt's own program, which finds the daemon as one of its clients would, or
+/// one that is called as netcat.
+enum class proxy { native, netcat };
+
+struct ssh_host
+{
+    support::sshd own{shared_daemon().directory()};
+    std::filesystem::path netcat = own.client().parent_path() / "netcat";
+
+    ssh_host()
+    {
+        // It is first asked which options it has.
+        std::ofstream(netcat) << "#!/bin/sh\ntest \"$1\" = -U && exec " SOCKET_BRIDGE " \"$2\"\n";
+        std::filesystem::permissions(netcat, std::filesystem::perms(0755));
+    }
+
+    std::string uri(proxy p, const std::filesystem::path& client) const
+    {
+        const auto common = "qemu+ssh://" + own.authority() + "/session?command=" + client.string()
+            + "&keyfile=" + own.key().string() + "&no_tty=1";
+        if (p == proxy::native)
+            return common + "&proxy=native";
+        return common + "&proxy=netcat&netcat=" + netcat.string()
+            + "&socket=" + shared_daemon().socket().string();
+    }
+};
+
+ssh_host& shared_host()
+{
+    static ssh_host host;
+    return host;
+}
+
+template <proxy Proxy>
+struct ssh_fixture : access_fixture
+{
+    ssh_fixture() : access_fixture(shared_daemon(), shared_host().uri(Proxy, shared_host().own.client())) {}
+
+    void everything()
+    {
+        copy(1000);
+        copy(262144);
+        converse();
+    }
+};
+
+using native_fixture = ssh_fixture<proxy::native>;
+using netcat_fixture = ssh_fixture<proxy::netcat>;
+
+struct broken_host_fixture : ssh_host, access_fixture
+{
+    broken_host_fixture() : access_fixture(shared_daemon(), ssh_host::uri(proxy::netcat, own.client())) {}
+};
+
+boost::test_tools::assertion_result can_run_sshd(boost::unit_test::test_unit_id)
+{
+    boost::test_tools::assertion_result result(support::sshd::obstacle().empty());
+    result.message() << support::sshd::obstacle();
+    return result;
+}
+
+boost::test_tools::assertion_result has_helper(boost::unit_test::test_unit_id)
+{
+    boost::test_tools::assertion_result result(
+        std::system("command -v virt-ssh-helper >/dev/null") == 0); // NOLINT(cert-env33-c)
+    result.message() << "there is no virt-ssh-helper here";
+    return result;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(remote_ssh, *boost::unit_test::precondition(can_run_sshd))
+
+BOOST_FIXTURE_TEST_CASE(with_libvirts_helper, native_fixture, *boost::unit_test::precondition(has_helper))
+{
+    everything();
+}
+
+BOOST_FIXTURE_TEST_CASE(with_netcat, netcat_fixture)
+{
+    everything();
+}
+
+BOOST_DATA_TEST_CASE_F(netcat_fixture, a_write_to_a_daemon_that_is_stopped, data::make({true, false}), cancel)
+{
+    write_while_it_is_stopped(cancel);
+}
+
+BOOST_FIXTURE_TEST_CASE(the_host_breaks_down, broken_host_fixture)
+{
+    start_guest("echo", avirt_demo_guest);
+    open_stream(console("echo"));
+    std::string text(16, '\0');
+    outcome read, called;
+    stream.async_read_some(asio::buffer(text), read.handler());
+    own.stop();
+    run_until_done(read);
+    BOOST_TEST(bool(read.ec() == avirt::condition::connection_lost));
+    conn.async_call(virConnectNumOfDomains, called.handler());
+    run_until_done(called);
+    BOOST_TEST(bool(called.ec() == avirt::condition::connection_lost));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_host_whose_key_is_not_known, support::loop_fixture)
+{
+    avirt::connection conn{io};
+    avirt::error_details details;
+    outcome opened;
+    conn.async_open(
+        shared_host().uri(proxy::netcat, shared_host().own.client_that_is_new()),
+        avirt::with_details(opened.handler(), details));
+    run_until([&] { return opened.calls() > 0; });
+    BOOST_TEST(opened.ec() == error_code(ECONNRESET, boost::system::system_category()));
+    BOOST_TEST(!conn.is_open());
+    BOOST_TEST_INFO(details.message);
+    // What ssh says.
+    BOOST_TEST(details.message.find("Host key verification failed") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_SUITE_END()

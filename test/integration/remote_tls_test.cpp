@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "access_fixture.hpp"
+
+#include <support/certificates.hpp>
+
+#include <boost/test/data/monomorphic.hpp>
+#include <boost/test/data/test_case.hpp>
+
+// A daemon behind TLS, and clients that do not trust it, or are not trusted.
+
+namespace {
+
+namespace data = boost::unit_test::data;
+
+support::libvirtd& tls_daemon()
+{
+    static support::libvirtd daemon(support::libvirtd::kind::session_over_tls);
+    return daemon;
+}
+
+struct tls_fixture : access_fixture
+{
+    tls_fixture() : access_fixture(tls_daemon()) {}
+};
+
+/// The certificates of another authority.
+struct stranger
+{
+    std::filesystem::path directory;
+
+    stranger()
+    {
+        std::string name = "/tmp/avirt-stranger-XXXXXX";
+        BOOST_REQUIRE(::mkdtemp(name.data()));
+        directory = name;
+        support::make_certificates(directory);
+    }
+
+    ~stranger()
+    {
+        std::filesystem::remove_all(directory);
+    }
+
+    void take(const std::string& certificate)
+    {
+        using std::filesystem::copy_options;
+        std::filesystem::copy(
+            tls_daemon().certificates() / certificate, directory / certificate,
+            copy_options::overwrite_existing);
+    }
+};
+
+struct stranger_fixture : stranger, support::loop_fixture
+{
+    avirt::connection conn{io};
+    avirt::error_details details;
+
+    error_code open()
+    {
+        outcome opened;
+        const auto uri = "qemu+tls://127.0.0.1:" + std::to_string(tls_daemon().port())
+            + "/session?pkipath=" + directory.string();
+        conn.async_open(uri, avirt::with_details(opened.handler(), details));
+        run_until([&] { return opened.calls() > 0; });
+        BOOST_TEST(!conn.is_open());
+        return opened.ec();
+    }
+};
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(remote_tls, tls_fixture)
+
+BOOST_DATA_TEST_CASE(up_and_down, data::make({1000, 65536, 262144}), size)
+{
+    copy(static_cast<std::size_t>(size));
+}
+
+BOOST_AUTO_TEST_CASE(a_console)
+{
+    converse();
+}
+
+BOOST_DATA_TEST_CASE(a_write_to_a_daemon_that_is_stopped, data::make({true, false}), cancel)
+{
+    write_while_it_is_stopped(cancel);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_FIXTURE_TEST_SUITE(remote_tls_strangers, stranger_fixture)
+
+BOOST_AUTO_TEST_CASE(an_authority_that_does_not_know_the_server)
+{
+    const auto ec = open();
+    BOOST_TEST(ec == error_code(VIR_ERR_AUTH_FAILED, avirt::libvirt_category()));
+    BOOST_TEST(bool(ec == avirt::condition::denied));
+    BOOST_TEST(details.message == "authentication failed: Failed to verify peer's certificate");
+}
+
+BOOST_AUTO_TEST_CASE(a_client_whose_authority_is_not_its_own)
+{
+    take("cacert.pem");
+    BOOST_TEST(bool(open()));
+    // libvirt does not even ask the server.
+    BOOST_TEST_INFO(details.message);
+    BOOST_TEST(details.message.find(directory / "clientcert.pem") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(a_client_without_a_certificate)
+{
+    take("cacert.pem");
+    std::filesystem::remove(directory / "clientcert.pem");
+    std::filesystem::remove(directory / "clientkey.pem");
+    // The server hangs up instead of saying that it is content.
+    BOOST_TEST(bool(open()));
+    BOOST_TEST_INFO(details.message);
+    BOOST_TEST(details.message.find("TLS confirmation") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_SUITE_END()

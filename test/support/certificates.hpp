@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <filesystem>
+
+namespace support {
+
+/// Makes the certificates of an authority of its own, of a server at 127.0.0.1 and of a client, in a
+/// directory that is there, under the names that libvirt looks for in its `pkipath`.
+void make_certificates(const std::filesystem::path& directory);
+
+} // namespace support

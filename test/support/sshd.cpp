@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "support/sshd.hpp"
+
+#include "../../examples/console_relay/guardian.hpp"
+#include "support/command.hpp"
+#include "support/eventually.hpp"
+#include "support/loopback.hpp"
+#include "support/mounts.hpp"
+
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+
+#include <fcntl.h>
+#include <pwd.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace support {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The whole path, which sshd wants to be called by; empty where it is not here.
+fs::path path_of(const std::string& program)
+{
+    const char* searched = std::getenv("PATH");
+    std::istringstream directories(std::string(searched ? searched : "") + ":/usr/sbin:/usr/local/sbin");
+    for (std::string directory; std::getline(directories, directory, ':');) {
+        const auto path = fs::path(directory) / program;
+        if (path.is_absolute() && ::access(path.c_str(), X_OK) == 0)
+            return path;
+    }
+    return {};
+}
+
+std::string first_line(const fs::path& file)
+{
+    std::string line;
+    std::ifstream in(file);
+    std::getline(in, line);
+    return line;
+}
+
+} // namespace
+
+std::string sshd::obstacle()
+{
+    for (const char* program : {"sshd", "ssh", "ssh-keygen"}) {
+        if (path_of(program).empty())
+            return std::string("there is no ") + program + " here";
+    }
+    const passwd* account = ::getpwuid(::geteuid());
+    if (!account)
+        return "the user has no account";
+    const auto shell = fs::path(account->pw_shell).filename();
+    if (shell == "nologin" || shell == "false")
+        return "the user has no shell";
+    if (::geteuid() == 0 && !can_have_own_mounts())
+        return "root may not mount";
+    return {};
+}
+
+sshd::sshd(const fs::path& runtime_directory) : port_(free_port()), runtime_directory_(runtime_directory)
+{
+    std::string name = "/tmp/avirt-sshd-XXXXXX";
+    if (!::mkdtemp(name.data()))
+        throw std::runtime_error("mkdtemp");
+    directory_ = name;
+    make_keys();
+    make_client(client(), directory_ / "known_hosts");
+    make_client(client_that_is_new(), "/dev/null");
+    configure();
+    guardian_ = ::fork();
+    if (guardian_ == 0)
+        run();
+    if (!eventually([this] { return is_listened_on(port_); }))
+        throw std::runtime_error("sshd does not start; see " + (directory_ / "log").string());
+}
+
+sshd::~sshd()
+{
+    stop();
+}
+
+void sshd::stop()
+{
+    if (guardian_ < 0)
+        return;
+    ::kill(guardian_, SIGTERM);
+    ::waitpid(guardian_, nullptr, 0);
+    guardian_ = -1;
+}
+
+std::string sshd::authority() const
+{
+    return std::string(::getpwuid(::geteuid())->pw_name) + "@127.0.0.1:" + std::to_string(port_);
+}
+
+void sshd::make_keys() const
+{
+    for (const auto& key : {directory_ / "host_key", this->key()})
+        run_command({"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key});
+    fs::copy(directory_ / "user_key.pub", directory_ / "authorized_keys");
+    std::ofstream(directory_ / "known_hosts")
+        << "[127.0.0.1]:" << port_ << ' ' << first_line(directory_ / "host_key.pub") << '\n';
+}
+
+void sshd::make_client(const fs::path& program, const fs::path& known_hosts) const
+{
+    std::ofstream(program) << "#!/bin/sh\nexec ssh -F none -o UserKnownHostsFile=" << known_hosts.string()
+                           << " -o GlobalKnownHostsFile=/dev/null -o StrictHostKeyChecking=yes"
+                              " -o IdentitiesOnly=yes -o IdentityAgent=none -o BatchMode=yes \"$@\"\n";
+    fs::permissions(program, fs::perms(0755));
+}
+
+void sshd::configure() const
+{
+    // HOME: a shell reads what it finds there.
+    std::ofstream(directory_ / "configuration")
+        << "ListenAddress 127.0.0.1\nPort " << port_ << "\nPidFile none\nHostKey "
+        << (directory_ / "host_key").string() << "\nAuthorizedKeysFile "
+        << (directory_ / "authorized_keys").string()
+        << "\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+        << "PermitRootLogin yes\nMaxStartups 100\nSetEnv HOME=" << directory_.string()
+        << " XDG_RUNTIME_DIR=" << runtime_directory_.string() << '\n';
+}
+
+void sshd::become_system() const
+{
+    have_own_mounts();
+    mount_empty("/run");
+    fs::create_directory("/run/sshd"); // For its part without rights, which has to see an empty directory.
+    fs::create_directory_symlink(runtime_directory_ / "libvirt", "/run/libvirt");
+    // It lets nobody in whose account is locked.
+    std::ofstream(directory_ / "shadow") << "root:*:19000:0:99999:7:::\nsshd:!:19000::::::\n";
+    mount_over(directory_ / "shadow", "/etc/shadow");
+}
+
+void sshd::run() const
+try {
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (::geteuid() == 0)
+        become_system();
+    const auto program = path_of("sshd");
+    const int log = ::open((directory_ / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0666);
+    const int status = run_guarded([&]() -> int {
+        ::dup2(log, 1);
+        ::dup2(log, 2);
+        ::execl(
+            program.c_str(), program.c_str(), "-D", "-e", "-f", (directory_ / "configuration").c_str(),
+            nullptr);
+        ::_exit(127);
+    });
+    std::error_code ignored;
+    fs::remove_all(directory_, ignored); // Here, for the test may have been killed.
+    ::_exit(status);
+}
+catch (const std::exception& e) {
+    std::ofstream(directory_ / "log") << e.what() << '\n';
+    ::_exit(126);
+}
+
+} // namespace support
