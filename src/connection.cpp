@@ -160,6 +160,7 @@ public:
         });
         close_.start(std::move(handler), executor_, details);
         closing_link_ = link_;
+        closing_link_->is_closed = true;
         worker_pool::instance().submit(
             [self = shared_from_this(), connection = give_up_locked(), n = close_.number()] {
                 self->closed(n, virConnectClose(connection) < 0 ? last_failure() : failure());
@@ -246,6 +247,7 @@ private:
         virConnectPtr connection = give_up_locked();
         if (!connection)
             return;
+        link->is_closed = true;
         worker_pool::instance().submit(
             [connection, link] {
                 std::optional<closing_patience> patience;

@@ -43,6 +43,8 @@ struct connection_link
     std::atomic<bool> is_remote{false};
     /// Why libvirt gave, or will give, the connection up.
     std::atomic<end> ended_by{end::none};
+    /// Its owner has closed it: what is still done on it is not worth waiting for.
+    std::atomic<bool> is_closed{false};
 
     int watch = 0;
     /// Keepalive intervals without an answer before the connection is interrupted; 0: for ever.

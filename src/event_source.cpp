@@ -231,7 +231,7 @@ private:
     {
         drop_events();
         if (const auto ended = std::exchange(subscription_, nullptr))
-            ended->end(*connection_, call_handler(std::move(handler)));
+            ended->end(*connection_, link_, call_handler(std::move(handler)));
     }
 
     void subscribed(std::uint64_t number, failure f)
@@ -241,7 +241,7 @@ private:
             return;
         if (f) {
             if (const auto ended = std::exchange(subscription_, nullptr))
-                ended->end(*connection_, call_handler([](const error_code&, bool) {}));
+                ended->end(*connection_, link_, call_handler([](const error_code&, bool) {}));
             if (is_followed_)
                 end_ = f;
             else
@@ -288,7 +288,7 @@ private:
             return;
         end_ = std::move(why);
         const auto ended = std::exchange(subscription_, nullptr);
-        ended->end(*connection_, call_handler([](const error_code&, bool) {}));
+        ended->end(*connection_, link_, call_handler([](const error_code&, bool) {}));
         feed();
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "event_subscription.hpp"
 
+#include "connect.hpp"
 #include "worker_pool.hpp"
 
 #include <libvirt/virterror.h>
@@ -121,10 +122,12 @@ failure subscription::run(virConnectPtr connection) noexcept
 class subscription::removal final : public call_base
 {
 public:
-    removal(event_object object, int id, connection_reference connection)
+    removal(
+        event_object object, int id, connection_reference connection, std::shared_ptr<connection_link> link)
         : object_(object),
           id_(id),
-          connection_(std::move(connection))
+          connection_(std::move(connection)),
+          link_(std::move(link))
     {
     }
 
@@ -132,7 +135,12 @@ public:
     {
         if (id_ >= 0)
             worker_pool::instance().submit(
-                [object = object_, id = id_, c = connection_]() mutable { take_back(object, id, c); },
+                [object = object_, id = id_, c = connection_, link = link_]() mutable {
+                    std::optional<closing_patience> patience;
+                    if (link && link->is_closed)
+                        patience.emplace(link);
+                    take_back(object, id, c);
+                },
                 worker_pool::place::urgent);
     }
 
@@ -152,16 +160,19 @@ private:
     const event_object object_;
     int id_;
     connection_reference connection_;
+    const std::shared_ptr<connection_link> link_;
 };
 
-void subscription::end(connection_impl& connection, call_handler handler)
+void subscription::end(
+    connection_impl& connection, std::shared_ptr<connection_link> link, call_handler handler)
 {
     std::shared_ptr<removal> call;
     {
         const std::lock_guard guard(mutex_);
         has_ended_ = true;
         if (connection_)
-            call = std::make_shared<removal>(kind_.object, id_, *std::exchange(connection_, std::nullopt));
+            call = std::make_shared<removal>(
+                kind_.object, id_, *std::exchange(connection_, std::nullopt), std::move(link));
     }
     if (call)
         connection.async_call(std::move(call), std::move(handler), nullptr);

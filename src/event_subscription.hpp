@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "connection_link.hpp"
 #include "connection_reference.hpp"
 
 #include <avirt/detail/event_source_impl.hpp>
@@ -43,7 +44,8 @@ public:
     failure run(virConnectPtr connection) noexcept override;
 
     /// Has it taken back through the connection, in the order of its calls; completes handler then.
-    void end(connection_impl& connection, call_handler handler);
+    /// @param link of the connection; may be null.
+    void end(connection_impl& connection, std::shared_ptr<connection_link> link, call_handler handler);
 
 private:
     class removal;

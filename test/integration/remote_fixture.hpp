@@ -83,14 +83,15 @@ struct remote_fixture : support::loop_fixture
     void call(Function function)
     {
         outcome called;
+        avirt::error_details why;
         conn.async_call(
             [function](virConnectPtr c) {
                 function(c);
                 return 0;
             },
-            called.handler());
+            avirt::with_details(called.handler(), why));
         run_until_done(called);
-        BOOST_REQUIRE_EQUAL(called.ec(), error_code());
+        BOOST_TEST_REQUIRE(called.ec() == error_code(), why.message);
     }
 
     void make_pool()
@@ -115,22 +116,21 @@ struct remote_fixture : support::loop_fixture
     void start_guest(const std::string& name, const unsigned char* boot_sector)
     {
         call([name, xml = daemon.guest_xml(name, boot_sector)](virConnectPtr c) {
-            virDomainPtr guest = virDomainLookupByName(c, name.c_str());
+            avirt::domain guest{virDomainLookupByName(c, name.c_str())};
             if (!guest)
-                guest = virDomainDefineXML(c, xml.c_str());
-            if (!guest || (virDomainIsActive(guest) != 1 && virDomainCreate(guest) < 0))
+                guest = avirt::domain{virDomainDefineXML(c, xml.c_str())};
+            if (!guest || (virDomainIsActive(guest.get()) != 1 && virDomainCreate(guest.get()) < 0))
                 avirt::throw_last_error();
-            virDomainFree(guest);
         });
     }
 
-    void on_guest(const std::string& name, int (*function)(virDomainPtr))
+    template <class Function>
+    void on_guest(const std::string& name, Function function)
     {
         call([name, function](virConnectPtr c) {
-            virDomainPtr guest = virDomainLookupByName(c, name.c_str());
-            if (!guest || function(guest) < 0)
+            const avirt::domain guest{virDomainLookupByName(c, name.c_str())};
+            if (!guest || function(guest.get()) < 0)
                 avirt::throw_last_error();
-            virDomainFree(guest);
         });
     }
 

@@ -9,6 +9,7 @@
 #include "support/unix_socket.hpp"
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
@@ -16,6 +17,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 #include <fcntl.h>
@@ -67,12 +69,19 @@ libvirtd::libvirtd(kind k, const fs::path& parent)
     guardian_ = ::fork();
     if (guardian_ == 0)
         run();
-    const bool is_up = eventually([this] {
-        return takes_connections(socket()) && (!port_ || is_listened_on(port_))
-            && bool(std::ifstream(directory_ / "pid") >> pid_);
-    });
-    if (!is_up)
+    if (!eventually([this] { return is_up(); }))
         throw std::runtime_error("libvirtd does not start; see " + (directory_ / "log").string());
+}
+
+/// And is not the one that left.
+bool libvirtd::is_up()
+{
+    pid_t pid = -1;
+    const bool is_ready = takes_connections(socket()) && (!port_ || is_listened_on(port_))
+        && bool(std::ifstream(directory_ / "pid") >> pid) && pid != pid_;
+    if (is_ready)
+        pid_ = pid;
+    return is_ready;
 }
 
 void libvirtd::give_to_daemon(const fs::path& path) const
@@ -158,19 +167,19 @@ try {
     ::setenv("XDG_RUNTIME_DIR", directory_.c_str(), 1);
     fs::create_directories(directory_ / ".config/libvirt");
     std::ofstream(directory_ / ".config/libvirt/qemu.conf") << "stdio_handler = \"file\"\n";
-    const auto configuration = directory_ / "libvirtd.conf";
     fs::create_directory(socket().parent_path());
-    configure(configuration);
-    const int log = ::open((directory_ / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0666);
-    const auto pid_file = directory_ / "pid";
-    const int status = run_guarded([&]() -> int {
-        ::dup2(log, 1);
-        ::dup2(log, 2);
-        for (const char* program : {"libvirtd", "/usr/sbin/libvirtd"})
-            ::execlp(
-                program, "libvirtd", "-f", configuration.c_str(), "-p", pid_file.c_str(),
-                port_ ? "--listen" : nullptr, nullptr);
-        ::_exit(127);
+    configure(configuration());
+    const int status = run_guarded([this]() -> int {
+        int ended = 0;
+        do {
+            while (fs::exists(leave_file()))
+                std::this_thread::sleep_for(std::chrono::milliseconds(5));
+            const pid_t daemon = ::fork();
+            if (daemon == 0)
+                run_daemon();
+            ::waitpid(daemon, &ended, 0);
+        } while (fs::exists(leave_file()));
+        return WIFEXITED(ended) ? WEXITSTATUS(ended) : 128 + WTERMSIG(ended);
     });
     std::error_code ignored;
     fs::remove_all(directory_, ignored); // Here, for the test may have been killed.
@@ -179,6 +188,19 @@ try {
 catch (const std::exception& e) {
     std::ofstream(directory_ / "log") << e.what() << '\n';
     ::_exit(126);
+}
+
+void libvirtd::run_daemon() const
+{
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    const int log = ::open((directory_ / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0666);
+    ::dup2(log, 1);
+    ::dup2(log, 2);
+    for (const char* program : {"libvirtd", "/usr/sbin/libvirtd"})
+        ::execlp(
+            program, "libvirtd", "-f", configuration().c_str(), "-p", (directory_ / "pid").c_str(),
+            port_ ? "--listen" : nullptr, nullptr);
+    ::_exit(127);
 }
 
 libvirtd::~libvirtd()
@@ -243,6 +265,22 @@ void libvirtd::kill()
 {
     signal(SIGKILL);
     pid_ = -1;
+}
+
+void libvirtd::leave(int number)
+{
+    std::ofstream(leave_file()).close();
+    signal(number);
+}
+
+bool libvirtd::has_left() const
+{
+    return ::kill(pid_, 0) != 0;
+}
+
+void libvirtd::come_back()
+{
+    fs::remove(leave_file());
 }
 
 std::string libvirtd::guest_xml(const std::string& name, const unsigned char* boot_sector) const

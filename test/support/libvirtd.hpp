@@ -65,6 +65,12 @@ public:
     void quit();
     /// SIGKILL.
     void kill();
+    /// Ends by that signal, for come_back() to have another in the same place. Its guests go on.
+    void leave(int signal);
+    bool has_left() const;
+    /// After that is_up() tells of the new one.
+    void come_back();
+    bool is_up();
 
     /// A guest that boots from a boot sector, to be defined. What it prints and reads is on its console.
     std::string guest_xml(const std::string& name, const unsigned char* boot_sector) const;
@@ -76,7 +82,18 @@ public:
 private:
     void signal(int number) const;
 
+    std::filesystem::path configuration() const
+    {
+        return directory_ / "libvirtd.conf";
+    }
+
+    std::filesystem::path leave_file() const
+    {
+        return directory_ / "away";
+    }
+
     void run() const;
+    void run_daemon() const;
     void configure(const std::filesystem::path& file) const;
     void certify() const;
     void become_system() const;

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "event_operations.hpp"
+#include "remote_fixture.hpp"
+
+#include <avirt/supervised_connection.hpp>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+
+#include <chrono>
+#include <csignal>
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <variant>
+
+// A supervised connection to a daemon that comes and goes.
+
+namespace {
+
+using namespace std::chrono_literals;
+
+struct supervised_daemon
+{
+    support::libvirtd own;
+};
+
+struct supervision_fixture : supervised_daemon, with_events<remote_fixture>
+{
+    avirt::supervised_connection host;
+    std::map<std::string, int> states; // What is believed.
+
+    supervision_fixture() : with_events<remote_fixture>(own), host(io, options()) {}
+
+    ~supervision_fixture()
+    {
+        host.close();
+    }
+
+    avirt::supervision_options options() const
+    {
+        avirt::supervision_options o;
+        o.open.uri = uri;
+        o.first_delay = 1ms;
+        o.longest_delay = 20ms;
+        return o;
+    }
+
+    avirt::host_report receive_report()
+    {
+        std::optional<avirt::host_report> received;
+        host.async_receive([&](error_code ec, avirt::host_report r) {
+            BOOST_TEST(ec == error_code());
+            received = std::move(r);
+        });
+        run_until([&] { return received.has_value(); });
+        if (const auto* connected = std::get_if<avirt::host_connected>(&*received)) {
+            states.clear();
+            for (const auto& d : connected->domains)
+                states[d.name] = d.state;
+        }
+        if (const auto* changed = std::get_if<avirt::domain_changed>(&*received)) {
+            if (changed->is_gone)
+                states.erase(changed->status.name);
+            else
+                states[changed->status.name] = changed->status.state;
+        }
+        return std::move(*received);
+    }
+
+    /// The next report of that kind.
+    template <class Report>
+    Report next()
+    {
+        for (;;) {
+            auto report = receive_report();
+            if (auto* found = std::get_if<Report>(&report))
+                return std::move(*found);
+        }
+    }
+
+    void define(const std::string& name)
+    {
+        call([xml = daemon.guest_xml(name, avirt_demo_guest)](virConnectPtr c) {
+            const avirt::domain guest{virDomainDefineXML(c, xml.c_str())};
+            if (!guest)
+                avirt::throw_last_error();
+        });
+    }
+
+    void leave(int signal)
+    {
+        conn.close();
+        daemon.leave(signal);
+        run_until([&] { return daemon.has_left(); });
+    }
+
+    void come_back()
+    {
+        daemon.come_back();
+        run_until([&] { return daemon.is_up(); });
+        open(conn);
+    }
+
+    /// As an administrator who removes it while no daemon is there.
+    void forget_guest(const std::string& name)
+    {
+        BOOST_TEST(std::filesystem::remove(daemon.directory() / ".config/libvirt/qemu" / (name + ".xml")));
+    }
+};
+
+using believed = std::map<std::string, int>;
+
+BOOST_FIXTURE_TEST_SUITE(remote_supervision, supervision_fixture)
+
+BOOST_AUTO_TEST_CASE(what_happened_while_it_was_away)
+{
+    define("stays");
+    define("goes");
+    next<avirt::host_connected>();
+    BOOST_TEST((states == believed{{"stays", VIR_DOMAIN_SHUTOFF}, {"goes", VIR_DOMAIN_SHUTOFF}}));
+
+    leave(SIGKILL);
+    const auto lost = next<avirt::host_disconnected>();
+    BOOST_TEST((lost.error == avirt::condition::connection_lost));
+    BOOST_TEST(lost.details.message.find("daemon") != std::string::npos);
+    const auto in_vain = next<avirt::host_disconnected>();
+    BOOST_TEST(in_vain.details.message.find(daemon.socket().string()) != std::string::npos);
+    BOOST_TEST((in_vain.retry_in > lost.retry_in));
+    BOOST_TEST(!host.connection().is_open());
+    forget_guest("goes");
+
+    come_back();
+    next<avirt::host_connected>();
+    BOOST_TEST((states == believed{{"stays", VIR_DOMAIN_SHUTOFF}}));
+    define("comes");
+    next<avirt::domain_changed>();
+    BOOST_TEST((states == believed{{"stays", VIR_DOMAIN_SHUTOFF}, {"comes", VIR_DOMAIN_SHUTOFF}}));
+}
+
+BOOST_AUTO_TEST_CASE(a_guest_that_goes_on_meanwhile)
+{
+    start_guest("echo", avirt_demo_guest);
+    next<avirt::host_connected>();
+    BOOST_TEST((states == believed{{"echo", VIR_DOMAIN_RUNNING}}));
+    leave(SIGTERM);
+    next<avirt::host_disconnected>();
+    come_back();
+    next<avirt::host_connected>();
+    while (states != believed{{"echo", VIR_DOMAIN_RUNNING}})
+        receive_report();
+    // The daemon says that it runs before it has found it again.
+    for (int is_active = 0; is_active != 1;)
+        on_guest("echo", [&](virDomainPtr guest) { return is_active = virDomainIsActive(guest); });
+    on_guest("echo", virDomainDestroy);
+    while (states != believed{{"echo", VIR_DOMAIN_SHUTOFF}})
+        receive_report();
+}
+
+BOOST_AUTO_TEST_CASE(followed_events)
+{
+    lifecycle_source source{host.connection()};
+    host.follow(source);
+    next<avirt::host_connected>();
+    define("before");
+    leave(SIGKILL);
+    next<avirt::host_disconnected>();
+    come_back();
+    next<avirt::host_connected>();
+    define("after");
+    // In order, though all of it has come already.
+    const auto first = receive(source);
+    BOOST_TEST(first.first == error_code());
+    BOOST_TEST(virDomainGetName(first.second.domain.get()) == std::string("before"));
+    BOOST_TEST((receive(source).first == avirt::condition::connection_lost));
+    const auto last = receive(source);
+    BOOST_TEST(last.first == error_code());
+    BOOST_TEST(virDomainGetName(last.second.domain.get()) == std::string("after"));
+
+    const auto waiting = start_receive(source);
+    leave(SIGKILL);
+    run_until_done(waiting);
+    BOOST_TEST((waiting.ec() == avirt::condition::connection_lost));
+    come_back();
+    const auto event = start_receive(source);
+    next<avirt::host_connected>();
+    define("at last");
+    run_until_done(event);
+    BOOST_TEST(event.ec() == error_code());
+}
+
+BOOST_AUTO_TEST_CASE(calls_through_it)
+{
+    next<avirt::host_connected>();
+    const auto count = [&] {
+        outcome counted;
+        host.connection().async_call(virConnectNumOfDomains, counted.handler());
+        return counted;
+    };
+    const auto fine = count();
+    run_until_done(fine);
+    BOOST_TEST(fine.ec() == error_code());
+    daemon.freeze();
+    std::vector<outcome> calls;
+    for (int i = 0; i < 20; ++i)
+        calls.push_back(count());
+    leave(SIGKILL);
+    for (const auto& c : calls) { // Also those that had not begun.
+        run_until_done(c);
+        BOOST_TEST((c.ec() == avirt::condition::connection_lost));
+    }
+    next<avirt::host_disconnected>();
+    const auto away = count();
+    run_until_done(away);
+    BOOST_TEST((away.ec() == avirt::error::not_open));
+    come_back();
+    next<avirt::host_connected>();
+    const auto again = count();
+    run_until_done(again);
+    BOOST_TEST(again.ec() == error_code());
+}
+
+BOOST_AUTO_TEST_CASE(closed_while_the_daemon_does_not_answer)
+{
+    next<avirt::host_connected>();
+    outcome received;
+    daemon.freeze();
+    host.async_receive([h = received.handler()](error_code ec, avirt::host_report) mutable { h(ec); });
+    host.close();
+    run_until_done(received);
+    BOOST_TEST(received.ec() == aborted);
+
+    avirt::supervised_connection opening{io, options()};
+    outcome none;
+    const auto watches = loop.stats().watches;
+    opening.async_receive([h = none.handler()](error_code ec, avirt::host_report) mutable { h(ec); });
+    run_until([&] { return loop.stats().watches > watches; });
+    opening.close();
+    run_until_done(none);
+    BOOST_TEST(none.ec() == aborted);
+    conn.close();
+    support::run_to_end(io); // Nobody waits for the daemon.
+}
+
+BOOST_AUTO_TEST_CASE(a_domains_state_is_waited_for_in_vain)
+{
+    define("idle");
+    outcome waited;
+    avirt::async_wait_for_state(conn, "idle", VIR_DOMAIN_RUNNING, waited.handler());
+    run_until([&] { return loop.stats().timeouts > 1 && loop.stats().running_calls == 0; });
+    daemon.kill();
+    run_until_done(waited);
+    BOOST_TEST((waited.ec() == avirt::condition::connection_lost));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+} // namespace
