@@ -2,6 +2,7 @@
 #include "support/fake_libvirtd.hpp"
 
 #include "support/unix_socket.hpp"
+#include "support/xdr.hpp"
 
 #include <array>
 #include <stdexcept>
@@ -32,51 +33,28 @@ struct header
     std::uint32_t length, program, version, procedure, type, serial, status;
 };
 
-void append(std::string& out, std::uint32_t number)
-{
-    number = htonl(number);
-    out.append(reinterpret_cast<const char*>(&number), sizeof number);
-}
-
-void append(std::string& out, std::string_view text)
-{
-    append(out, static_cast<std::uint32_t>(text.size()));
-    out += text;
-    out.append((4 - text.size() % 4) % 4, '\0');
-}
-
 std::string make_packet(
     std::uint32_t procedure, std::uint32_t type, std::uint32_t serial, std::uint32_t status,
     std::string_view payload)
 {
-    std::string p;
-    append(p, static_cast<std::uint32_t>(sizeof(header) + payload.size()));
-    for (const auto number : {program, 1u, procedure, type, serial, status})
-        append(p, number);
+    const auto length = static_cast<std::uint32_t>(sizeof(header) + payload.size());
+    auto p = xdr(length, program, 1, procedure, type, serial, status).bytes;
     p += payload;
     return p;
 }
 
 std::string result_of(std::uint32_t procedure)
 {
-    std::string result;
     switch (procedure) {
     case auth_list:
-        append(result, 1u);
-        append(result, 0u); // None.
-        break;
+        return xdr(1, 0).bytes; // None.
     case connect_supports_feature:
-        append(result, 0u);
-        break;
+        return xdr(0).bytes;
     case domain_lookup_by_name:
-        append(result, "vm");
-        result.append(16, 'u');
-        append(result, 1u);
-        break;
+        return xdr("vm", encoded{std::string(16, 'u')}, 1).bytes;
     default:
-        break;
+        return {};
     }
-    return result;
 }
 
 } // namespace
@@ -104,15 +82,9 @@ void fake_libvirtd::session::eof()
 
 void fake_libvirtd::session::error(int code, int domain, const std::string& text)
 {
-    std::string e;
-    append(e, static_cast<std::uint32_t>(code));
-    append(e, static_cast<std::uint32_t>(domain));
-    append(e, 1u);
-    append(e, std::string_view(text));
-    append(e, 2u);              // VIR_ERR_ERROR
-    for (int i = 0; i < 7; ++i) // Neither a domain, nor three strings, nor two numbers, nor a network.
-        append(e, 0u);
-    send_all(fd_, packet(failed, e));
+    const encoded nothing = xdr(0, 0, 0, 0, 0, 0, 0); // No domain, three strings, two numbers, network.
+    send_all(
+        fd_, packet(failed, xdr(code, domain, std::optional(text), 2 /* VIR_ERR_ERROR */, nothing).bytes));
 }
 
 void fake_libvirtd::session::close()
