@@ -2,8 +2,8 @@
 #include "support/fake_libvirtd.hpp"
 
 #include "support/unix_socket.hpp"
-#include "support/xdr.hpp"
 
+#include <algorithm>
 #include <array>
 #include <stdexcept>
 #include <utility>
@@ -23,10 +23,27 @@ enum status : std::uint32_t { ok, failed, goes_on };
 enum procedure : std::uint32_t {
     connect_close = 2,
     domain_lookup_by_name = 23,
+    network_lookup_by_name = 46,
     connect_supports_feature = 60,
     auth_list = 66,
-    domain_open_console = 201
+    storage_pool_lookup_by_name = 84,
+    node_device_lookup_by_name = 113,
+    secret_lookup_by_uuid = 141,
+    old_domain_event_register_any = 167,
+    old_domain_event_deregister_any = 168,
+    domain_open_console = 201,
+    network_event_register_any = 313,
+    network_event_deregister_any = 314,
+    domain_event_register_any = 316,
+    domain_event_deregister_any = 317,
+    storage_pool_event_register_any = 368,
+    storage_pool_event_deregister_any = 369,
+    node_device_event_register_any = 374,
+    node_device_event_deregister_any = 375,
+    secret_event_register_any = 380,
+    secret_event_deregister_any = 381
 };
+constexpr std::uint32_t feature_event_callback = 14; // src/libvirt_internal.h
 
 struct header
 {
@@ -43,18 +60,12 @@ std::string make_packet(
     return p;
 }
 
-std::string result_of(std::uint32_t procedure)
+std::uint32_t first_number(std::string_view arguments)
 {
-    switch (procedure) {
-    case auth_list:
-        return xdr(1, 0).bytes; // None.
-    case connect_supports_feature:
-        return xdr(0).bytes;
-    case domain_lookup_by_name:
-        return xdr("vm", encoded{std::string(16, 'u')}, 1).bytes;
-    default:
-        return {};
-    }
+    std::uint32_t number = 0;
+    for (const char byte : arguments.substr(0, 4))
+        number = number << 8 | static_cast<unsigned char>(byte);
+    return number;
 }
 
 } // namespace
@@ -87,12 +98,32 @@ void fake_libvirtd::session::error(int code, int domain, const std::string& text
         fd_, packet(failed, xdr(code, domain, std::optional(text), 2 /* VIR_ERR_ERROR */, nothing).bytes));
 }
 
+void fake_libvirtd::session::event(std::uint32_t procedure, const encoded& body)
+{
+    send_all(fd_, make_packet(procedure, message, 0, ok, body.bytes));
+}
+
+void fake_libvirtd::session::part_of_event(std::uint32_t procedure, const encoded& body, std::size_t size)
+{
+    send_all(fd_, make_packet(procedure, message, 0, ok, body.bytes).substr(0, size));
+}
+
 void fake_libvirtd::session::close()
 {
     ::shutdown(fd_, SHUT_RDWR);
 }
 
-fake_libvirtd::fake_libvirtd(script s) : script_(std::move(s))
+fake_libvirtd::fake_libvirtd(script s) : fake_libvirtd(std::move(s), {}, {}) {}
+
+fake_libvirtd::fake_libvirtd(registration_script s, event_style style)
+    : fake_libvirtd({}, std::move(s), style)
+{
+}
+
+fake_libvirtd::fake_libvirtd(script console, registration_script registered, event_style style)
+    : console_script_(std::move(console)),
+      registration_script_(std::move(registered)),
+      event_style_(style)
 {
     std::string name = "/tmp/avirt-fake-XXXXXX";
     if (!::mkdtemp(name.data()))
@@ -148,16 +179,71 @@ void fake_libvirtd::serve_client(int fd)
             break;
         if (kind == stream && state == goes_on)
             continue; // Nobody reads it.
-        const auto answer = kind == stream ? stream : reply;
-        send_all(fd, make_packet(proc, answer, serial, ok, kind == stream ? std::string() : result_of(proc)));
+        if (kind == stream)
+            send_all(fd, make_packet(proc, stream, serial, ok, {}));
+        else
+            send_all(fd, make_packet(proc, reply, serial, ok, answer_to(fd, proc, payload)));
         if (kind == call && proc == domain_open_console) {
             session s(fd, serial);
-            script_(s);
+            console_script_(s);
         }
         if (proc == connect_close)
             break;
     }
     ::shutdown(fd, SHUT_RDWR);
+}
+
+std::string fake_libvirtd::answer_to(int fd, std::uint32_t procedure, std::string_view arguments)
+{
+    const encoded uuid{std::string(16, 'u')};
+    switch (procedure) {
+    case auth_list:
+        return xdr(1, 0).bytes; // None.
+    case connect_supports_feature: {
+        const bool is_asked = first_number(arguments) == feature_event_callback;
+        return xdr(is_asked && event_style_ == event_style::with_callback_ids ? 1 : 0).bytes;
+    }
+    case domain_lookup_by_name:
+        return xdr("vm", uuid, 1).bytes;
+    case network_lookup_by_name:
+    case storage_pool_lookup_by_name:
+        return xdr("vm", uuid).bytes;
+    case node_device_lookup_by_name:
+        return xdr("vm").bytes;
+    case secret_lookup_by_uuid:
+        return xdr(uuid, 0, "").bytes;
+    case domain_event_register_any:
+    case network_event_register_any:
+    case storage_pool_event_register_any:
+    case node_device_event_register_any:
+    case secret_event_register_any:
+        return register_client(fd, true, arguments);
+    case old_domain_event_register_any:
+        return register_client(fd, false, arguments);
+    case old_domain_event_deregister_any:
+    case domain_event_deregister_any:
+    case network_event_deregister_any:
+    case storage_pool_event_deregister_any:
+    case node_device_event_deregister_any:
+    case secret_event_deregister_any:
+        --registrations_;
+        return {};
+    default:
+        return {};
+    }
+}
+
+std::string fake_libvirtd::register_client(int fd, bool has_callback_id, std::string_view arguments)
+{
+    constexpr std::size_t before_object = 8; // The event, and whether there is one.
+    const int id = has_callback_id ? next_callback_id_++ : -1;
+    ++registrations_;
+    if (registration_script_)
+        registration_script_(
+            session(fd, 0),
+            {static_cast<int>(first_number(arguments)), id,
+             std::string(arguments.substr(std::min(arguments.size(), before_object)))});
+    return has_callback_id ? xdr(id).bytes : std::string();
 }
 
 } // namespace support
