@@ -4,6 +4,7 @@
 #include "event_text.hpp"
 
 #include <avirt/avirt.hpp>
+#include <support/eventually.hpp>
 #include <support/fake_libvirtd.hpp>
 #include <support/loop_fixture.hpp>
 #include <support/outcome.hpp>
@@ -12,11 +13,13 @@
 #include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
 
-#include <memory>
+#include <future>
 #include <mutex>
 #include <string>
 #include <tuple>
 #include <vector>
+
+#include <sys/socket.h>
 
 // Every type of event, out of a message made by hand: no daemon can be made to send them all.
 
@@ -280,6 +283,68 @@ BOOST_DATA_TEST_CASE(a_daemon_that_dies_amid_a_message, data::make({0, 2, 4, 20,
     BOOST_TEST(receive(source).first == avirt::condition::connection_lost);
     BOOST_TEST(receive(source).first == avirt::condition::connection_lost);
     BOOST_TEST(unsubscribe(source) == avirt::error::not_open);
+}
+
+// What the thread of a call finds in front of its answer.
+BOOST_AUTO_TEST_CASE(a_daemon_that_dies_in_a_call_after_events)
+{
+    lifecycle_source source{conn};
+    const auto at_daemon = subscribe_at_daemon(source);
+    for (int i = 0; i < 100; ++i)
+        send_lifecycle<avirt::domain_lifecycle>(at_daemon, domain_on_wire.wire, i);
+    daemon.end_at_next_call(SHUT_RDWR);
+    outcome called;
+    conn.async_call(
+        [](virConnectPtr c) {
+            unsigned long version = 0;
+            return virConnectGetLibVersion(c, &version);
+        },
+        [h = called.handler()](error_code ec, int) mutable { h(ec); });
+    // The loop leaves the events to the call.
+    BOOST_REQUIRE(support::eventually([&] { return !daemon.ends_at_next_call(); }));
+    run_until_done(called);
+    BOOST_TEST(called.ec() == avirt::condition::connection_lost);
+}
+
+// Another thread reads the events and the end, for a call of its own, while the loop is in a callback. Both
+// wait for the loop then.
+BOOST_AUTO_TEST_CASE(a_daemon_that_dies_while_the_loop_is_busy)
+{
+    lifecycle_source source{conn};
+    const auto at_daemon = subscribe_at_daemon(source);
+    struct busy
+    {
+        std::promise<void> begun{}, may_end{};
+        int timer = -1;
+    } b;
+    outcome called;
+    conn.async_call(
+        [&](virConnectPtr c) {
+            b.begun.get_future().wait();
+            send_lifecycle<avirt::domain_lifecycle>(at_daemon, domain_on_wire.wire, 1);
+            send_lifecycle<avirt::domain_lifecycle>(at_daemon, domain_on_wire.wire, 2);
+            daemon.end_at_next_call(SHUT_WR);
+            unsigned long version = 0;
+            const int result = virConnectGetLibVersion(c, &version);
+            b.may_end.set_value();
+            return result;
+        },
+        [h = called.handler()](error_code ec, int) mutable { h(ec); });
+    b.timer = virEventAddTimeout(
+        0,
+        [](int timer, void* opaque) {
+            auto& self = *static_cast<busy*>(opaque);
+            virEventUpdateTimeout(timer, -1);
+            self.begun.set_value();
+            self.may_end.get_future().wait();
+        },
+        &b, nullptr);
+    run_until_done(called);
+    BOOST_TEST(called.ec() == avirt::condition::connection_lost);
+    virEventRemoveTimeout(b.timer);
+    const std::vector<int> expected{1, 2};
+    BOOST_TEST(receive_lifecycle(source, 2) == expected, boost::test_tools::per_element());
+    BOOST_TEST(receive(source).first == avirt::condition::connection_lost);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

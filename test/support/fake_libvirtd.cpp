@@ -179,6 +179,11 @@ void fake_libvirtd::serve_client(int fd)
             break;
         if (kind == stream && state == goes_on)
             continue; // Nobody reads it.
+        if (const int how = ending_; how != no_ending) {
+            ::shutdown(fd, how);
+            ending_ = no_ending;
+            continue;
+        }
         if (kind == stream)
             send_all(fd, make_packet(proc, stream, serial, ok, {}));
         else

@@ -72,13 +72,26 @@ public:
 
     std::string uri() const;
 
-    /// How many there are now.
+    /// Shuts the socket down, SHUT_WR or SHUT_RDWR, where the next answer would be due: of whoever calls.
+    void end_at_next_call(int how) noexcept
+    {
+        ending_ = how;
+    }
+
+    bool ends_at_next_call() const noexcept
+    {
+        return ending_ != no_ending;
+    }
+
+    /// How many registrations there are now.
     int registrations() const noexcept
     {
         return registrations_;
     }
 
 private:
+    static constexpr int no_ending = -1;
+
     fake_libvirtd(script console, registration_script registered, event_style style);
 
     void serve();
@@ -91,6 +104,7 @@ private:
     const event_style event_style_;
     std::atomic<int> registrations_{0};
     std::atomic<int> next_callback_id_{100};
+    std::atomic<int> ending_{no_ending};
     std::filesystem::path directory_;
     int listener_ = -1;
     std::thread thread_;
