@@ -318,9 +318,10 @@ bool says_connection_lost(const virError& e) noexcept
         return false;
     const std::string_view text(e.message ? e.message : "");
     const auto says = [&](std::string_view part) { return text.find(part) != std::string_view::npos; };
-    return e.code == VIR_ERR_SYSTEM_ERROR
-        ? e.int1 == EIO // "End of file while reading data"
-        : e.code == VIR_ERR_INTERNAL_ERROR && (says("client socket is closed") || says("connection closed"));
+    return e.code == VIR_ERR_SYSTEM_ERROR ? e.int1 == EIO // "End of file while reading data"
+                                          : e.code == VIR_ERR_INTERNAL_ERROR
+            && (says("client socket is closed") || says("connection closed")
+                || says("received hangup event on socket") || says("received error event on socket"));
 }
 
 error_code code_of(const virError& e) noexcept

@@ -67,9 +67,12 @@ void event_registry::dispatch(loop_backend& loop, phase due)
     bool looks = true;
     for (int round = 0; round < max_rounds && more_; ++round) {
         const bool found = looks && serve_watches(held, loop);
+        // What another thread arms before it removes a watch, libvirt's queue of events, is served before
+        // the observers hear of the removal: what is deferred after this look has to wait for the next.
+        const bool has_deferred = deferred_.take();
         bool progress = found;
         progress |= serve_timeouts(held, loop);
-        progress |= run_deferred(held);
+        progress |= has_deferred && run_deferred(held);
         more_ = progress && loop_.get() == &loop;
         if (found && round == 1)
             vain_second_looks_ = 0;

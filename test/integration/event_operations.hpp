@@ -6,6 +6,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -39,11 +40,12 @@ struct with_events : Fixture
     template <class Event>
     std::pair<avirt::error_code, Event> receive(avirt::event_source<Event>& source)
     {
-        std::optional<std::pair<avirt::error_code, Event>> received;
-        source.async_receive([&](avirt::error_code ec, Event e) { received.emplace(ec, std::move(e)); });
-        BOOST_TEST(!received); // Never inside the initiating function.
-        this->run_until([&] { return received.has_value(); });
-        return std::move(*received);
+        // The handler may outlive a test that fails.
+        const auto received = std::make_shared<std::optional<std::pair<avirt::error_code, Event>>>();
+        source.async_receive([=](avirt::error_code ec, Event e) { received->emplace(ec, std::move(e)); });
+        BOOST_TEST(!*received); // Never inside the initiating function.
+        this->run_until([&] { return received->has_value(); });
+        return std::move(**received);
     }
 
     /// A receive that waits.

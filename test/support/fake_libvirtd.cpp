@@ -3,6 +3,7 @@
 
 #include "support/unix_socket.hpp"
 
+#include <algorithm>
 #include <array>
 #include <stdexcept>
 #include <utility>
@@ -20,63 +21,50 @@ constexpr std::uint32_t program = 0x20008086;
 enum type : std::uint32_t { call, reply, message, stream };
 enum status : std::uint32_t { ok, failed, goes_on };
 enum procedure : std::uint32_t {
-    connect_close = 2,
     domain_lookup_by_name = 23,
+    network_lookup_by_name = 46,
     connect_supports_feature = 60,
     auth_list = 66,
-    domain_open_console = 201
+    storage_pool_lookup_by_name = 84,
+    node_device_lookup_by_name = 113,
+    secret_lookup_by_uuid = 141,
+    old_domain_event_register_any = 167,
+    old_domain_event_deregister_any = 168,
+    domain_open_console = 201,
+    network_event_register_any = 313,
+    network_event_deregister_any = 314,
+    domain_event_register_any = 316,
+    domain_event_deregister_any = 317,
+    storage_pool_event_register_any = 368,
+    storage_pool_event_deregister_any = 369,
+    node_device_event_register_any = 374,
+    node_device_event_deregister_any = 375,
+    secret_event_register_any = 380,
+    secret_event_deregister_any = 381
 };
+constexpr std::uint32_t feature_event_callback = 14; // src/libvirt_internal.h
 
 struct header
 {
     std::uint32_t length, program, version, procedure, type, serial, status;
 };
 
-void append(std::string& out, std::uint32_t number)
-{
-    number = htonl(number);
-    out.append(reinterpret_cast<const char*>(&number), sizeof number);
-}
-
-void append(std::string& out, std::string_view text)
-{
-    append(out, static_cast<std::uint32_t>(text.size()));
-    out += text;
-    out.append((4 - text.size() % 4) % 4, '\0');
-}
-
 std::string make_packet(
     std::uint32_t procedure, std::uint32_t type, std::uint32_t serial, std::uint32_t status,
     std::string_view payload)
 {
-    std::string p;
-    append(p, static_cast<std::uint32_t>(sizeof(header) + payload.size()));
-    for (const auto number : {program, 1u, procedure, type, serial, status})
-        append(p, number);
+    const auto length = static_cast<std::uint32_t>(sizeof(header) + payload.size());
+    auto p = xdr(length, program, 1, procedure, type, serial, status).bytes;
     p += payload;
     return p;
 }
 
-std::string result_of(std::uint32_t procedure)
+std::uint32_t first_number(std::string_view arguments)
 {
-    std::string result;
-    switch (procedure) {
-    case auth_list:
-        append(result, 1u);
-        append(result, 0u); // None.
-        break;
-    case connect_supports_feature:
-        append(result, 0u);
-        break;
-    case domain_lookup_by_name:
-        append(result, "vm");
-        result.append(16, 'u');
-        append(result, 1u);
-        break;
-    default:
-        break;
-    }
-    return result;
+    std::uint32_t number = 0;
+    for (const char byte : arguments.substr(0, 4))
+        number = number << 8 | static_cast<unsigned char>(byte);
+    return number;
 }
 
 } // namespace
@@ -104,15 +92,19 @@ void fake_libvirtd::session::eof()
 
 void fake_libvirtd::session::error(int code, int domain, const std::string& text)
 {
-    std::string e;
-    append(e, static_cast<std::uint32_t>(code));
-    append(e, static_cast<std::uint32_t>(domain));
-    append(e, 1u);
-    append(e, std::string_view(text));
-    append(e, 2u);              // VIR_ERR_ERROR
-    for (int i = 0; i < 7; ++i) // Neither a domain, nor three strings, nor two numbers, nor a network.
-        append(e, 0u);
-    send_all(fd_, packet(failed, e));
+    const encoded nothing = xdr(0, 0, 0, 0, 0, 0, 0); // No domain, three strings, two numbers, network.
+    send_all(
+        fd_, packet(failed, xdr(code, domain, std::optional(text), 2 /* VIR_ERR_ERROR */, nothing).bytes));
+}
+
+void fake_libvirtd::session::event(std::uint32_t procedure, const encoded& body)
+{
+    send_all(fd_, make_packet(procedure, message, 0, ok, body.bytes));
+}
+
+void fake_libvirtd::session::part_of_event(std::uint32_t procedure, const encoded& body, std::size_t size)
+{
+    send_all(fd_, make_packet(procedure, message, 0, ok, body.bytes).substr(0, size));
 }
 
 void fake_libvirtd::session::close()
@@ -120,7 +112,17 @@ void fake_libvirtd::session::close()
     ::shutdown(fd_, SHUT_RDWR);
 }
 
-fake_libvirtd::fake_libvirtd(script s) : script_(std::move(s))
+fake_libvirtd::fake_libvirtd(script s) : fake_libvirtd(std::move(s), {}, {}) {}
+
+fake_libvirtd::fake_libvirtd(registration_script s, event_style style)
+    : fake_libvirtd({}, std::move(s), style)
+{
+}
+
+fake_libvirtd::fake_libvirtd(script console, registration_script registered, event_style style)
+    : console_script_(std::move(console)),
+      registration_script_(std::move(registered)),
+      event_style_(style)
 {
     std::string name = "/tmp/avirt-fake-XXXXXX";
     if (!::mkdtemp(name.data()))
@@ -167,6 +169,7 @@ void fake_libvirtd::serve()
 void fake_libvirtd::serve_client(int fd)
 {
     std::array<std::uint32_t, 7> words{};
+    // Until the client hangs up: where both do, once it has closed, libvirt may leak an error (9.0.0).
     while (receive_all(fd, words.data(), sizeof words)) {
         for (auto& w : words)
             w = ntohl(w);
@@ -176,16 +179,74 @@ void fake_libvirtd::serve_client(int fd)
             break;
         if (kind == stream && state == goes_on)
             continue; // Nobody reads it.
-        const auto answer = kind == stream ? stream : reply;
-        send_all(fd, make_packet(proc, answer, serial, ok, kind == stream ? std::string() : result_of(proc)));
+        if (const int how = ending_; how != no_ending) {
+            ::shutdown(fd, how);
+            ending_ = no_ending;
+            continue;
+        }
+        if (kind == stream)
+            send_all(fd, make_packet(proc, stream, serial, ok, {}));
+        else
+            send_all(fd, make_packet(proc, reply, serial, ok, answer_to(fd, proc, payload)));
         if (kind == call && proc == domain_open_console) {
             session s(fd, serial);
-            script_(s);
+            console_script_(s);
         }
-        if (proc == connect_close)
-            break;
     }
     ::shutdown(fd, SHUT_RDWR);
+}
+
+std::string fake_libvirtd::answer_to(int fd, std::uint32_t procedure, std::string_view arguments)
+{
+    const encoded uuid{std::string(16, 'u')};
+    switch (procedure) {
+    case auth_list:
+        return xdr(1, 0).bytes; // None.
+    case connect_supports_feature: {
+        const bool is_asked = first_number(arguments) == feature_event_callback;
+        return xdr(is_asked && event_style_ == event_style::with_callback_ids ? 1 : 0).bytes;
+    }
+    case domain_lookup_by_name:
+        return xdr("vm", uuid, 1).bytes;
+    case network_lookup_by_name:
+    case storage_pool_lookup_by_name:
+        return xdr("vm", uuid).bytes;
+    case node_device_lookup_by_name:
+        return xdr("vm").bytes;
+    case secret_lookup_by_uuid:
+        return xdr(uuid, 0, "").bytes;
+    case domain_event_register_any:
+    case network_event_register_any:
+    case storage_pool_event_register_any:
+    case node_device_event_register_any:
+    case secret_event_register_any:
+        return register_client(fd, true, arguments);
+    case old_domain_event_register_any:
+        return register_client(fd, false, arguments);
+    case old_domain_event_deregister_any:
+    case domain_event_deregister_any:
+    case network_event_deregister_any:
+    case storage_pool_event_deregister_any:
+    case node_device_event_deregister_any:
+    case secret_event_deregister_any:
+        --registrations_;
+        return {};
+    default:
+        return {};
+    }
+}
+
+std::string fake_libvirtd::register_client(int fd, bool has_callback_id, std::string_view arguments)
+{
+    constexpr std::size_t before_object = 8; // The event, and whether there is one.
+    const int id = has_callback_id ? next_callback_id_++ : -1;
+    ++registrations_;
+    if (registration_script_)
+        registration_script_(
+            session(fd, 0),
+            {static_cast<int>(first_number(arguments)), id,
+             std::string(arguments.substr(std::min(arguments.size(), before_object)))});
+    return has_callback_id ? xdr(id).bytes : std::string();
 }
 
 } // namespace support

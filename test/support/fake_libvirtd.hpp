@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "support/xdr.hpp"
+
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -11,12 +14,14 @@
 
 namespace support {
 
-/// As much of libvirtd's protocol as opening a console takes, and whatever a script sends then: for what a
-/// real daemon cannot be made to do on demand.
+/// As much of libvirtd's protocol as opening a console and registering for events take, and whatever a script
+/// sends then: for what a real daemon cannot be made to do on demand.
 class fake_libvirtd
 {
 public:
-    /// One client, whose console has just been opened.
+    /// One client, whose console has just been opened or who registers for events. A copy may be kept while
+    /// the client is there; only one thread may send at a time, and an answer of the daemon's is sent as
+    /// well.
     class session
     {
     public:
@@ -27,6 +32,10 @@ public:
         void fragments(std::string_view bytes);
         void eof();
         void error(int code, int domain, const std::string& message);
+        /// A message that answers no call.
+        void event(std::uint32_t procedure, const encoded& body);
+        /// No more of it than so many bytes.
+        void part_of_event(std::uint32_t procedure, const encoded& body, std::size_t size);
         void close();
 
     private:
@@ -36,21 +45,66 @@ public:
         std::uint32_t serial_;
     };
 
+    /// What a client registers for.
+    struct registration
+    {
+        int event;
+        int callback_id;    ///< The first number of its events. -1: they have none.
+        std::string object; ///< As the client sends it; empty: all of them.
+    };
+
+    enum class event_style {
+        with_callback_ids, ///< Each registration has its own.
+        of_old,            ///< Those of domains have none, as before there were callback ids.
+    };
+
     using script = std::function<void(session&)>;
+    using registration_script = std::function<void(const session&, const registration&)>;
 
     /// The script is run whenever a client has opened a console.
     explicit fake_libvirtd(script s);
+    /// The script is run before a registration is answered. Events should come later: libvirt drops what
+    /// carries a callback id that it has not been told.
+    explicit fake_libvirtd(registration_script s, event_style style = event_style::with_callback_ids);
     ~fake_libvirtd();
     fake_libvirtd(const fake_libvirtd&) = delete;
     fake_libvirtd& operator=(const fake_libvirtd&) = delete;
 
     std::string uri() const;
 
+    /// Shuts the socket down, SHUT_WR or SHUT_RDWR, where the next answer would be due: of whoever calls.
+    void end_at_next_call(int how) noexcept
+    {
+        ending_ = how;
+    }
+
+    bool ends_at_next_call() const noexcept
+    {
+        return ending_ != no_ending;
+    }
+
+    /// How many registrations there are now.
+    int registrations() const noexcept
+    {
+        return registrations_;
+    }
+
 private:
+    static constexpr int no_ending = -1;
+
+    fake_libvirtd(script console, registration_script registered, event_style style);
+
     void serve();
     void serve_client(int fd);
+    std::string answer_to(int fd, std::uint32_t procedure, std::string_view arguments);
+    std::string register_client(int fd, bool has_callback_id, std::string_view arguments);
 
-    script script_;
+    const script console_script_;
+    const registration_script registration_script_;
+    const event_style event_style_;
+    std::atomic<int> registrations_{0};
+    std::atomic<int> next_callback_id_{100};
+    std::atomic<int> ending_{no_ending};
     std::filesystem::path directory_;
     int listener_ = -1;
     std::thread thread_;
