@@ -149,9 +149,10 @@ BOOST_AUTO_TEST_CASE(a_guest_that_goes_on_meanwhile)
     next<avirt::host_connected>();
     while (states != believed{{"echo", VIR_DOMAIN_RUNNING}})
         receive_report();
-    // The daemon says that it runs before it has found it again.
-    for (int is_active = 0; is_active != 1;)
-        on_guest("echo", [&](virDomainPtr guest) { return is_active = virDomainIsActive(guest); });
+    // The daemon says that it runs before it has found it again, and then this waits for that.
+    on_guest("echo", virDomainSuspend);
+    while (states != believed{{"echo", VIR_DOMAIN_PAUSED}})
+        receive_report();
     on_guest("echo", virDomainDestroy);
     while (states != believed{{"echo", VIR_DOMAIN_SHUTOFF}})
         receive_report();
@@ -163,6 +164,7 @@ BOOST_AUTO_TEST_CASE(followed_events)
     host.follow(source);
     next<avirt::host_connected>();
     define("before");
+    next<avirt::domain_changed>(); // It has come.
     leave(SIGKILL);
     next<avirt::host_disconnected>();
     come_back();
