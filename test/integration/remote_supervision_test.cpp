@@ -149,7 +149,9 @@ BOOST_AUTO_TEST_CASE(a_guest_that_goes_on_meanwhile)
     next<avirt::host_connected>();
     while (states != believed{{"echo", VIR_DOMAIN_RUNNING}})
         receive_report();
-    // The daemon says that it runs before it has found it again, and then this waits for that.
+    // The daemon says that it runs, then that it is active, and has found it only when a job may begin.
+    for (int is_active = 0; is_active != 1;)
+        on_guest("echo", [&](virDomainPtr guest) { return is_active = virDomainIsActive(guest); });
     on_guest("echo", virDomainSuspend);
     while (states != believed{{"echo", VIR_DOMAIN_PAUSED}})
         receive_report();

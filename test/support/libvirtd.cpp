@@ -172,13 +172,13 @@ try {
     const int status = run_guarded([this]() -> int {
         int ended = 0;
         do {
-            while (fs::exists(leave_file()))
+            while (fs::exists(away_file()))
                 std::this_thread::sleep_for(std::chrono::milliseconds(5));
             const pid_t daemon = ::fork();
             if (daemon == 0)
                 run_daemon();
             ::waitpid(daemon, &ended, 0);
-        } while (fs::exists(leave_file()));
+        } while (fs::remove(again_file()));
         return WIFEXITED(ended) ? WEXITSTATUS(ended) : 128 + WTERMSIG(ended);
     });
     std::error_code ignored;
@@ -269,7 +269,8 @@ void libvirtd::kill()
 
 void libvirtd::leave(int number)
 {
-    std::ofstream(leave_file()).close();
+    std::ofstream(away_file()).close();
+    std::ofstream(again_file()).close();
     signal(number);
 }
 
@@ -280,7 +281,7 @@ bool libvirtd::has_left() const
 
 void libvirtd::come_back()
 {
-    fs::remove(leave_file());
+    fs::remove(away_file());
 }
 
 std::string libvirtd::guest_xml(const std::string& name, const unsigned char* boot_sector) const

@@ -87,9 +87,16 @@ private:
         return directory_ / "libvirtd.conf";
     }
 
-    std::filesystem::path leave_file() const
+    /// While it is there no daemon is started.
+    std::filesystem::path away_file() const
     {
         return directory_ / "away";
+    }
+
+    /// Says that another is to be started.
+    std::filesystem::path again_file() const
+    {
+        return directory_ / "again";
     }
 
     void run() const;

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <avirt/error.hpp>
+#include <avirt/handle.hpp>
+#include <support/eventually.hpp>
+#include <support/libvirtd.hpp>
+
+#include <boost/test/unit_test.hpp>
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+// The example that prints every event of a host, at a daemon that is killed again and again. This program
+// itself has no event loop: it asks the daemon as any other client does.
+
+extern "C" const unsigned char avirt_demo_guest[512];
+
+namespace {
+
+namespace fs = std::filesystem;
+using states = std::map<std::string, std::string>;
+
+/// watch_events, and what it has printed.
+class watcher
+{
+public:
+    watcher(const std::string& uri, fs::path output) : output_(std::move(output))
+    {
+        const auto parent = ::getpid();
+        pid_ = ::fork();
+        if (pid_ != 0)
+            return;
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        const int fd = ::open(output_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+        if (::getppid() != parent || ::dup2(fd, 1) < 0 || ::dup2(fd, 2) < 0)
+            ::_exit(126);
+        ::execl(WATCH_EVENTS, "watch_events", uri.c_str(), nullptr);
+        ::_exit(127);
+    }
+
+    ~watcher()
+    {
+        if (pid_ > 0)
+            end(SIGKILL);
+    }
+
+    watcher(const watcher&) = delete;
+    watcher& operator=(const watcher&) = delete;
+
+    /// Its exit status, or 128 and the number of the signal that ended it.
+    int end(int signal)
+    {
+        ::kill(pid_, signal);
+        int status = 0;
+        ::waitpid(std::exchange(pid_, -1), &status, 0);
+        return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    }
+
+    std::string printed() const
+    {
+        std::ifstream file(output_);
+        return {std::istreambuf_iterator<char>(file), {}};
+    }
+
+    bool has_printed(const std::string& text) const
+    {
+        return printed().find(text) != std::string::npos;
+    }
+
+    /// What it believes of the domains.
+    states believed() const
+    {
+        const auto before = printed().size();
+        ::kill(pid_, SIGUSR1);
+        std::string answer;
+        const bool has_answered = support::eventually([&] {
+            answer = printed().substr(before);
+            return answer.find(" domains\n") != std::string::npos;
+        });
+        BOOST_TEST_REQUIRE(has_answered);
+        states result;
+        std::istringstream lines(answer);
+        for (std::string line; std::getline(lines, line);) {
+            const auto name = line.find(" = ");
+            const auto state = line.rfind(": ");
+            if (name != std::string::npos && state != std::string::npos && state > name)
+                result[line.substr(name + 3, state - name - 3)] = line.substr(state + 2);
+        }
+        return result;
+    }
+
+private:
+    const fs::path output_;
+    pid_t pid_ = -1;
+};
+
+void check(bool ok)
+{
+    if (!ok)
+        avirt::throw_last_error();
+}
+
+/// The domains as the daemon has them.
+class domains
+{
+public:
+    explicit domains(const support::libvirtd& daemon) : daemon_(daemon) {}
+
+    ~domains()
+    {
+        disconnect();
+    }
+
+    domains(const domains&) = delete;
+    domains& operator=(const domains&) = delete;
+
+    void connect()
+    {
+        connection_ = virConnectOpen(daemon_.uri().c_str());
+        check(connection_ != nullptr);
+    }
+
+    void disconnect()
+    {
+        if (connection_)
+            virConnectClose(std::exchange(connection_, nullptr));
+    }
+
+    void define(const std::string& name)
+    {
+        virDomainPtr domain =
+            virDomainDefineXML(connection_, daemon_.guest_xml(name, avirt_demo_guest).c_str());
+        check(domain != nullptr);
+        virDomainFree(domain);
+    }
+
+    void change(const std::string& name, int (*function)(virDomainPtr))
+    {
+        virDomainPtr domain = virDomainLookupByName(connection_, name.c_str());
+        check(domain != nullptr);
+        const bool ok = function(domain) == 0;
+        if (ok)
+            virDomainFree(domain);
+        check(ok);
+    }
+
+    /// After a restart the daemon says that a guest is active before it has found it, and waits for that
+    /// where a job is to begin. Whoever destroys it meanwhile kills it, and is told that it does not run.
+    void suspend_when_found(const std::string& name)
+    {
+        virDomainPtr domain = virDomainLookupByName(connection_, name.c_str());
+        check(domain != nullptr);
+        BOOST_TEST(support::eventually([&] { return virDomainIsActive(domain) == 1; }));
+        virDomainFree(domain);
+        change(name, virDomainSuspend);
+    }
+
+    states now() const
+    {
+        virDomainPtr* all = nullptr;
+        const int count = virConnectListAllDomains(connection_, &all, 0);
+        check(count >= 0);
+        states result;
+        for (int i = 0; i < count; ++i) {
+            int state = 0;
+            if (virDomainGetState(all[i], &state, nullptr, 0) == 0) // Otherwise it has just gone.
+                result[virDomainGetName(all[i])] = state == VIR_DOMAIN_RUNNING ? "running"
+                    : state == VIR_DOMAIN_PAUSED                               ? "paused"
+                                                                               : "shut off";
+            virDomainFree(all[i]);
+        }
+        std::free(all);
+        return result;
+    }
+
+private:
+    const support::libvirtd& daemon_;
+    virConnectPtr connection_ = nullptr;
+};
+
+struct watch_fixture
+{
+    support::libvirtd daemon;
+    domains all{daemon};
+
+    watch_fixture()
+    {
+        virSetErrorFunc(nullptr, [](void*, virErrorPtr) {});
+        all.connect();
+    }
+
+    void restart(void (*meanwhile)(watch_fixture&, int), int round)
+    {
+        all.disconnect();
+        daemon.leave(SIGKILL);
+        BOOST_TEST_REQUIRE(support::eventually([&] { return daemon.has_left(); }));
+        meanwhile(*this, round);
+        daemon.come_back();
+        BOOST_TEST_REQUIRE(support::eventually([&] { return daemon.is_up(); }));
+        all.connect();
+    }
+
+    /// As an administrator who removes its file.
+    void forget(const std::string& name)
+    {
+        fs::remove(daemon.directory() / ".config/libvirt/qemu" / (name + ".xml"));
+    }
+
+    void check_belief(const watcher& w)
+    {
+        states is, believed;
+        const bool is_right = support::eventually([&] {
+            is = all.now();
+            believed = w.believed();
+            return is == believed;
+        });
+        BOOST_TEST(is_right);
+        BOOST_TEST(is.size() == believed.size());
+        for (const auto& [name, state] : is)
+            BOOST_TEST(believed[name] == state, name << " is " << state << ", not " << believed[name]);
+    }
+};
+
+std::string name_of(int round)
+{
+    return "d" + std::to_string(round);
+}
+
+BOOST_FIXTURE_TEST_SUITE(watch_events, watch_fixture)
+
+BOOST_AUTO_TEST_CASE(a_line_for_each_event)
+{
+    watcher w(daemon.uri(), daemon.directory() / "output");
+    BOOST_TEST_REQUIRE(support::eventually([&] { return w.has_printed("connected\n"); }));
+    all.define("vm");
+    all.change("vm", virDomainCreate);
+    all.change("vm", virDomainSuspend);
+    all.change("vm", virDomainDestroy);
+    all.change("vm", virDomainUndefine);
+    for (const char* line :
+         {" domain vm: defined, now ", " domain vm: started, now ", " domain vm: suspended, now ",
+          " domain vm: stopped, now ", " domain vm: undefined, now gone\n", "= 0 domains\n"})
+        BOOST_TEST(support::eventually([&] { return w.has_printed(line); }), line);
+    check_belief(w);
+    BOOST_TEST(w.end(SIGINT) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_hundred_restarts)
+{
+    watcher w(daemon.uri(), daemon.directory() / "output");
+    for (int round = 0; round < 100; ++round) {
+        all.define(name_of(round));
+        if (round % 10 == 0)
+            all.change(name_of(round), virDomainCreate);
+        const auto meanwhile = [](watch_fixture& f, int r) {
+            if (r % 3 == 2)
+                f.forget(name_of(r - 1));
+        };
+        restart(meanwhile, round);
+        if (round % 10 == 0)
+            all.suspend_when_found(name_of(round));
+        if (round % 10 == 5) {
+            all.suspend_when_found(name_of(round - 5));
+            all.change(name_of(round - 5), virDomainDestroy);
+        }
+        if (round % 3 == 0 && round % 10 != 0)
+            all.change(name_of(round), virDomainUndefine);
+        check_belief(w);
+    }
+    BOOST_TEST(w.has_printed("not connected: "));
+    BOOST_TEST(w.end(SIGTERM) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(nobody_there)
+{
+    watcher w("qemu+unix:///session?socket=/nonexistent/socket", daemon.directory() / "output");
+    BOOST_TEST(support::eventually([&] { return w.has_printed("'/nonexistent/socket'"); }), w.printed());
+    BOOST_TEST(w.has_printed("next try in "));
+    BOOST_TEST(w.end(SIGINT) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(misused)
+{
+    watcher w("--help", daemon.directory() / "output");
+    BOOST_TEST(support::eventually([&] { return w.has_printed("usage: "); }));
+    BOOST_TEST(w.end(0) == 2);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+} // namespace
