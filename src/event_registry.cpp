@@ -9,7 +9,6 @@
 #include <libvirt/virterror.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -207,9 +206,10 @@ try {
     if (const auto& link = link_scope::current()) {
         link->watch = id;
         link->socket = fd;
+        link->command = command_behind(fd);
         link->is_remote = true;
         if (link->ended_by != connection_link::end::none) // Interrupted before its socket was known.
-            ::shutdown(fd, SHUT_RDWR);
+            cut_off(*link);
     }
     wake(
         held,

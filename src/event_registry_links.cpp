@@ -4,7 +4,6 @@
 #include "event_registry.hpp"
 
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 
@@ -46,8 +45,7 @@ void event_registry::interrupt_locked(connection_link& link, connection_link::en
 {
     if (link.ended_by == connection_link::end::none)
         link.ended_by = why;
-    if (link.socket >= 0)
-        ::shutdown(link.socket, SHUT_RDWR);
+    cut_off(link);
 }
 
 void event_registry::lose_locked(const watch_table::watch& removed)
@@ -57,6 +55,7 @@ void event_registry::lose_locked(const watch_table::watch& removed)
         return;
     link->watch = 0;
     link->socket = -1;
+    link->command = {};
     const bool by_keepalive = kept_alive_ == link.get() && dispatcher_ == std::this_thread::get_id();
     if (link->ended_by == connection_link::end::none)
         link->ended_by = by_keepalive ? connection_link::end::silence : connection_link::end::peer;
