@@ -24,8 +24,8 @@ struct stream_origin
 {
     connection_reference connection;
     bool is_in_process;
-    std::shared_ptr<connection_link> link; // null: not known, or in this process
-    std::optional<open_options> own;
+    std::shared_ptr<connection_link> link;      // null: not known, or in this process
+    std::shared_ptr<const connect_options> own; // null: on the application's
 };
 
 bool is_wrong_connection(const failure& f)
@@ -119,7 +119,7 @@ public:
         });
         open_.start(std::move(handler), executor_, details);
         stream_origin origin{
-            connection_reference(native), connection.is_in_process(), connection.link(), std::nullopt};
+            connection_reference(native), connection.is_in_process(), connection.link(), nullptr};
         if (!shares_connection)
             origin.own = connection.reopen_options();
         if (origin.own) {
@@ -351,14 +351,11 @@ private:
 
     void open_on_worker(stream_origin& origin, opener_base& opener, std::uint64_t number)
     {
-        virConnectPtr own = origin.own ? connect_for_stream(*origin.own, origin.link) : nullptr;
-        virStreamPtr stream = nullptr;
         failure f;
+        virConnectPtr own = origin.own ? connect_for_stream(*origin.own, origin.link, f) : nullptr;
+        virStreamPtr stream = nullptr;
         bool was_opened = false;
-        if (!own && origin.own) {
-            f = last_failure();
-        }
-        else {
+        if (!f) {
             virConnectPtr connection = own ? own : origin.connection.get();
             stream = virStreamNew(connection, VIR_STREAM_NONBLOCK);
             f = stream ? opener.open(connection, stream) : last_failure();

@@ -13,11 +13,16 @@ namespace {
 
 using std::chrono::seconds;
 
-virConnectPtr open(const open_options& options)
+virConnectPtr open(const connect_options& options, failure& why)
 {
     const unsigned read_only = options.read_only ? VIR_CONNECT_RO : 0;
-    return virConnectOpenAuth(
-        options.uri.empty() ? nullptr : options.uri.c_str(), nullptr, options.flags | read_only);
+    authentication asked(options);
+    virConnectPtr connection = virConnectOpenAuth(
+        options.uri.empty() ? nullptr : options.uri.c_str(), asked.native(), options.flags | read_only);
+    if (!connection)
+        why = asked.thrown() ? asked.thrown() : last_failure();
+    asked.ended(connection != nullptr);
+    return connection;
 }
 
 void keep_alive(virConnectPtr connection, seconds interval, unsigned count)
@@ -28,10 +33,11 @@ void keep_alive(virConnectPtr connection, seconds interval, unsigned count)
 
 } // namespace
 
-virConnectPtr connect(const open_options& options, const std::shared_ptr<connection_link>& link)
+virConnectPtr connect(
+    const connect_options& options, const std::shared_ptr<connection_link>& link, failure& why)
 {
     const link_scope scope(link);
-    virConnectPtr connection = open(options);
+    virConnectPtr connection = open(options, why);
     if (connection && link->is_remote && options.keepalive_interval > seconds(0)) {
         // libvirt's own count comes first, where it can send at all.
         link->max_silence = options.keepalive_count + 1;
@@ -40,7 +46,8 @@ virConnectPtr connect(const open_options& options, const std::shared_ptr<connect
     return connection;
 }
 
-virConnectPtr connect_for_stream(const open_options& options, const std::shared_ptr<connection_link>& link)
+virConnectPtr connect_for_stream(
+    const connect_options& options, const std::shared_ptr<connection_link>& link, failure& why)
 {
     // Our PINGs are what keeps a daemon content whose own we leave in the socket; that their answers stay
     // there too must not count (docs/libvirt.md, "Backpressure").
@@ -50,7 +57,7 @@ virConnectPtr connect_for_stream(const open_options& options, const std::shared_
     const auto interval = is_off ? longest_interval : std::min(options.keepalive_interval, longest_interval);
 
     const link_scope scope(link);
-    virConnectPtr connection = open(options);
+    virConnectPtr connection = open(options, why);
     if (connection && link->is_remote) {
         const auto patience = options.keepalive_interval * (options.keepalive_count + 1);
         link->max_silence = is_off ? 0 : static_cast<unsigned>(patience / interval);
@@ -59,6 +66,17 @@ virConnectPtr connect_for_stream(const open_options& options, const std::shared_
         event_registry::instance().pause(*link);
     }
     return connection;
+}
+
+std::shared_ptr<connection_link> find_socket(
+    virConnectPtr connection, const std::shared_ptr<connection_link>& link)
+{
+    // Whatever asks the daemon will do: the thread that asks disables the socket's watch meanwhile.
+    const search_scope search(link);
+    unsigned long version = 0;
+    if (virConnectGetLibVersion(connection, &version) < 0)
+        virResetLastError();
+    return search.found;
 }
 
 closing_patience::closing_patience(const std::shared_ptr<connection_link>& link)

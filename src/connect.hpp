@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "authentication.hpp"
 #include "connection_link.hpp"
-
-#include <avirt/detail/connection_impl.hpp>
 
 #include <libvirt/libvirt.h>
 
@@ -11,12 +10,19 @@
 
 namespace avirt::detail {
 
-/// Opens a connection whose socket the loop knows by the link. Blocks; null where it fails.
-virConnectPtr connect(const open_options& options, const std::shared_ptr<connection_link>& link);
+/// Opens a connection whose socket the loop knows by the link. Blocks; null where it fails, and why.
+virConnectPtr connect(
+    const connect_options& options, const std::shared_ptr<connection_link>& link, failure& why);
 
 /// The same, for one stream alone: its socket may be left unread for as long as the stream's reader likes.
 /// It is paused: what follows the answer to the opener must wait until the stream listens.
-virConnectPtr connect_for_stream(const open_options& options, const std::shared_ptr<connection_link>& link);
+virConnectPtr connect_for_stream(
+    const connect_options& options, const std::shared_ptr<connection_link>& link, failure& why);
+
+/// What the loop knows of the socket of a connection that was opened elsewhere: @p link, where nothing was
+/// known yet; null where libvirt does not watch one. Blocks.
+std::shared_ptr<connection_link> find_socket(
+    virConnectPtr connection, const std::shared_ptr<connection_link>& link);
 
 /// Interrupts a connection that is being ended, if that takes longer than a living daemon needs: nobody is
 /// left to cancel it.

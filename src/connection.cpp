@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <avirt/connection.hpp>
 
+#include "call_queue.hpp"
 #include "connect.hpp"
 #include "connection_link.hpp"
-#include "connection_reference.hpp"
 #include "context_service.hpp"
 #include "event_registry.hpp"
 #include "pending.hpp"
@@ -11,24 +11,33 @@
 
 #include <boost/asio/error.hpp>
 
-#include <list>
 #include <mutex>
+#include <optional>
+#include <utility>
 
 namespace avirt::detail {
 namespace {
 
-/// Older clients lose a wake-up when two threads use one connection (docs/libvirt.md, "Threads").
-bool calls_must_be_ordered()
+const error_code aborted = asio::error::operation_aborted;
+
+close_reason reason_of(const connection_link& link) noexcept
 {
-    static const bool ordered = [] {
-        unsigned long version = 0;
-        return virGetVersion(&version, nullptr, nullptr) < 0 || version < 10004000;
-    }();
-    return ordered;
+    switch (link.ended_by) {
+    case connection_link::end::peer:
+        return close_reason::eof;
+    case connection_link::end::silence:
+        return close_reason::keepalive;
+    case connection_link::end::interrupted:
+        return close_reason::client;
+    default:
+        return close_reason::error;
+    }
 }
 
 class connection_impl_object final : public connection_impl,
+                                     public call_owner,
                                      public context_object,
+                                     public link_observer,
                                      public std::enable_shared_from_this<connection_impl_object>
 {
 public:
@@ -48,15 +57,13 @@ public:
     bool is_in_process() const noexcept override
     {
         const std::lock_guard guard(mutex_);
-        return link_ && !link_->is_remote;
+        return is_in_process_locked();
     }
 
-    std::optional<open_options> reopen_options() const override
+    std::shared_ptr<const connect_options> reopen_options() const override
     {
         const std::lock_guard guard(mutex_);
-        if (!connection_ || !link_ || !link_->is_remote)
-            return std::nullopt;
-        return options_;
+        return reopen_options_locked();
     }
 
     std::shared_ptr<connection_link> link() const override
@@ -69,6 +76,7 @@ public:
     {
         const std::lock_guard guard(mutex_);
         connection_ = connection;
+        link_ = std::make_shared<connection_link>(); // It finds its socket by the first call.
     }
 
     virConnectPtr release() override
@@ -86,24 +94,19 @@ public:
 
     void close() noexcept override
     {
-        std::shared_ptr<connection_link> link;
-        virConnectPtr connection = nullptr;
-        {
-            const std::lock_guard guard(mutex_);
-            abort_all();
-            link = std::move(link_);
-            connection = give_up_locked();
-        }
-        if (!connection)
-            return;
-        worker_pool::instance().submit(
-            [connection, link] {
-                std::optional<closing_patience> patience;
-                if (link && link->is_remote)
-                    patience.emplace(link);
-                virConnectClose(connection);
-            },
-            worker_pool::place::urgent);
+        const std::lock_guard guard(mutex_);
+        abort_all();
+        close_later();
+    }
+
+    void discard(const failure& why) noexcept override
+    {
+        const std::lock_guard guard(mutex_);
+        calls_.fail_waiting(why);
+        if (wait_closed_)
+            see_whether_lost();
+        wait_closed_.complete({}, close_reason::client); // It was discarded for another reason.
+        close_later();
     }
 
     void shutdown() noexcept override
@@ -111,10 +114,9 @@ public:
         std::unique_lock held(mutex_);
         const auto open = open_.take();
         const auto close = close_.take();
-        abandon(open_job_, link_);
-        for (auto& c : calls_)
-            abandon_call(c);
-        const auto calls = std::exchange(calls_, {});
+        const auto wait_closed = wait_closed_.take();
+        abandon_open();
+        const auto calls = calls_.take_all();
         executor_ = {};
         held.unlock(); // The handlers end outside the lock: they may own this very connection.
     }
@@ -135,12 +137,12 @@ public:
                 self->cancel_open(n);
         });
         open_.start(std::move(handler), executor_, details);
-        options_ = std::move(options);
+        options_ = std::make_shared<connect_options>(std::move(options));
         link_ = std::make_shared<connection_link>();
-        link_->uri = options_.uri;
+        link_->uri = options_->uri;
         open_job_ =
             worker_pool::instance().submit([self = shared_from_this(), options = options_, link = link_,
-                                            n = open_.number()] { self->open_on_worker(options, link, n); });
+                                            n = open_.number()] { self->open_on_worker(*options, link, n); });
     }
 
     void async_close(wait_handler handler, error_details* details) override
@@ -151,7 +153,7 @@ public:
         if (!connection_)
             return complete_now(
                 std::move(handler), details, close_ ? error::operation_in_progress : error::not_open);
-        abort_all();
+        abort_operations();
         on_cancel(handler, [weak = weak_from_this(), n = close_.number() + 1](asio::cancellation_type) {
             if (const auto self = weak.lock())
                 self->cancel_close(n);
@@ -169,31 +171,50 @@ public:
         std::shared_ptr<call_base> function, call_handler handler, error_details* details) override
     {
         const std::lock_guard guard(mutex_);
+        if (add_call(std::move(function), std::move(handler), details))
+            start_calls();
+    }
+
+    void async_own_call(
+        std::shared_ptr<call_base> function, call_handler handler, error_details* details) override
+    {
+        const std::lock_guard guard(mutex_);
+        const auto number = add_call(std::move(function), std::move(handler), details);
+        if (!number)
+            return;
+        if (auto options = reopen_options_locked())
+            calls_.start_alone(*number, shared_from_this(), std::move(options));
+        else if (is_in_process_locked()) // There, nothing is lost between threads.
+            calls_.start_beside(*number, shared_from_this(), {connection_, link_});
+        else
+            start_calls();
+    }
+
+    void async_wait_closed(closed_handler handler, error_details* details) override
+    {
+        const std::lock_guard guard(mutex_);
         if (!executor_)
             return;
-        auto& c = calls_.emplace_back();
-        c.number = ++last_call_;
-        c.function = std::move(function);
-        if (connection_)
-            on_cancel(handler, [weak = weak_from_this(), n = c.number](asio::cancellation_type type) {
-                if (const auto self = weak.lock())
-                    self->cancel_call(n, type);
-            });
-        c.start(std::move(handler), executor_, details);
-        if (connection_)
-            return start_calls();
-        c.complete(error::not_open, false);
-        calls_.pop_back();
+        const auto refused = wait_closed_ ? error::operation_in_progress
+            : !connection_                ? error::not_open
+                                          : error{};
+        if (refused != error{}) {
+            pending<void(error_code, close_reason)> p;
+            p.start(std::move(handler), executor_, details);
+            return p.complete(refused, {});
+        }
+        on_cancel(handler, [weak = weak_from_this(), n = wait_closed_.number() + 1](asio::cancellation_type) {
+            if (const auto self = weak.lock())
+                self->cancel_wait_closed(n);
+        });
+        wait_closed_.start(std::move(handler), executor_, details);
+        if (seeks_socket())
+            find_socket_later();
+        else
+            see_whether_lost();
     }
 
 private:
-    struct pending_call : pending<void(error_code, bool)>
-    {
-        std::uint64_t number = 0;
-        std::shared_ptr<call_base> function{};
-        std::shared_ptr<worker_pool::job> job{}; // null: not begun
-    };
-
     void complete_now(wait_handler handler, error_details* details, failure f)
     {
         pending<void(error_code)> p;
@@ -201,11 +222,38 @@ private:
         p.complete(std::move(f));
     }
 
+    bool is_in_process_locked() const noexcept
+    {
+        return options_ && link_ && !link_->is_remote;
+    }
+
+    std::shared_ptr<const connect_options> reopen_options_locked() const
+    {
+        return connection_ && link_ && link_->is_remote ? options_ : nullptr;
+    }
+
     virConnectPtr give_up_locked() noexcept
     {
         link_.reset();
-        ordered_call_ = 0; // One that does not return holds up nobody on the next connection.
+        options_.reset();
+        calls_.forget_order();
         return std::exchange(connection_, nullptr);
+    }
+
+    void close_later() noexcept
+    {
+        const auto link = link_;
+        virConnectPtr connection = give_up_locked();
+        if (!connection)
+            return;
+        worker_pool::instance().submit(
+            [connection, link] {
+                std::optional<closing_patience> patience;
+                if (link->is_remote)
+                    patience.emplace(link);
+                virConnectClose(connection);
+            },
+            worker_pool::place::urgent);
     }
 
     static void interrupt(const std::shared_ptr<connection_link>& link) noexcept
@@ -214,56 +262,45 @@ private:
             event_registry::instance().interrupt(*link);
     }
 
-    /// Returns whether the job had not begun. Otherwise its thread is freed at the cost of the connection, or
-    /// left alone where libvirt has not told of a socket yet.
-    static bool abandon(
-        std::shared_ptr<worker_pool::job>& job, const std::shared_ptr<connection_link>& link) noexcept
+    /// Frees the thread, or leaves it alone where libvirt has not told of a socket yet.
+    void abandon_open() noexcept
     {
-        if (!job)
-            return false;
-        const bool was_dropped = worker_pool::instance().abandon(std::exchange(job, nullptr));
-        if (!was_dropped)
-            interrupt(link);
-        return was_dropped;
-    }
-
-    void abandon_call(pending_call& c) noexcept
-    {
-        if (abandon(c.job, link_)) // It will never say that it has ended.
-            ordered_call_ = 0;
+        if (open_job_ && !worker_pool::instance().abandon(std::exchange(open_job_, nullptr)))
+            interrupt(link_);
     }
 
     void abort_open() noexcept
     {
-        open_.complete(error_code(asio::error::operation_aborted));
-        abandon(open_job_, link_);
+        open_.complete(aborted);
+        abandon_open();
     }
 
-    void abort_all() noexcept
+    void abort_operations() noexcept
     {
-        const error_code aborted = asio::error::operation_aborted;
         abort_open();
         if (close_)
             interrupt(closing_link_);
         close_.complete(aborted);
-        for (auto& c : calls_) {
-            abandon_call(c);
-            c.complete(aborted, false);
-        }
-        calls_.clear();
+        calls_.abort_all();
+    }
+
+    void abort_all() noexcept
+    {
+        abort_operations();
+        wait_closed_.complete(aborted, close_reason::client);
     }
 
     void open_on_worker(
-        const open_options& options, const std::shared_ptr<connection_link>& link, std::uint64_t number)
+        const connect_options& options, const std::shared_ptr<connection_link>& link, std::uint64_t number)
     {
-        virConnectPtr opened = connect(options, link);
         failure f;
-        if (!opened)
-            f = last_failure();
+        virConnectPtr opened = connect(options, link, f);
         {
             const std::lock_guard guard(mutex_);
             if (open_ && open_.number() == number) {
                 connection_ = std::exchange(opened, nullptr);
+                if (connection_)
+                    event_registry::instance().observe(*link, weak_from_this());
                 open_job_.reset();
                 open_.complete(std::move(f));
             }
@@ -284,7 +321,8 @@ private:
         const std::lock_guard guard(mutex_);
         if (close_.number() != number || !close_)
             return;
-        close_.complete(error_code(asio::error::operation_aborted));
+        close_.complete(aborted);
+        wait_closed_.complete({}, close_reason::client);
         interrupt(closing_link_);
     }
 
@@ -294,76 +332,123 @@ private:
         if (close_.number() != number)
             return;
         close_.complete(std::move(f));
+        wait_closed_.complete({}, close_reason::client);
         closing_link_.reset();
+    }
+
+    /// Returns the call's number, if it may be started.
+    std::optional<std::uint64_t> add_call(
+        std::shared_ptr<call_base> function, call_handler handler, error_details* details)
+    {
+        if (!executor_)
+            return std::nullopt;
+        if (connection_)
+            on_cancel(handler, [weak = weak_from_this(), n = calls_.next()](asio::cancellation_type type) {
+                if (const auto self = weak.lock())
+                    self->cancel_call(n, type);
+            });
+        const auto number = calls_.add(std::move(function), std::move(handler), executor_, details);
+        if (connection_)
+            return number;
+        calls_.fail(number, error::not_open);
+        return std::nullopt;
     }
 
     void start_calls()
     {
-        for (auto& c : calls_) {
-            if (ordered_call_ != 0 || !connection_)
-                return;
-            if (c.job)
-                continue;
-            ordered_call_ = calls_must_be_ordered() ? c.number : 0;
-            c.job = worker_pool::instance().submit([self = shared_from_this(), function = c.function,
-                                                    connection = connection_reference(connection_),
-                                                    link = link_, n = c.number]() mutable {
-                const naming_scope naming(std::move(link));
-                auto f = function->run(connection.get());
-                connection.drop();
-                self->called(n, std::move(f));
-            });
-        }
+        calls_.start(shared_from_this(), {connection_, link_, seeks_socket()});
     }
 
-    void called(std::uint64_t number, failure f)
+    bool call_begins(std::uint64_t number) override
     {
         const std::lock_guard guard(mutex_);
-        if (ordered_call_ == number)
-            ordered_call_ = 0;
-        for (auto it = calls_.begin(); it != calls_.end(); ++it) {
-            if (it->number == number) {
-                it->complete(std::move(f), true);
-                calls_.erase(it);
-                break;
-            }
-        }
+        return calls_.begins(number);
+    }
+
+    void call_returned(std::uint64_t number, failure f) override
+    {
+        const std::lock_guard guard(mutex_);
+        calls_.returned(number, std::move(f));
         start_calls();
+    }
+
+    void socket_found(std::uint64_t number, const std::shared_ptr<connection_link>& link) override
+    {
+        const std::lock_guard guard(mutex_);
+        if (calls_.found_socket(number, link))
+            link_ = link;
     }
 
     void cancel_call(std::uint64_t number, asio::cancellation_type type)
     {
         const std::lock_guard guard(mutex_);
-        for (auto it = calls_.begin(); it != calls_.end(); ++it) {
-            if (it->number != number)
-                continue;
-            if (it->job && worker_pool::instance().withdraw(it->job)) {
-                it->job.reset();
-                ordered_call_ = 0;
+        calls_.cancel(number, type);
+        start_calls();
+    }
+
+    void cancel_wait_closed(std::uint64_t number)
+    {
+        const std::lock_guard guard(mutex_);
+        if (wait_closed_.number() == number)
+            wait_closed_.complete(aborted, close_reason::client);
+    }
+
+    /// Opened elsewhere, and nothing is known of its socket yet.
+    bool seeks_socket() const noexcept
+    {
+        return connection_ && !options_ && !link_->is_remote;
+    }
+
+    void find_socket_later()
+    {
+        class no_call final : public call_base
+        {
+            failure run(virConnectPtr) noexcept override
+            {
+                return {};
             }
-            const bool terminal = (type & asio::cancellation_type::terminal) != asio::cancellation_type::none;
-            if (it->job && !terminal)
-                return;
-            abandon_call(*it);
-            it->complete(error_code(asio::error::operation_aborted), false);
-            calls_.erase(it);
-            start_calls();
+        };
+        add_call(
+            std::make_shared<no_call>(),
+            [weak = weak_from_this()](const error_code&, bool) {
+                if (const auto self = weak.lock())
+                    self->on_lost();
+            },
+            nullptr);
+        start_calls();
+    }
+
+    void see_whether_lost()
+    {
+        if (!link_ || !link_->is_remote)
             return;
-        }
+        event_registry::instance().observe(*link_, weak_from_this()); // First: it may end meanwhile.
+        if (link_->socket < 0)
+            wait_closed_.complete({}, reason_of(*link_));
+    }
+
+    void on_served() override {}
+    void on_writable() override {}
+    void on_hung_up() override {}
+
+    void on_lost() override
+    {
+        const std::lock_guard guard(mutex_);
+        if (wait_closed_ && !close_)
+            see_whether_lost();
     }
 
     mutable std::mutex mutex_;
     asio::any_io_executor executor_;
     virConnectPtr connection_ = nullptr;
-    open_options options_;
-    std::shared_ptr<connection_link> link_;         // null where the connection was opened elsewhere
+    std::shared_ptr<const connect_options> options_; // null where the connection was opened elsewhere
+    std::shared_ptr<connection_link> link_;
     std::shared_ptr<connection_link> closing_link_; // of the connection that async_close() is closing
     pending<void(error_code)> open_;
     std::shared_ptr<worker_pool::job> open_job_;
     pending<void(error_code)> close_;
-    std::list<pending_call> calls_;
-    std::uint64_t last_call_ = 0;
-    std::uint64_t ordered_call_ = 0; // the one that the others wait for, where calls must be ordered; 0: none
+    pending<void(error_code, close_reason)> wait_closed_;
+    call_queue calls_;
 };
 
 } // namespace

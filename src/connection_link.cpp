@@ -23,6 +23,7 @@ namespace {
 
 thread_local std::shared_ptr<connection_link> current_link;
 thread_local std::shared_ptr<connection_link> current_name;
+thread_local search_scope* current_search = nullptr;
 
 /// What a writable socket always takes, whatever its kind.
 constexpr std::size_t small_send = 4 * 1024;
@@ -100,6 +101,21 @@ link_scope::~link_scope()
 const std::shared_ptr<connection_link>& link_scope::current() noexcept
 {
     return current_link;
+}
+
+search_scope::search_scope(std::shared_ptr<connection_link> l) noexcept : link(std::move(l))
+{
+    current_search = this;
+}
+
+search_scope::~search_scope()
+{
+    current_search = nullptr;
+}
+
+search_scope* search_scope::current() noexcept
+{
+    return current_search;
 }
 
 failure lost_failure(const connection_link& link)

@@ -90,6 +90,24 @@ private:
     std::shared_ptr<connection_link> outer_;
 };
 
+/// While it lives, the socket whose watch this thread updates is the one that is looked for: libvirt disables
+/// a connection's watch on the thread that calls (docs/libvirt.md, "Who uses the loop").
+class search_scope
+{
+public:
+    /// @param link becomes the socket's, where that has none yet.
+    explicit search_scope(std::shared_ptr<connection_link> link) noexcept;
+    ~search_scope();
+    search_scope(const search_scope&) = delete;
+    search_scope& operator=(const search_scope&) = delete;
+
+    /// The search of this thread, or null.
+    static search_scope* current() noexcept;
+
+    const std::shared_ptr<connection_link> link;
+    std::shared_ptr<connection_link> found{}; // the socket's
+};
+
 /// What an operation fails with on a connection that libvirt has given, or will give, up.
 failure lost_failure(const connection_link& link);
 

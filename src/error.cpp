@@ -143,6 +143,10 @@ public:
     }
 };
 
+// Of newer libvirts than the oldest that this builds with.
+constexpr int no_network_metadata = 111;
+constexpr int agent_command_timeout = 112;
+
 std::optional<condition> condition_of(int number) noexcept
 {
     switch (number) {
@@ -163,6 +167,7 @@ std::optional<condition> condition_of(int number) noexcept
     case VIR_ERR_NO_SERVER:
     case VIR_ERR_NO_CLIENT:
     case VIR_ERR_DEVICE_MISSING:
+    case no_network_metadata:
         return condition::not_found;
     case VIR_ERR_AUTH_FAILED:
     case VIR_ERR_AUTH_CANCELLED:
@@ -172,6 +177,7 @@ std::optional<condition> condition_of(int number) noexcept
         return condition::denied;
     case VIR_ERR_OPERATION_TIMEOUT:
     case VIR_ERR_AGENT_UNRESPONSIVE:
+    case agent_command_timeout:
         return condition::timed_out;
     case VIR_ERR_NO_SUPPORT:
     case VIR_ERR_OPERATION_UNSUPPORTED:

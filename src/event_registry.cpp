@@ -204,12 +204,8 @@ try {
     if (id < 0)
         return -1;
     if (const auto& link = link_scope::current()) {
-        link->watch = id;
-        link->socket = fd;
         link->command = command_behind(fd);
-        link->is_remote = true;
-        if (link->ended_by != connection_link::end::none) // Interrupted before its socket was known.
-            cut_off(*link);
+        found_socket_locked(*link, id, fd);
     }
     wake(
         held,
@@ -227,6 +223,8 @@ void event_registry::update_handle(int watch, int events) noexcept
     // come in between, where one thread runs it; elsewhere the answer would wake the loop in vain.
     const bool is_brief = last_dispatcher_ == std::this_thread::get_id();
     watches_.update(watch, events, is_brief);
+    if (auto* search = search_scope::current())
+        found_locked(*search, watch);
     wake(held, watches_.has_always_ready() ? request_wake_up_locked() : wake_up::none);
 }
 

@@ -63,7 +63,7 @@ public:
 
     // A connection's socket. Each does nothing where libvirt does not watch one (any more).
 
-    /// Has the observer hear of it; dead ones are forgotten in passing.
+    /// Has the observer hear of it, if it does not already; dead ones are forgotten in passing.
     void observe(connection_link& link, std::weak_ptr<link_observer> observer);
     /// Keeps what comes in the socket, until it is resumed.
     void pause(const connection_link& link) noexcept;
@@ -118,6 +118,8 @@ private:
     void wake(lock& held, wake_up how) noexcept;
     void remove(lock& held, virFreeCallback free, void* opaque, bool blocks);
 
+    void found_locked(search_scope& search, int watch) noexcept;
+    void found_socket_locked(connection_link& link, int watch, int fd) noexcept;
     void interrupt_locked(connection_link& link, connection_link::end why) noexcept;
     void lose_locked(const watch_table::watch& removed);
     bool may_ping_locked(const timeout_table::timeout& keepalive) noexcept;

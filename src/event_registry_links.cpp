@@ -13,7 +13,9 @@ void event_registry::observe(connection_link& link, std::weak_ptr<link_observer>
 {
     lock held(mutex_);
     std::erase_if(link.observers, [](const auto& o) { return o.expired(); });
-    link.observers.push_back(std::move(observer));
+    const auto is_it = [&](const auto& o) { return !o.owner_before(observer) && !observer.owner_before(o); };
+    if (std::ranges::none_of(link.observers, is_it))
+        link.observers.push_back(std::move(observer));
 }
 
 void event_registry::pause(const connection_link& link) noexcept
@@ -46,6 +48,27 @@ void event_registry::interrupt_locked(connection_link& link, connection_link::en
     if (link.ended_by == connection_link::end::none)
         link.ended_by = why;
     cut_off(link);
+}
+
+void event_registry::found_locked(search_scope& search, int watch) noexcept
+{
+    auto* w = watches_.find(watch);
+    if (!w || search.found)
+        return;
+    if (!w->link) {
+        w->link = search.link;
+        found_socket_locked(*w->link, watch, w->fd);
+    }
+    search.found = w->link;
+}
+
+void event_registry::found_socket_locked(connection_link& link, int watch, int fd) noexcept
+{
+    link.watch = watch;
+    link.socket = fd;
+    link.is_remote = true;
+    if (link.ended_by != connection_link::end::none) // Interrupted before its socket was known.
+        cut_off(link);
 }
 
 void event_registry::lose_locked(const watch_table::watch& removed)

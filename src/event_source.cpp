@@ -37,9 +37,14 @@ public:
     {
     }
 
+    ~event_source_impl_object() override
+    {
+        close();
+    }
+
     void push(const subscription& from, std::unique_ptr<erased_event> event) override
     {
-        std::unique_ptr<erased_event> oldest; // Ends outside the lock.
+        item oldest; // Ends outside the lock.
         const std::lock_guard guard(mutex_);
         if (subscription_.get() != &from)
             return;
@@ -49,7 +54,7 @@ public:
             ++lost_;
             has_lost_ = true;
         }
-        events_.push_back(std::move(event));
+        events_.push_back({std::move(event), {}});
         feed();
     }
 
@@ -70,6 +75,25 @@ public:
     {
         const std::lock_guard guard(mutex_);
         return std::exchange(lost_, 0);
+    }
+
+    void set_followed(bool is_followed) noexcept override
+    {
+        const std::lock_guard guard(mutex_);
+        is_followed_ = is_followed;
+        feed();
+    }
+
+    bool is_followed() const noexcept override
+    {
+        const std::lock_guard guard(mutex_);
+        return is_followed_;
+    }
+
+    void lose(const failure& why) noexcept override
+    {
+        const std::lock_guard guard(mutex_);
+        lose_locked(why);
     }
 
     void shutdown() noexcept override
@@ -99,8 +123,7 @@ public:
                     self->cancel_subscribe(n, type);
             });
         subscribe_.start(std::move(handler), executor_, details);
-        events_.clear();
-        end_ = {};
+        begin_anew();
         link_ = connection_->link();
         subscription_ = std::make_shared<subscription>(kind_, options_.object, weak_from_this());
         call_details_ = std::make_shared<error_details>();
@@ -137,6 +160,7 @@ public:
         const auto refused = subscribe_ || unsubscribe_ ? error::operation_in_progress
             : !subscription_                            ? error::not_open
                                                         : error{};
+        is_followed_ = false;
         if (refused != error{})
             return complete_now(unsubscribe_, std::move(handler), details, refused);
         receive_.complete(aborted, nullptr);
@@ -151,6 +175,13 @@ public:
     }
 
 private:
+    /// An event, or the end of a subscription that another followed.
+    struct item
+    {
+        std::unique_ptr<erased_event> event{};
+        failure end{};
+    };
+
     template <class Signature, class Handler>
     void complete_now(const pending<Signature>&, Handler handler, error_details* details, error e)
     {
@@ -179,11 +210,26 @@ private:
         cancel_call_.emit(asio::cancellation_type::partial);
     }
 
-    template <class Handler>
-    void end_subscription(Handler handler) noexcept
+    /// Who follows hears of what was before, and of its end.
+    void begin_anew()
+    {
+        auto end = std::exchange(end_, {});
+        if (!is_followed_)
+            drop_events();
+        else if (end && (events_.empty() || events_.back().event))
+            events_.push_back({nullptr, std::move(end)});
+    }
+
+    void drop_events() noexcept
     {
         events_.clear();
         has_lost_ = false;
+    }
+
+    template <class Handler>
+    void end_subscription(Handler handler) noexcept
+    {
+        drop_events();
         if (const auto ended = std::exchange(subscription_, nullptr))
             ended->end(*connection_, call_handler(std::move(handler)));
     }
@@ -193,13 +239,18 @@ private:
         const std::lock_guard guard(mutex_);
         if (subscribe_.number() != number || !subscribe_)
             return;
-        if (f)
-            end_subscription([](const error_code&, bool) {});
+        if (f) {
+            if (const auto ended = std::exchange(subscription_, nullptr))
+                ended->end(*connection_, call_handler([](const error_code&, bool) {}));
+            if (is_followed_)
+                end_ = f;
+            else
+                drop_events();
+        }
         else if (link_)
             event_registry::instance().observe(*link_, weak_from_this());
         subscribe_.complete(std::move(f));
-        if (link_ && link_->socket < 0)
-            lose();
+        lose_if_lost();
         feed();
     }
 
@@ -225,11 +276,17 @@ private:
             unsubscribe_.complete(ec);
     }
 
-    void lose()
+    void lose_if_lost()
+    {
+        if (link_ && link_->socket < 0)
+            lose_locked(lost_failure(*link_));
+    }
+
+    void lose_locked(failure why)
     {
         if (!subscription_ || subscribe_)
             return;
-        end_ = lost_failure(*link_);
+        end_ = std::move(why);
         const auto ended = std::exchange(subscription_, nullptr);
         ended->end(*connection_, call_handler([](const error_code&, bool) {}));
         feed();
@@ -244,9 +301,11 @@ private:
         else if (!events_.empty()) {
             auto next = std::move(events_.front());
             events_.pop_front();
-            receive_.complete({}, std::move(next));
+            receive_.complete(std::move(next.end), std::move(next.event));
         }
-        else if (!subscription_)
+        else if (is_followed_ && !subscription_ && end_)
+            receive_.complete(std::exchange(end_, {}), nullptr);
+        else if (!is_followed_ && !subscription_)
             receive_.complete(end_ ? end_ : failure(error::not_open), nullptr);
     }
 
@@ -257,10 +316,10 @@ private:
     void on_lost() override
     {
         const std::lock_guard guard(mutex_);
-        lose();
+        lose_if_lost();
     }
 
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     asio::any_io_executor executor_;
     const std::shared_ptr<connection_impl> connection_;
     const event_kind kind_;
@@ -272,10 +331,11 @@ private:
     pending<void(error_code)> subscribe_;
     pending<void(error_code, std::unique_ptr<erased_event>)> receive_;
     pending<void(error_code)> unsubscribe_;
-    std::deque<std::unique_ptr<erased_event>> events_;
+    std::deque<item> events_;
     bool has_lost_ = false; // and the next receive is to tell
     std::uint64_t lost_ = 0;
     failure end_; // why there are no more
+    bool is_followed_ = false;
 };
 
 } // namespace

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <avirt/openers.hpp>
 
+#include "domains.hpp"
+
 #include <avirt/detail/failure.hpp>
 
 #include <boost/system/errc.hpp>
@@ -11,16 +13,6 @@
 
 namespace avirt {
 namespace {
-
-struct domain_free
-{
-    void operator()(virDomainPtr domain) const noexcept
-    {
-        virDomainFree(domain); // On a worker thread, with the connection held by the caller.
-    }
-};
-
-using domain_ptr = std::unique_ptr<virDomain, domain_free>;
 
 struct pool_free
 {
@@ -45,18 +37,6 @@ using volume_ptr = std::unique_ptr<virStorageVol, volume_free>;
 [[noreturn]] void throw_failure(detail::failure f)
 {
     throw exception(f.code, std::move(f.details));
-}
-
-domain_ptr find_domain(virConnectPtr connection, const std::string& name_or_uuid)
-{
-    if (domain_ptr domain{virDomainLookupByName(connection, name_or_uuid.c_str())})
-        return domain;
-    auto by_name = detail::last_failure();
-    if (by_name.details.code == VIR_ERR_NO_DOMAIN) {
-        if (domain_ptr domain{virDomainLookupByUUIDString(connection, name_or_uuid.c_str())})
-            return domain;
-    }
-    throw_failure(std::move(by_name));
 }
 
 pool_ptr find_pool(virConnectPtr connection, const std::string& name_or_uuid)
@@ -113,9 +93,9 @@ int start_transfer(
 
 } // namespace
 
-int console::operator()(virConnectPtr connection, virStreamPtr stream) const
+int console::operator()(virConnectPtr on, virStreamPtr stream) const
 {
-    const auto vm = find_domain(connection, domain);
+    const auto vm = detail::find_domain(on, domain);
     if (virDomainOpenConsole(vm.get(), device.empty() ? nullptr : device.c_str(), stream, flags) >= 0)
         return 0;
     auto f = detail::last_failure();
@@ -131,9 +111,9 @@ int console::operator()(virConnectPtr connection, virStreamPtr stream) const
     }
 }
 
-int screenshot::operator()(virConnectPtr connection, virStreamPtr stream) const
+int screenshot::operator()(virConnectPtr on, virStreamPtr stream) const
 {
-    const auto vm = find_domain(connection, domain);
+    const auto vm = detail::find_domain(on, domain);
     const std::unique_ptr<char, decltype(&std::free)> type(
         virDomainScreenshot(vm.get(), stream, screen, 0), &std::free);
     if (type)
@@ -144,9 +124,9 @@ int screenshot::operator()(virConnectPtr connection, virStreamPtr stream) const
     throw_failure(std::move(f));
 }
 
-int channel::operator()(virConnectPtr connection, virStreamPtr stream) const
+int channel::operator()(virConnectPtr on, virStreamPtr stream) const
 {
-    const auto vm = find_domain(connection, domain);
+    const auto vm = detail::find_domain(on, domain);
     if (virDomainOpenChannel(vm.get(), name.empty() ? nullptr : name.c_str(), stream, flags) >= 0)
         return 0;
     auto f = detail::last_failure();
@@ -162,16 +142,16 @@ int channel::operator()(virConnectPtr connection, virStreamPtr stream) const
     }
 }
 
-int volume_download::operator()(virConnectPtr connection, virStreamPtr stream) const
+int volume_download::operator()(virConnectPtr on, virStreamPtr stream) const
 {
     const unsigned flags = sparse ? VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM : 0;
-    return start_transfer(&virStorageVolDownload, connection, stream, volume, offset, length, flags);
+    return start_transfer(&virStorageVolDownload, on, stream, volume, offset, length, flags);
 }
 
-int volume_upload::operator()(virConnectPtr connection, virStreamPtr stream) const
+int volume_upload::operator()(virConnectPtr on, virStreamPtr stream) const
 {
     const unsigned flags = sparse ? VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM : 0;
-    return start_transfer(&virStorageVolUpload, connection, stream, volume, offset, length, flags);
+    return start_transfer(&virStorageVolUpload, on, stream, volume, offset, length, flags);
 }
 
 } // namespace avirt

@@ -243,10 +243,16 @@ void watch_table::update(int id, int events, bool is_brief) noexcept
         apply(w);
 }
 
-watch_table::watch* watch_table::find_linked(int id) noexcept
+watch_table::watch* watch_table::find(int id) noexcept
 {
     const auto slot = watches_.find(id);
-    return slot != none && watches_[slot].link ? &watches_[slot] : nullptr;
+    return slot != none ? &watches_[slot] : nullptr;
+}
+
+watch_table::watch* watch_table::find_linked(int id) noexcept
+{
+    auto* w = find(id);
+    return w && w->link ? w : nullptr;
 }
 
 void watch_table::pause(int id) noexcept

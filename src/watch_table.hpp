@@ -77,6 +77,9 @@ public:
     /// The removed watch; its id is 0 where there was none.
     watch remove(int id) noexcept;
 
+    /// The watch, or null.
+    watch* find(int id) noexcept;
+
     /// Has libvirt hear of nothing, or of everything again.
     void pause(int id) noexcept;
     void resume(int id) noexcept;

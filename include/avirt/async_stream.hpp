@@ -349,7 +349,7 @@ private:
         {
             auto* details = detail::get_associated_details(handler);
             this->self->impl().async_open(
-                conn->impl(), shares_connection,
+                *detail::implementation_of(*conn), shares_connection,
                 std::make_shared<detail::opener<std::decay_t<Opener>>>(std::forward<Opener>(opener)),
                 detail::wait_handler(std::forward<Handler>(handler)), details);
         }

@@ -3,9 +3,11 @@
 
 #include <avirt/async_stream.hpp>
 #include <avirt/connection.hpp>
+#include <avirt/domain_state.hpp>
 #include <avirt/error.hpp>
 #include <avirt/event_loop.hpp>
 #include <avirt/event_source.hpp>
 #include <avirt/events.hpp>
 #include <avirt/handle.hpp>
 #include <avirt/openers.hpp>
+#include <avirt/supervised_connection.hpp>

@@ -18,11 +18,19 @@
 
 namespace avirt {
 
-template <class Executor>
-class basic_async_stream;
+template <class Executor = asio::any_io_executor>
+class basic_connection;
 
-template <class Event, class Executor>
-class basic_event_source;
+namespace detail {
+
+/// For what is built on a connection.
+template <class Executor>
+const std::shared_ptr<connection_impl>& implementation_of(basic_connection<Executor>& connection)
+{
+    return connection.shared_impl();
+}
+
+} // namespace detail
 
 /// A virConnect, used without blocking.
 ///
@@ -42,7 +50,7 @@ class basic_event_source;
 /// co_await conn.async_open("test:///default", asio::use_awaitable);
 /// int domains = co_await conn.async_call(virConnectNumOfDomains, asio::use_awaitable);
 /// @endcode
-template <class Executor = asio::any_io_executor>
+template <class Executor>
 class basic_connection
 {
 public:
@@ -142,13 +150,21 @@ public:
     /// @param token Completion signature: `void(error_code)`.
     ///
     /// Errors: error::no_event_loop, error::already_open, error::operation_in_progress, and libvirt's. After
-    /// a failure the object is not open, and may be opened again. Cancellation: terminal, partial and total;
-    /// what libvirt opens nevertheless is closed.
+    /// a failure the object is not open, and may be opened again: condition::denied where the
+    /// authenticator's answers are wrong or it refuses, error::call_threw where it throws.
+    /// Cancellation: terminal, partial and total, and it completes at once; what libvirt opens nevertheless
+    /// is closed. (A thread that waits for a name, TCP's or TLS's handshake or an authenticator cannot be
+    /// freed: it ends by itself some time, and counts against nothing until then.)
     ///
-    /// libvirt: virConnectOpenAuth.
+    /// libvirt: virConnectOpenAuth, virConnectSetKeepAlive.
     ///
     /// @code
-    /// avirt::open_options options{.uri = "qemu:///system", .read_only = true};
+    /// avirt::open_options options{.uri = "qemu+tcp://host/system"};
+    /// options.authenticate = [](std::span<avirt::credential> asked) {
+    ///     for (auto& c : asked)
+    ///         c.result = c.type == VIR_CRED_AUTHNAME ? "me" : ask_for(c.prompt);
+    ///     return true;
+    /// };
     /// co_await conn.async_open(options, asio::use_awaitable);
     /// @endcode
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
@@ -171,9 +187,9 @@ public:
     ///
     /// @param token Completion signature: `void(error_code)`.
     ///
-    /// Other operations complete with operation_aborted. Errors: error::not_open,
-    /// error::operation_in_progress. The object is not open afterwards, whatever the result.
-    /// Cancellation: terminal, partial and total; the connection is cut off then.
+    /// Other operations complete with operation_aborted, but for async_wait_closed(), which has got what it
+    /// waited for. Errors: error::not_open, error::operation_in_progress. The object is not open afterwards,
+    /// whatever the result. Cancellation: terminal, partial and total; the connection is cut off then.
     ///
     /// libvirt: virConnectClose.
     ///
@@ -216,13 +232,65 @@ public:
             initiate_call{this}, token, std::decay_t<F>(std::forward<F>(f)));
     }
 
+    /// The same on a connection that is opened for it, as this one was, and closed after it: a call that
+    /// takes long holds up nobody.
+    ///
+    /// libvirt's drivers inside this process (test:///, qemu:///embed) have nobody to be held up: there the
+    /// call is made on this connection, beside the others. On a connection that was opened elsewhere it is
+    /// made as by the other async_call(), because how to open another is not known.
+    ///
+    /// Errors: also those of async_open(). Cancellation: terminal, partial and total until f begins, terminal
+    /// afterwards; this connection is not affected.
+    ///
+    /// @code
+    /// // A migration, say.
+    /// co_await conn.async_call(avirt::own_connection, [](virConnectPtr c) { return move_away(c, "vm1"); },
+    ///                          asio::use_awaitable);
+    /// @endcode
+    template <
+        class F,
+        BOOST_ASIO_COMPLETION_TOKEN_FOR(detail::call_signature<std::decay_t<F>>)
+            Token = detail::default_token_t<Executor>>
+    auto async_call(own_connection_t, F&& f, Token&& token = {})
+    {
+        return asio::async_initiate<Token, detail::call_signature<std::decay_t<F>>>(
+            initiate_own_call{this}, token, std::decay_t<F>(std::forward<F>(f)));
+    }
+
+    /// Waits for the end of the connection.
+    ///
+    /// @param token Completion signature: `void(error_code, close_reason)`.
+    ///
+    /// Succeeds when the daemon or the way to it is gone, at once where it is already, and when this side has
+    /// closed it (async_close()). The object stays open until it is closed; what is called on it fails. In
+    /// libvirt's drivers inside this process there is nothing to be lost.
+    ///
+    /// libvirt has one place a connection for a function that is told of its end
+    /// (virConnectRegisterCloseCallback): that stays the application's. Of a connection that was opened
+    /// elsewhere the socket is looked for while a call is made; where another thread makes calls at the same
+    /// time it may not be found before the next call.
+    ///
+    /// Errors: error::not_open, error::operation_in_progress; operation_aborted after cancel(), close() and
+    /// release(). Cancellation: terminal, partial and total.
+    ///
+    /// @code
+    /// const auto why = co_await conn.async_wait_closed(asio::use_awaitable);
+    /// if (why == avirt::close_reason::keepalive)
+    ///     std::cerr << "the daemon does not answer\n";
+    /// @endcode
+    template <
+        BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code, close_reason))
+            Token = detail::default_token_t<Executor>>
+    auto async_wait_closed(Token&& token = {})
+    {
+        return asio::async_initiate<Token, void(error_code, close_reason)>(initiate_wait_closed{this}, token);
+    }
+
 private:
     template <class>
     friend class basic_connection;
-    template <class>
-    friend class basic_async_stream; // opens on the implementation
-    template <class, class>
-    friend class basic_event_source; // subscribes on it
+    template <class E>
+    friend const std::shared_ptr<detail::connection_impl>& detail::implementation_of(basic_connection<E>&);
 
     struct initiation
     {
@@ -256,18 +324,50 @@ private:
         }
     };
 
+    template <class Handler, class F, class Launch>
+    static void launch_call(Handler&& handler, F&& f, Launch launch)
+    {
+        auto* details = detail::get_associated_details(handler);
+        auto call = std::make_shared<detail::call<std::decay_t<F>>>(std::forward<F>(f));
+        launch(
+            call,
+            detail::call_handler(detail::call_completion<std::decay_t<Handler>, std::decay_t<F>>{
+                std::forward<Handler>(handler), call}),
+            details);
+    }
+
     struct initiate_call : initiation
     {
         template <class Handler, class F>
         void operator()(Handler&& handler, F&& f) const
         {
+            launch_call(
+                std::forward<Handler>(handler), std::forward<F>(f), [this](auto call, auto h, auto* details) {
+                    this->self->impl().async_call(std::move(call), std::move(h), details);
+                });
+        }
+    };
+
+    struct initiate_own_call : initiation
+    {
+        template <class Handler, class F>
+        void operator()(Handler&& handler, F&& f) const
+        {
+            launch_call(
+                std::forward<Handler>(handler), std::forward<F>(f), [this](auto call, auto h, auto* details) {
+                    this->self->impl().async_own_call(std::move(call), std::move(h), details);
+                });
+        }
+    };
+
+    struct initiate_wait_closed : initiation
+    {
+        template <class Handler>
+        void operator()(Handler&& handler) const
+        {
             auto* details = detail::get_associated_details(handler);
-            auto call = std::make_shared<detail::call<std::decay_t<F>>>(std::forward<F>(f));
-            this->self->impl().async_call(
-                call,
-                detail::call_handler(detail::call_completion<std::decay_t<Handler>, std::decay_t<F>>{
-                    std::forward<Handler>(handler), call}),
-                details);
+            this->self->impl().async_wait_closed(
+                detail::closed_handler(std::forward<Handler>(handler)), details);
         }
     };
 

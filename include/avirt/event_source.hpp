@@ -14,6 +14,20 @@
 
 namespace avirt {
 
+template <class Event, class Executor = asio::any_io_executor>
+class basic_event_source;
+
+namespace detail {
+
+/// For what follows it.
+template <class Event, class Executor>
+const std::shared_ptr<event_source_impl>& implementation_of(basic_event_source<Event, Executor>& source)
+{
+    return source.impl_;
+}
+
+} // namespace detail
+
 /// The events of one kind that libvirt reports on a connection: of all objects, or of one.
 ///
 /// What comes between async_subscribe() and the first async_receive() is kept, up to the capacity. When more
@@ -37,7 +51,7 @@ namespace avirt {
 ///     std::cout << virDomainGetName(event.domain.get()) << ": " << event.event << '\n';
 /// }
 /// @endcode
-template <class Event, class Executor = asio::any_io_executor>
+template <class Event, class Executor>
 class basic_event_source
 {
 public:
@@ -55,7 +69,7 @@ public:
     explicit basic_event_source(basic_connection<E>& on, event_source_options options = {})
         : executor_(on.get_executor()),
           impl_(detail::event_source_impl::make(
-              executor_, on.shared_impl(), detail::kind_of<Event>(), std::move(options)))
+              executor_, detail::implementation_of(on), detail::kind_of<Event>(), std::move(options)))
     {
     }
 
@@ -141,6 +155,10 @@ public:
     }
 
 private:
+    template <class E, class X>
+    friend const std::shared_ptr<detail::event_source_impl>& detail::implementation_of(
+        basic_event_source<E, X>&);
+
     struct initiation
     {
         basic_event_source* self;

@@ -115,6 +115,9 @@ void for_each_operation(Visitor visit)
     visit_one("connection.call of nothing", connection, [](rig& r, auto token) {
         return r.conn.async_call([](virConnectPtr) {}, std::move(token));
     });
+    visit_one("connection.call on its own", connection, [](rig& r, auto token) {
+        return r.conn.async_call(avirt::own_connection, virConnectNumOfDomains, std::move(token));
+    });
     visit_one("loop.drain", nothing, [](rig& r, auto token) { return r.loop.async_drain(std::move(token)); });
     visit_one("stream.open", connection, [](rig& r, auto token) {
         return r.stream.async_open(r.conn, avirt::screenshot{.domain = "test"}, std::move(token));

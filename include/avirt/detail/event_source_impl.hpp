@@ -75,6 +75,11 @@ public:
     virtual void cancel() noexcept = 0;
     virtual void close() noexcept = 0;
     virtual std::uint64_t lost() noexcept = 0;
+    /// Whether somebody subscribes it again whenever it has ended: a receive waits for that, then.
+    virtual void set_followed(bool is_followed) noexcept = 0;
+    virtual bool is_followed() const noexcept = 0;
+    /// Its connection is given up.
+    virtual void lose(const failure& why) noexcept = 0;
     virtual void async_subscribe(wait_handler handler, error_details* details) = 0;
     virtual void async_receive(event_handler handler, error_details* details) = 0;
     virtual void async_unsubscribe(wait_handler handler, error_details* details) = 0;

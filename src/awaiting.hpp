@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <avirt/detail/connection_impl.hpp>
+#include <avirt/detail/event_source_impl.hpp>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <memory>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+// The operations of the compiled implementations, for coroutines in here. None throws: each returns its
+// failure.
+namespace avirt::detail {
+
+/// Awaits the operation that launch(handler) launches; returns what its handler gets, as a tuple.
+template <class Signature, class Launch>
+auto awaiting(Launch launch)
+{
+    constexpr auto token = asio::as_tuple(asio::use_awaitable);
+    return asio::async_initiate<decltype(token), Signature>(
+        [launch](auto handler) { launch(std::move(handler)); }, token);
+}
+
+inline asio::awaitable<failure> open(std::shared_ptr<connection_impl> on, open_options options)
+{
+    failure f;
+    std::tie(f.code) = co_await awaiting<void(error_code)>(
+        [&](auto handler) { on->async_open(options, wait_handler(std::move(handler)), &f.details); });
+    co_return f;
+}
+
+inline asio::awaitable<failure> subscribe(std::shared_ptr<event_source_impl> source)
+{
+    failure f;
+    std::tie(f.code) = co_await awaiting<void(error_code)>(
+        [&](auto handler) { source->async_subscribe(wait_handler(std::move(handler)), &f.details); });
+    co_return f;
+}
+
+inline asio::awaitable<failure> wait_closed(std::shared_ptr<connection_impl> on)
+{
+    failure f;
+    close_reason reason{};
+    std::tie(f.code, reason) = co_await awaiting<void(error_code, close_reason)>(
+        [&](auto handler) { on->async_wait_closed(closed_handler(std::move(handler)), &f.details); });
+    co_return f;
+}
+
+/// A value where there is no failure.
+template <class T>
+struct outcome
+{
+    failure why{};
+    T value{};
+};
+
+template <class Event>
+asio::awaitable<outcome<Event>> receive(std::shared_ptr<event_source_impl> source)
+{
+    outcome<Event> result;
+    std::unique_ptr<erased_event> event;
+    std::tie(result.why.code, event) = co_await awaiting<void(error_code, std::unique_ptr<erased_event>)>(
+        [&](auto handler) { source->async_receive(event_handler(std::move(handler)), &result.why.details); });
+    if (event)
+        result.value = std::move(static_cast<held_event<Event>&>(*event).event);
+    co_return result;
+}
+
+template <class F>
+asio::awaitable<outcome<call_result<F>>> call_on(std::shared_ptr<connection_impl> connection, F function)
+{
+    outcome<call_result<F>> result;
+    const auto f = std::make_shared<call<F>>(std::move(function));
+    bool has_returned = false;
+    std::tie(result.why.code, has_returned) = co_await awaiting<void(error_code, bool)>([&](auto handler) {
+        connection->async_call(f, call_handler(std::move(handler)), &result.why.details);
+    });
+    if (has_returned)
+        result.value = f->take_result();
+    co_return result;
+}
+
+} // namespace avirt::detail

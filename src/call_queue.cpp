@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "call_queue.hpp"
+
+#include "connect.hpp"
+#include "connection_reference.hpp"
+#include "event_registry.hpp"
+
+#include <boost/asio/error.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace avirt::detail {
+namespace {
+
+const error_code aborted = asio::error::operation_aborted;
+
+/// Older clients lose a wake-up when two threads use one connection.
+bool calls_must_be_ordered()
+{
+    static const bool ordered = [] {
+        unsigned long version = 0;
+        return virGetVersion(&version, nullptr, nullptr) < 0 || version < 10004000;
+    }();
+    return ordered;
+}
+
+void run_alone(
+    call_owner& owner, std::uint64_t number, call_base& function, const connect_options& options,
+    const std::shared_ptr<connection_link>& link)
+{
+    failure f;
+    virConnectPtr own = connect(options, link, f);
+    if (own && owner.call_begins(number)) {
+        const naming_scope naming(link);
+        f = function.run(own);
+    }
+    owner.call_returned(number, std::move(f));
+    if (own) {
+        const closing_patience patience(link);
+        virConnectClose(own);
+    }
+}
+
+} // namespace
+
+std::uint64_t call_queue::add(
+    std::shared_ptr<call_base> function, call_handler handler, const asio::any_io_executor& executor,
+    error_details* details)
+{
+    auto& c = calls_.emplace_back();
+    c.number = ++last_;
+    c.function = std::move(function);
+    c.start(std::move(handler), executor, details);
+    return c.number;
+}
+
+void call_queue::start(const std::shared_ptr<call_owner>& owner, const target& on)
+{
+    for (auto& c : calls_) {
+        if (ordered_ != 0 || !on.connection)
+            return;
+        if (c.job)
+            continue;
+        ordered_ = calls_must_be_ordered() ? c.number : 0;
+        submit(c, owner, on);
+    }
+}
+
+void call_queue::start_beside(
+    std::uint64_t number, const std::shared_ptr<call_owner>& owner, const target& on)
+{
+    submit(*find(number), owner, on);
+}
+
+void call_queue::submit(entry& c, const std::shared_ptr<call_owner>& owner, const target& on)
+{
+    c.has_begun = true;
+    c.link = on.link;
+    c.job = worker_pool::instance().submit([owner, function = c.function,
+                                            connection = connection_reference(on.connection), link = on.link,
+                                            seeks_socket = on.seeks_socket, n = c.number]() mutable {
+        if (seeks_socket) {
+            if (auto found = find_socket(connection.get(), link)) {
+                link = std::move(found);
+                owner->socket_found(n, link);
+            }
+        }
+        const naming_scope naming(std::move(link));
+        auto f = function->run(connection.get());
+        connection.drop();
+        owner->call_returned(n, std::move(f));
+    });
+}
+
+void call_queue::start_alone(
+    std::uint64_t number, const std::shared_ptr<call_owner>& owner,
+    std::shared_ptr<const connect_options> options)
+{
+    auto& c = *find(number);
+    c.link = std::make_shared<connection_link>();
+    c.link->uri = options->uri;
+    c.job = worker_pool::instance().submit(
+        [owner, function = c.function, options = std::move(options), link = c.link, number] {
+            run_alone(*owner, number, *function, *options, link);
+        });
+}
+
+bool call_queue::begins(std::uint64_t number)
+{
+    const auto c = find(number);
+    if (c == calls_.end())
+        return false;
+    c->has_begun = true;
+    return true;
+}
+
+bool call_queue::found_socket(std::uint64_t number, const std::shared_ptr<connection_link>& link)
+{
+    const auto c = find(number);
+    if (c == calls_.end())
+        return false;
+    c->link = link;
+    return true;
+}
+
+void call_queue::returned(std::uint64_t number, failure f)
+{
+    if (ordered_ == number)
+        ordered_ = 0;
+    const auto c = find(number);
+    if (c == calls_.end())
+        return;
+    c->complete(std::move(f), true);
+    calls_.erase(c);
+}
+
+void call_queue::fail(std::uint64_t number, failure f)
+{
+    const auto c = find(number);
+    c->complete(std::move(f), false);
+    calls_.erase(c);
+}
+
+void call_queue::cancel(std::uint64_t number, asio::cancellation_type type)
+{
+    const auto c = find(number);
+    if (c == calls_.end())
+        return;
+    const bool may_go_on = c->job && !withdraw(*c) && c->has_begun;
+    const bool terminal = (type & asio::cancellation_type::terminal) != asio::cancellation_type::none;
+    if (may_go_on && !terminal)
+        return;
+    abandon(*c);
+    c->complete(aborted, false);
+    calls_.erase(c);
+}
+
+void call_queue::fail_waiting(const failure& f)
+{
+    std::erase_if(calls_, [&](entry& c) {
+        if (!c.job)
+            c.complete(f, false);
+        return !c.job;
+    });
+}
+
+void call_queue::abort_all()
+{
+    for (auto& c : calls_) {
+        abandon(c);
+        c.complete(aborted, false);
+    }
+    calls_.clear();
+}
+
+std::list<std::optional<pending<void(error_code, bool)>::state>> call_queue::take_all()
+{
+    std::list<std::optional<pending<void(error_code, bool)>::state>> handlers;
+    for (auto& c : calls_) {
+        abandon(c);
+        handlers.push_back(c.take());
+    }
+    calls_.clear();
+    return handlers;
+}
+
+call_queue::iterator call_queue::find(std::uint64_t number)
+{
+    return std::ranges::find(calls_, number, &entry::number);
+}
+
+/// Returns whether its job had not begun, and never will.
+bool call_queue::withdraw(entry& c) noexcept
+{
+    if (!c.job || !worker_pool::instance().withdraw(c.job))
+        return false;
+    c.job.reset();
+    if (ordered_ == c.number) // It will never say that it has returned.
+        ordered_ = 0;
+    return true;
+}
+
+/// Frees its thread at the cost of the connection; where libvirt has not told of a socket yet it is left
+/// alone.
+void call_queue::abandon(entry& c) noexcept
+{
+    if (!c.job || withdraw(c))
+        return;
+    worker_pool::instance().abandon(std::exchange(c.job, nullptr));
+    if (c.link)
+        event_registry::instance().interrupt(*c.link);
+}
+
+} // namespace avirt::detail

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "authentication.hpp"
+#include "connection_link.hpp"
+#include "pending.hpp"
+#include "worker_pool.hpp"
+
+#include <avirt/detail/call.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/cancellation_type.hpp>
+
+#include <cstdint>
+#include <list>
+#include <memory>
+
+namespace avirt::detail {
+
+/// Whose calls they are. Called on worker threads.
+class call_owner
+{
+public:
+    /// A function is about to be called on a connection of its own; false: nobody waits for it any more.
+    virtual bool call_begins(std::uint64_t number) = 0;
+    virtual void call_returned(std::uint64_t number, failure f) = 0;
+    /// The connection's, found on the way to the function.
+    virtual void socket_found(std::uint64_t number, const std::shared_ptr<connection_link>& link) = 0;
+
+protected:
+    ~call_owner() = default;
+};
+
+/// The calls on one connection, each on a worker thread; one after the other where libvirt needs that
+/// (docs/libvirt.md, "Threads"). Guarded by its owner's lock.
+class call_queue
+{
+public:
+    /// What the calls are made on.
+    struct target
+    {
+        virConnectPtr connection = nullptr;
+        std::shared_ptr<connection_link> link{};
+        bool seeks_socket = false; // of a connection that was opened elsewhere
+    };
+
+    /// The number of the next call.
+    std::uint64_t next() const noexcept
+    {
+        return last_ + 1;
+    }
+
+    /// Takes a call in, for its owner to start. Returns its number.
+    std::uint64_t add(
+        std::shared_ptr<call_base> function, call_handler handler, const asio::any_io_executor& executor,
+        error_details* details);
+    /// Starts what may be started.
+    void start(const std::shared_ptr<call_owner>& owner, const target& on);
+    /// Starts a call on a connection that is opened for it.
+    void start_alone(
+        std::uint64_t number, const std::shared_ptr<call_owner>& owner,
+        std::shared_ptr<const connect_options> options);
+    /// Starts a call beside the others.
+    void start_beside(std::uint64_t number, const std::shared_ptr<call_owner>& owner, const target& on);
+
+    bool begins(std::uint64_t number);
+    /// False: nobody waits for the call any more.
+    bool found_socket(std::uint64_t number, const std::shared_ptr<connection_link>& link);
+    void returned(std::uint64_t number, failure f);
+    void fail(std::uint64_t number, failure f);
+    void cancel(std::uint64_t number, asio::cancellation_type type);
+
+    /// The connection is another from now on: a call that does not return holds up nobody on it.
+    void forget_order() noexcept
+    {
+        ordered_ = 0;
+    }
+
+    /// Fails those that have not begun.
+    void fail_waiting(const failure& f);
+    /// Completes all with operation_aborted.
+    void abort_all();
+    /// For a context that ends: all handlers, to be destroyed outside the lock.
+    std::list<std::optional<pending<void(error_code, bool)>::state>> take_all();
+
+private:
+    struct entry : pending<void(error_code, bool)>
+    {
+        std::uint64_t number = 0;
+        std::shared_ptr<call_base> function{};
+        std::shared_ptr<worker_pool::job> job{}; // null: not begun
+        std::shared_ptr<connection_link> link{}; // whose socket, shut down, frees its thread
+        bool has_begun = false;                  // The function may have been called.
+    };
+
+    using iterator = std::list<entry>::iterator;
+
+    iterator find(std::uint64_t number);
+    void submit(entry& c, const std::shared_ptr<call_owner>& owner, const target& on);
+    bool withdraw(entry& c) noexcept;
+    void abandon(entry& c) noexcept;
+
+    std::list<entry> calls_;
+    std::uint64_t last_ = 0;
+    std::uint64_t ordered_ = 0; // the one that the others wait for, where calls must be ordered; 0: none
+};
+
+} // namespace avirt::detail

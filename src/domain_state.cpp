@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <avirt/domain_state.hpp>
+
+#include <avirt/event_source.hpp>
+
+#include "awaiting.hpp"
+#include "domains.hpp"
+#include "pending.hpp"
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <libvirt/virterror.h>
+
+#include <optional>
+#include <utility>
+
+namespace avirt::detail {
+namespace {
+
+/// The state that a domain was in when this was reported, where that says it.
+std::optional<int> state_after(int event) noexcept
+{
+    switch (event) {
+    case VIR_DOMAIN_EVENT_STARTED:
+    case VIR_DOMAIN_EVENT_RESUMED:
+        return VIR_DOMAIN_RUNNING;
+    case VIR_DOMAIN_EVENT_SUSPENDED:
+        return VIR_DOMAIN_PAUSED;
+    case VIR_DOMAIN_EVENT_STOPPED:
+        return VIR_DOMAIN_SHUTOFF;
+    case VIR_DOMAIN_EVENT_PMSUSPENDED:
+        return VIR_DOMAIN_PMSUSPENDED;
+    case VIR_DOMAIN_EVENT_CRASHED:
+        return VIR_DOMAIN_CRASHED;
+    default:
+        return std::nullopt;
+    }
+}
+
+const error_code aborted = asio::error::operation_aborted;
+
+/// A call that has begun is not ended by each type of cancellation.
+bool is_cancelled(const asio::cancellation_state& state) noexcept
+{
+    return state.cancelled() != asio::cancellation_type::none;
+}
+
+failure gone()
+{
+    failure f(error_code(VIR_ERR_NO_DOMAIN, libvirt_category()));
+    f.details.domain = VIR_FROM_DOM;
+    f.details.code = f.code.value();
+    f.details.message = "Domain not found: it went away before it was in the state that is waited for";
+    return f;
+}
+
+/// Waits with a subscription that is made already.
+asio::awaitable<failure> wait_for_state(
+    std::shared_ptr<connection_impl> connection, std::shared_ptr<event_source_impl> events,
+    std::shared_ptr<domain> about, int state)
+{
+    const auto ask = [about](virConnectPtr) { return status_of(about->ref()); };
+    for (;;) {
+        auto now = co_await call_on(connection, ask);
+        if (now.why)
+            co_return now.why;
+        if (is_cancelled(co_await asio::this_coro::cancellation_state))
+            co_return failure(aborted);
+        if (now.value ? now.value->state == state : state == VIR_DOMAIN_SHUTOFF)
+            co_return failure();
+        if (!now.value)
+            co_return gone();
+        const auto next = co_await receive<domain_lifecycle>(events);
+        if (next.why && next.why.code != error::events_lost)
+            co_return next.why;
+        if (!next.why && state_after(next.value.event) == state)
+            co_return failure();
+    }
+}
+
+asio::awaitable<void> find_and_wait(
+    std::shared_ptr<connection_impl> connection, std::string name, int state, std::shared_ptr<failure> result)
+{
+    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+    co_await asio::this_coro::throw_if_cancelled(false);
+    const auto find = [name](virConnectPtr c) {
+        return std::make_shared<domain>(find_domain(c, name).release());
+    };
+    auto found = co_await call_on(connection, find);
+    *result = found.why;
+    if (!*result && is_cancelled(co_await asio::this_coro::cancellation_state))
+        *result = aborted;
+    if (*result)
+        co_return;
+    event_source_options options;
+    options.object = name;
+    const auto events = event_source_impl::make(
+        co_await asio::this_coro::executor, connection, kind_of<domain_lifecycle>(), options);
+    *result = co_await subscribe(events);
+    if (!*result) // Cancelled or not: that is seen there.
+        *result = co_await wait_for_state(connection, events, found.value, state);
+    events->close();
+}
+
+} // namespace
+
+void async_wait_for_state(
+    std::shared_ptr<connection_impl> connection, const asio::any_io_executor& executor, std::string name,
+    int state, wait_handler handler, error_details* details)
+{
+    auto result = std::make_shared<failure>();
+    auto slot = asio::get_associated_cancellation_slot(handler);
+    auto done = std::make_shared<pending<void(error_code)>>();
+    done->start(std::move(handler), executor, details);
+    asio::co_spawn(
+        executor, find_and_wait(std::move(connection), std::move(name), state, result),
+        asio::bind_cancellation_slot(slot, [done, result](std::exception_ptr e) {
+            if (e)
+                std::rethrow_exception(e);
+            done->complete(std::move(*result));
+        }));
+}
+
+} // namespace avirt::detail

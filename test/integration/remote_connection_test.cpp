@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "remote_fixture.hpp"
+
+#include <support/gate.hpp>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+// Waiting for the end of a connection, calls on one of their own, and a connection that was opened elsewhere.
+
+namespace {
+
+using avirt::close_reason;
+using support::gate;
+
+/// What a wait for the end said.
+struct closed
+{
+    outcome o{};
+    std::shared_ptr<close_reason> why = std::make_shared<close_reason>(close_reason::error);
+
+    auto handler() const
+    {
+        return [note = o.handler(), why = why](error_code ec, close_reason r) mutable {
+            *why = r;
+            note(ec);
+        };
+    }
+};
+
+/// A daemon for each test, which may kill it.
+struct own_daemon
+{
+    support::libvirtd own;
+};
+
+struct connection_fixture : own_daemon, remote_fixture
+{
+    connection_fixture() : remote_fixture(own) {}
+
+    closed wait_closed(avirt::connection& c)
+    {
+        closed w;
+        c.async_wait_closed(w.handler());
+        return w;
+    }
+
+    void check(const closed& w, error_code ec, close_reason why)
+    {
+        run_until_done(w.o);
+        BOOST_TEST(w.o.ec() == ec);
+        BOOST_TEST((*w.why == why));
+        BOOST_TEST(w.o.calls() == 1);
+    }
+
+    /// As an application would that has its connections from elsewhere.
+    virConnectPtr open_elsewhere()
+    {
+        avirt::connection c{io};
+        open(c);
+        return c.release();
+    }
+
+    /// A call that is in the function.
+    template <class Signal>
+    outcome start_call(const gate& g, Signal& signal)
+    {
+        outcome called;
+        conn.async_call(
+            avirt::own_connection, g.entry(), asio::bind_cancellation_slot(signal.slot(), called.handler()));
+        run_until([&] { return g.arrived() == 1; });
+        return called;
+    }
+
+    outcome count_domains()
+    {
+        outcome counted;
+        conn.async_call(virConnectNumOfDomains, counted.handler());
+        return counted;
+    }
+};
+
+BOOST_FIXTURE_TEST_SUITE(remote_wait_closed, connection_fixture)
+
+BOOST_AUTO_TEST_CASE(the_daemon_is_killed)
+{
+    const auto w = wait_closed(conn);
+    daemon.kill();
+    check(w, {}, close_reason::eof);
+    BOOST_TEST(conn.is_open());
+    check(wait_closed(conn), {}, close_reason::eof); // Still true.
+    conn.close();
+    check(wait_closed(conn), avirt::error::not_open, close_reason::error);
+}
+
+BOOST_AUTO_TEST_CASE(the_daemon_quits)
+{
+    const auto w = wait_closed(conn);
+    daemon.quit();
+    check(w, {}, close_reason::eof);
+}
+
+BOOST_AUTO_TEST_CASE(the_daemon_does_not_answer)
+{
+    avirt::open_options options{.uri = uri};
+    options.keepalive_interval = std::chrono::seconds(1);
+    options.keepalive_count = 1;
+    avirt::connection impatient{io};
+    outcome opened;
+    impatient.async_open(options, opened.handler());
+    run_until_done(opened);
+    const auto w = wait_closed(impatient);
+    daemon.freeze();
+    check(w, {}, close_reason::keepalive);
+}
+
+BOOST_AUTO_TEST_CASE(a_call_is_cancelled)
+{
+    const auto w = wait_closed(conn);
+    asio::cancellation_signal signal;
+    outcome called;
+    daemon.freeze();
+    conn.async_call(virConnectNumOfDomains, asio::bind_cancellation_slot(signal.slot(), called.handler()));
+    run_until([&] { return loop.stats().running_calls == 1 && loop.stats().queued_calls == 0; });
+    signal.emit(asio::cancellation_type::terminal);
+    run_until_done(called);
+    check(w, {}, close_reason::client);
+}
+
+BOOST_AUTO_TEST_CASE(this_side_closes)
+{
+    const auto orderly = wait_closed(conn);
+    outcome ended;
+    conn.async_close(ended.handler());
+    run_until_done(ended);
+    check(orderly, {}, close_reason::client);
+
+    open(conn);
+    const auto closing = wait_closed(conn);
+    conn.close();
+    check(closing, aborted, close_reason::client);
+
+    open(conn);
+    const auto cancelled = wait_closed(conn);
+    conn.cancel();
+    check(cancelled, aborted, close_reason::client);
+
+    auto brief = std::make_unique<avirt::connection>(io);
+    open(*brief);
+    const auto destroyed = wait_closed(*brief);
+    brief.reset();
+    check(destroyed, aborted, close_reason::client);
+}
+
+BOOST_AUTO_TEST_CASE(one_wait_at_a_time_that_can_be_cancelled)
+{
+    asio::cancellation_signal signal;
+    closed first;
+    conn.async_wait_closed(asio::bind_cancellation_slot(signal.slot(), first.handler()));
+    check(wait_closed(conn), avirt::error::operation_in_progress, close_reason::error);
+    for (const auto type :
+         {asio::cancellation_type::terminal, asio::cancellation_type::partial,
+          asio::cancellation_type::total}) {
+        signal.emit(type);
+        check(first, aborted, close_reason::client);
+        first = {};
+        conn.async_wait_closed(asio::bind_cancellation_slot(signal.slot(), first.handler()));
+    }
+    const auto domains = count_domains(); // The connection does not mind.
+    run_until_done(domains);
+    BOOST_TEST(domains.ec() == error_code());
+    conn.close();
+    check(first, aborted, close_reason::client);
+}
+
+BOOST_AUTO_TEST_CASE(libvirts_place_for_a_callback_is_left_free)
+{
+    const auto w = wait_closed(conn);
+    const auto nothing = [](virConnectPtr, int, void*) {};
+    call([nothing](virConnectPtr c) {
+        if (virConnectRegisterCloseCallback(c, nothing, nullptr, nullptr) < 0
+            || virConnectUnregisterCloseCallback(c, nothing) < 0)
+            avirt::throw_last_error();
+    });
+    daemon.kill();
+    check(w, {}, close_reason::eof);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_FIXTURE_TEST_SUITE(remote_adopted, connection_fixture)
+
+BOOST_AUTO_TEST_CASE(the_daemon_is_killed)
+{
+    avirt::connection adopted{io.get_executor(), open_elsewhere()};
+    const auto w = wait_closed(adopted);
+    run_until([&] { return loop.stats().running_calls == 0; });
+    BOOST_TEST(!w.o);
+    daemon.kill();
+    check(w, {}, close_reason::eof);
+    check(wait_closed(adopted), {}, close_reason::eof);
+}
+
+BOOST_AUTO_TEST_CASE(a_stuck_call_is_cancelled)
+{
+    avirt::connection adopted{io.get_executor(), open_elsewhere()};
+    outcome called;
+    adopted.async_call(virConnectNumOfDomains, called.handler());
+    run_until_done(called);
+    BOOST_TEST(called.ec() == error_code());
+    const auto w = wait_closed(adopted);
+    daemon.freeze();
+    asio::cancellation_signal signal;
+    called = {};
+    adopted.async_call(virConnectNumOfDomains, asio::bind_cancellation_slot(signal.slot(), called.handler()));
+    run_until([&] { return loop.stats().running_calls == 1 && loop.stats().queued_calls == 0; });
+    signal.emit(asio::cancellation_type::terminal);
+    run_until_done(called);
+    BOOST_TEST(called.ec() == aborted);
+    run_until([&] { return loop.stats().abandoned_calls == 0; }); // Its thread is free.
+    check(w, {}, close_reason::client);
+}
+
+BOOST_AUTO_TEST_CASE(a_call_on_its_own_connection_is_made_on_this_one)
+{
+    virConnectPtr native = open_elsewhere();
+    avirt::connection adopted{io.get_executor(), native};
+    virConnectPtr used = nullptr;
+    outcome called;
+    adopted.async_call(
+        avirt::own_connection, [&](virConnectPtr c) { used = c; }, called.handler());
+    run_until_done(called);
+    BOOST_TEST(called.ec() == error_code());
+    BOOST_TEST(used == native);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_FIXTURE_TEST_SUITE(remote_own_connection, connection_fixture)
+
+BOOST_AUTO_TEST_CASE(it_holds_up_nobody)
+{
+    gate g;
+    asio::cancellation_signal signal;
+    const auto slow = start_call(g, signal);
+    BOOST_TEST(daemon.clients() == 2);
+    const auto domains = count_domains();
+    run_until_done(domains);
+    BOOST_TEST(domains.ec() == error_code());
+    BOOST_TEST(!slow);
+    g.open();
+    run_until_done(slow);
+    BOOST_TEST(slow.ec() == error_code());
+    run_until([&] { return loop.stats().running_calls == 0; });
+    BOOST_TEST(support::eventually([&] { return daemon.clients() == 1; }));
+}
+
+BOOST_AUTO_TEST_CASE(its_result_may_outlive_its_connection)
+{
+    call([xml = daemon.guest_xml("vm", avirt_demo_guest)](virConnectPtr c) {
+        const avirt::domain guest{virDomainDefineXML(c, xml.c_str())};
+        if (!guest)
+            avirt::throw_last_error();
+    });
+    avirt::domain found;
+    conn.async_call(
+        avirt::own_connection, [](virConnectPtr c) { return avirt::domain(virDomainLookupByName(c, "vm")); },
+        [&](error_code ec, avirt::domain d) {
+            BOOST_TEST(ec == error_code());
+            found = std::move(d);
+        });
+    run_until([&] { return bool(found); });
+    call([&](virConnectPtr) { // On the connection that it holds.
+        if (virDomainIsActive(found.get()) != 0)
+            avirt::throw_last_error();
+    });
+    found = {};
+    on_guest("vm", virDomainUndefine);
+}
+
+BOOST_AUTO_TEST_CASE(cancelled_while_it_runs)
+{
+    for (const auto type : {asio::cancellation_type::partial, asio::cancellation_type::total}) {
+        gate g;
+        asio::cancellation_signal signal;
+        const auto slow = start_call(g, signal);
+        signal.emit(type); // Too late for these.
+        g.open();
+        run_until_done(slow);
+        BOOST_TEST(slow.ec() == error_code());
+    }
+    daemon.freeze();
+    asio::cancellation_signal signal;
+    outcome called;
+    bool has_begun = false;
+    daemon.thaw();
+    conn.async_call(
+        avirt::own_connection,
+        [&](virConnectPtr c) {
+            daemon.freeze();
+            has_begun = true;
+            return virConnectNumOfDomains(c);
+        },
+        asio::bind_cancellation_slot(signal.slot(), called.handler()));
+    run_until([&] { return has_begun; });
+    signal.emit(asio::cancellation_type::terminal);
+    run_until_done(called);
+    BOOST_TEST(called.ec() == aborted);
+    run_until([&] { return loop.stats().abandoned_calls == 0; });
+    daemon.thaw();
+    const auto domains = count_domains(); // This connection has not been touched.
+    run_until_done(domains);
+    BOOST_TEST(domains.ec() == error_code());
+}
+
+BOOST_AUTO_TEST_CASE(cancelled_while_it_connects)
+{
+    for (const auto type :
+         {asio::cancellation_type::terminal, asio::cancellation_type::partial,
+          asio::cancellation_type::total}) {
+        daemon.freeze();
+        asio::cancellation_signal signal;
+        outcome called;
+        bool has_begun = false;
+        const auto watches = loop.stats().watches;
+        conn.async_call(
+            avirt::own_connection, [&](virConnectPtr) { has_begun = true; },
+            asio::bind_cancellation_slot(signal.slot(), called.handler()));
+        run_until([&] { return loop.stats().watches > watches; });
+        signal.emit(type);
+        run_until_done(called);
+        BOOST_TEST(called.ec() == aborted);
+        daemon.thaw();
+        run_until([&] { return loop.stats().watches == watches && loop.stats().abandoned_calls == 0; });
+        BOOST_TEST(!has_begun);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(the_daemon_is_gone)
+{
+    const auto w = wait_closed(conn);
+    daemon.kill();
+    check(w, {}, close_reason::eof);
+    avirt::error_details why;
+    outcome called;
+    conn.async_call(
+        avirt::own_connection, [](virConnectPtr) {}, avirt::with_details(called.handler(), why));
+    run_until_done(called);
+    BOOST_TEST(called.ec().failed());
+    BOOST_TEST(!why.message.empty());
+}
+
+BOOST_AUTO_TEST_CASE(closed_meanwhile)
+{
+    gate g;
+    asio::cancellation_signal signal;
+    const auto slow = start_call(g, signal);
+    conn.close();
+    run_until_done(slow);
+    BOOST_TEST(slow.ec() == aborted);
+    g.open();
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_FIXTURE_TEST_SUITE(remote_many_calls, connection_fixture)
+
+BOOST_AUTO_TEST_CASE(a_thousand_at_a_time)
+{
+    std::vector<outcome> calls(1000);
+    daemon.freeze();
+    for (auto& c : calls)
+        conn.async_call(virConnectNumOfDomains, c.handler());
+    // The context goes on with other things meanwhile (and the fixture sees that it does not sleep).
+    outcome posted;
+    asio::post(io, [note = posted.handler()] { note({}); });
+    run_until_done(posted);
+    run_until([&] { return loop.stats().running_calls > 0; });
+    for (const auto& c : calls)
+        BOOST_TEST(!c);
+    daemon.thaw();
+    for (const auto& c : calls) {
+        run_until_done(c);
+        BOOST_TEST(c.ec() == error_code());
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_thousand_when_the_daemon_dies)
+{
+    std::vector<outcome> calls(1000);
+    daemon.freeze();
+    for (auto& c : calls)
+        conn.async_call(virConnectNumOfDomains, c.handler());
+    run_until([&] { return loop.stats().running_calls > 0; });
+    daemon.kill();
+    for (const auto& c : calls) {
+        run_until_done(c);
+        BOOST_TEST((c.ec() == avirt::condition::connection_lost));
+    }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+} // namespace
