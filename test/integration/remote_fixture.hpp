@@ -41,8 +41,8 @@ inline support::libvirtd& shared_daemon()
 struct remote_fixture : support::loop_fixture
 {
     support::libvirtd& daemon;
-    const avirt::open_options options;
-    const std::string uri = options.uri;
+    const avirt::open_options how_to_open;
+    const std::string uri = how_to_open.uri;
     avirt::connection conn{io};
     avirt::async_stream stream{io};
 
@@ -53,7 +53,7 @@ struct remote_fixture : support::loop_fixture
     {
     }
 
-    remote_fixture(support::libvirtd& d, avirt::open_options o) : daemon(d), options(std::move(o))
+    remote_fixture(support::libvirtd& d, avirt::open_options o) : daemon(d), how_to_open(std::move(o))
     {
         open(conn);
     }
@@ -78,7 +78,7 @@ struct remote_fixture : support::loop_fixture
     {
         outcome opened;
         avirt::error_details details;
-        c.async_open(options, avirt::with_details(opened.handler(), details));
+        c.async_open(how_to_open, avirt::with_details(opened.handler(), details));
         run_until_done(opened);
         BOOST_TEST_INFO(details.message);
         BOOST_REQUIRE_EQUAL(opened.ec(), error_code());

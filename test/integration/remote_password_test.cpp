@@ -53,8 +53,6 @@ struct unix_fixture : fred, access_fixture
         return o;
     }
 
-    using fred::options;
-
     void use_connections_of_their_own()
     {
         make_volume("source", 1000);

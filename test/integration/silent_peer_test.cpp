@@ -141,11 +141,11 @@ BOOST_DATA_TEST_CASE(a_peer_that_leaves, peers, kind)
 BOOST_DATA_TEST_CASE(the_process_ends_after_an_open_that_is_given_up, peers* ways, kind, way)
 {
     conformance::expect_success([&] {
-        auto* peer = new silent_peer(kind); // It is there until the process is not.
+        static auto* const peer = new silent_peer(kind); // It is there until the process is not.
         asio::io_context io;
         avirt::event_loop loop(io);
         opening o(io, peer->uri());
-        support::run_until(io, [&] { return peer->is_waited_for(); });
+        support::run_until(io, [] { return peer->is_waited_for(); });
         peer->remove_files();
         way.give_up(o);
         io.restart();
@@ -157,11 +157,11 @@ BOOST_DATA_TEST_CASE(the_process_ends_after_an_open_that_is_given_up, peers* way
 BOOST_DATA_TEST_CASE(the_process_ends_during_an_open, peers, kind)
 {
     conformance::expect_success([&] {
-        auto* peer = new silent_peer(kind);
+        static auto* const peer = new silent_peer(kind);
         asio::io_context io;
         avirt::event_loop loop(io);
         opening o(io, peer->uri());
-        support::run_until(io, [&] { return peer->is_waited_for(); });
+        support::run_until(io, [] { return peer->is_waited_for(); });
         peer->remove_files();
     });
 }
@@ -170,7 +170,7 @@ BOOST_DATA_TEST_CASE(
     the_process_ends_after_a_call_to_a_daemon_that_is_stopped, data::make({true, false}), wait)
 {
     conformance::expect_success([&] {
-        auto* daemon = new support::libvirtd;
+        static auto* const daemon = new support::libvirtd;
         asio::io_context io;
         avirt::event_loop loop(io);
         opening o(io, daemon->uri());
