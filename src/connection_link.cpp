@@ -7,9 +7,15 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdint>
+#include <fstream>
+#include <new>
 #include <utility>
 
 namespace avirt::detail {
@@ -125,6 +131,36 @@ failure lost_failure(const connection_link& link)
     default:
         return because("connection lost: the daemon has closed it");
     }
+}
+
+unique_fd command_behind(int socket) noexcept
+try {
+    // A command is behind one of a pair, which has no name; a daemon's has.
+    sockaddr_un peer{};
+    socklen_t size = sizeof peer;
+    if (::getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &size) != 0 || peer.sun_family != AF_UNIX
+        || size > sizeof peer.sun_family)
+        return {};
+    pid_t latest = 0;
+    std::ifstream children("/proc/thread-self/children"); // in the order in which they were started
+    for (pid_t child = 0; children >> child;)
+        latest = child;
+    return latest > 0 ? unique_fd(static_cast<int>(::syscall(SYS_pidfd_open, latest, 0))) : unique_fd();
+}
+catch (const std::bad_alloc&) {
+    return {};
+}
+
+void cut_off(const connection_link& link) noexcept
+{
+    // libvirt reads the command's stderr to its end when the socket ends (docs/libvirt.md, "A connection's
+    // socket"). One that is stopped ends when it goes on.
+    for (const int number : {SIGTERM, SIGCONT}) {
+        if (link.command)
+            ::syscall(SYS_pidfd_send_signal, link.command.get(), number, nullptr, 0);
+    }
+    if (link.socket >= 0)
+        ::shutdown(link.socket, SHUT_RDWR);
 }
 
 std::size_t room_to_send(const connection_link& link, std::size_t wanted) noexcept

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "unique_fd.hpp"
+
 #include <avirt/detail/failure.hpp>
 
 #include <atomic>
@@ -46,6 +48,8 @@ struct connection_link
     /// Its owner has closed it: what is still done on it is not worth waiting for.
     std::atomic<bool> is_closed{false};
 
+    /// A process that libvirt has started to get to the daemon, as a pidfd: SSH, for instance.
+    unique_fd command;
     int watch = 0;
     /// Keepalive intervals without an answer before the connection is interrupted; 0: for ever.
     unsigned max_silence = 0;
@@ -108,6 +112,13 @@ public:
 
 /// What an operation fails with on a connection that libvirt has given, or will give, up.
 failure lost_failure(const connection_link& link);
+
+/// The process that this thread has just started behind a connection's socket; none where that leads
+/// elsewhere.
+unique_fd command_behind(int socket) noexcept;
+
+/// Frees whoever is stuck in libvirt on the connection.
+void cut_off(const connection_link& link) noexcept;
 
 /// How many of @p wanted bytes the connection's socket takes now without blocking the sender; 0: none.
 std::size_t room_to_send(const connection_link& link, std::size_t wanted) noexcept;

@@ -203,8 +203,10 @@ try {
          .owner = naming_scope::current()});
     if (id < 0)
         return -1;
-    if (const auto& link = link_scope::current())
+    if (const auto& link = link_scope::current()) {
+        link->command = command_behind(fd);
         found_socket_locked(*link, id, fd);
+    }
     wake(
         held,
         phase_ == phase::idle || watches_.has_always_ready() ? request_wake_up_locked() : wake_up::none);

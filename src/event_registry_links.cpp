@@ -4,7 +4,6 @@
 #include "event_registry.hpp"
 
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 
@@ -48,8 +47,7 @@ void event_registry::interrupt_locked(connection_link& link, connection_link::en
 {
     if (link.ended_by == connection_link::end::none)
         link.ended_by = why;
-    if (link.socket >= 0)
-        ::shutdown(link.socket, SHUT_RDWR);
+    cut_off(link);
 }
 
 void event_registry::found_locked(search_scope& search, int watch) noexcept
@@ -70,7 +68,7 @@ void event_registry::found_socket_locked(connection_link& link, int watch, int f
     link.socket = fd;
     link.is_remote = true;
     if (link.ended_by != connection_link::end::none) // Interrupted before its socket was known.
-        ::shutdown(fd, SHUT_RDWR);
+        cut_off(link);
 }
 
 void event_registry::lose_locked(const watch_table::watch& removed)
@@ -80,6 +78,7 @@ void event_registry::lose_locked(const watch_table::watch& removed)
         return;
     link->watch = 0;
     link->socket = -1;
+    link->command = {};
     const bool by_keepalive = kept_alive_ == link.get() && dispatcher_ == std::this_thread::get_id();
     if (link->ended_by == connection_link::end::none)
         link->ended_by = by_keepalive ? connection_link::end::silence : connection_link::end::peer;

@@ -153,7 +153,7 @@ public:
     /// a failure the object is not open, and may be opened again: condition::denied where the
     /// authenticator's answers are wrong or it refuses, error::call_threw where it throws.
     /// Cancellation: terminal, partial and total, and it completes at once; what libvirt opens nevertheless
-    /// is closed. (A thread that waits for a name, a handshake of TLS or SSH or an authenticator cannot be
+    /// is closed. (A thread that waits for a name, TCP's or TLS's handshake or an authenticator cannot be
     /// freed: it ends by itself some time, and counts against nothing until then.)
     ///
     /// libvirt: virConnectOpenAuth, virConnectSetKeepAlive.

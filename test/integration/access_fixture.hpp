@@ -58,4 +58,21 @@ struct access_fixture : remote_fixture
         BOOST_TEST(finish() == error_code());
         BOOST_TEST((content(path) == much));
     }
+
+    /// A call to it that is given up, and the connection with it.
+    void call_while_it_is_stopped()
+    {
+        daemon.freeze();
+        asio::cancellation_signal signal;
+        outcome called;
+        conn.async_call(
+            virConnectNumOfDomains, asio::bind_cancellation_slot(signal.slot(), called.handler()));
+        run_until([&] { return loop.stats().running_calls == 1; });
+        signal.emit(asio::cancellation_type::terminal);
+        run_until_done(called);
+        BOOST_TEST(called.ec() == aborted);
+        conn.close();
+        support::run_to_end(io);
+        BOOST_TEST(loop.is_idle());
+    }
 };

@@ -91,6 +91,11 @@ BOOST_DATA_TEST_CASE(a_write_to_a_daemon_that_is_stopped, data::make({true, fals
     write_while_it_is_stopped(cancel);
 }
 
+BOOST_AUTO_TEST_CASE(a_call_to_a_daemon_that_is_stopped)
+{
+    call_while_it_is_stopped();
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_FIXTURE_TEST_SUITE(remote_command, command_fixture)
@@ -115,6 +120,11 @@ BOOST_AUTO_TEST_CASE(a_write_to_a_daemon_that_is_stopped)
     signal.emit(asio::cancellation_type::terminal);
     run_until_done(written);
     BOOST_TEST(written.ec() == aborted);
+}
+
+BOOST_AUTO_TEST_CASE(a_call_to_a_daemon_that_is_stopped)
+{
+    call_while_it_is_stopped();
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -41,13 +41,19 @@ inline support::libvirtd& shared_daemon()
 struct remote_fixture : support::loop_fixture
 {
     support::libvirtd& daemon;
-    const std::string uri;
+    const avirt::open_options how_to_open;
+    const std::string uri = how_to_open.uri;
     avirt::connection conn{io};
     avirt::async_stream stream{io};
 
     explicit remote_fixture(support::libvirtd& d = shared_daemon()) : remote_fixture(d, d.uri()) {}
 
-    remote_fixture(support::libvirtd& d, std::string u) : daemon(d), uri(std::move(u))
+    remote_fixture(support::libvirtd& d, const std::string& u)
+        : remote_fixture(d, avirt::open_options{.uri = u})
+    {
+    }
+
+    remote_fixture(support::libvirtd& d, avirt::open_options o) : daemon(d), how_to_open(std::move(o))
     {
         open(conn);
     }
@@ -72,7 +78,7 @@ struct remote_fixture : support::loop_fixture
     {
         outcome opened;
         avirt::error_details details;
-        c.async_open(uri, avirt::with_details(opened.handler(), details));
+        c.async_open(how_to_open, avirt::with_details(opened.handler(), details));
         run_until_done(opened);
         BOOST_TEST_INFO(details.message);
         BOOST_REQUIRE_EQUAL(opened.ec(), error_code());

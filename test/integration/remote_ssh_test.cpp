@@ -104,6 +104,11 @@ BOOST_DATA_TEST_CASE_F(netcat_fixture, a_write_to_a_daemon_that_is_stopped, data
     write_while_it_is_stopped(cancel);
 }
 
+BOOST_FIXTURE_TEST_CASE(a_call_to_a_daemon_that_is_stopped, netcat_fixture)
+{
+    call_while_it_is_stopped();
+}
+
 BOOST_FIXTURE_TEST_CASE(the_host_breaks_down, broken_host_fixture)
 {
     start_guest("echo", avirt_demo_guest);

@@ -86,6 +86,11 @@ BOOST_DATA_TEST_CASE(a_write_to_a_daemon_that_is_stopped, data::make({true, fals
     write_while_it_is_stopped(cancel);
 }
 
+BOOST_AUTO_TEST_CASE(a_call_to_a_daemon_that_is_stopped)
+{
+    call_while_it_is_stopped();
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_FIXTURE_TEST_SUITE(remote_tls_strangers, stranger_fixture)

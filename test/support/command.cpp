@@ -3,7 +3,6 @@
 
 #include <stdexcept>
 
-#include <fcntl.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -22,16 +21,19 @@ std::string content_of(int fd)
 
 } // namespace
 
-void run_command(std::vector<std::string> arguments)
+void run_command(std::vector<std::string> arguments, std::string_view input)
 {
     std::vector<char*> argv;
     for (auto& argument : arguments)
         argv.push_back(argument.data());
     argv.push_back(nullptr);
+    const int said_to_it = ::memfd_create("input", MFD_CLOEXEC);
+    if (::pwrite(said_to_it, input.data(), input.size(), 0) != static_cast<ssize_t>(input.size()))
+        throw std::runtime_error("memfd_create");
     const int output = ::memfd_create("output", MFD_CLOEXEC);
     posix_spawn_file_actions_t actions;
     ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    ::posix_spawn_file_actions_adddup2(&actions, said_to_it, STDIN_FILENO);
     ::posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
     ::posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO);
     pid_t child = -1;
@@ -41,6 +43,7 @@ void run_command(std::vector<std::string> arguments)
     ::posix_spawn_file_actions_destroy(&actions);
     const auto said = content_of(output);
     ::close(output);
+    ::close(said_to_it);
     if (!was_run || status != 0)
         throw std::runtime_error(arguments[0] + " failed: " + said);
 }

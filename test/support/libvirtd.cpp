@@ -3,6 +3,7 @@
 
 #include "../../examples/console_relay/guardian.hpp"
 #include "support/certificates.hpp"
+#include "support/command.hpp"
 #include "support/eventually.hpp"
 #include "support/loopback.hpp"
 #include "support/mounts.hpp"
@@ -55,7 +56,7 @@ bool libvirtd::can_be_system()
 
 libvirtd::libvirtd(kind k, const fs::path& parent)
     : kind_(k),
-      port_(k == kind::session_over_tcp || k == kind::session_over_tls ? free_port() : 0)
+      port_(k == kind::session || k == kind::system ? 0 : free_port())
 {
     auto name = (parent / "avirt-daemon-XXXXXX").string();
     if (!::mkdtemp(name.data()))
@@ -66,6 +67,8 @@ libvirtd::libvirtd(kind k, const fs::path& parent)
     give_to_daemon(directory_ / "volumes");
     if (kind_ == kind::session_over_tls)
         certify();
+    if (kind_ == kind::session_with_password)
+        admit_fred();
     guardian_ = ::fork();
     if (guardian_ == 0)
         run();
@@ -93,9 +96,26 @@ void libvirtd::give_to_daemon(const fs::path& path) const
 void libvirtd::certify() const
 {
     fs::create_directory(certificates());
+    give_to_daemon(certificates());
     make_certificates(certificates());
     for (const auto& file : fs::directory_iterator(certificates()))
         give_to_daemon(file);
+}
+
+void libvirtd::admit_fred() const
+{
+    const auto directory = directory_ / "sasl";
+    const auto passwords = directory / "passwords";
+    fs::create_directory(directory);
+    give_to_daemon(directory);
+    // Over TCP it has to be one that encrypts, too; over the Unix socket the better one is taken.
+    std::ofstream(directory / "libvirt.conf")
+        << "mech_list: scram-sha-256 digest-md5\nsasldb_path: " << passwords.string() << '\n';
+    std::string program = "saslpasswd2";
+    if (fs::exists("/usr/sbin/saslpasswd2"))
+        program = "/usr/sbin/saslpasswd2";
+    run_command({program, "-c", "-p", "-f", passwords, "-a", "libvirt", "fred"}, "sesame");
+    give_to_daemon(passwords);
 }
 
 /// All that a libvirtd of the system's writes, and shares with others, is in these three.
@@ -141,6 +161,10 @@ void libvirtd::configure(const fs::path& file) const
           << "cert_file = " << certificates() / "servercert.pem" << '\n'
           << "key_file = " << certificates() / "serverkey.pem" << '\n';
         break;
+    case kind::session_with_password:
+        c << "listen_tls = 0\nlisten_tcp = 1\nauth_tcp = \"sasl\"\nauth_unix_rw = \"sasl\"\ntcp_port = \""
+          << port_ << "\"\n";
+        break;
     case kind::system:
         c << "auth_unix_ro = \"none\"\nauth_unix_rw = \"none\"\nunix_sock_dir = " << socket().parent_path()
           << '\n';
@@ -165,6 +189,7 @@ try {
         ::unsetenv(variable);
     ::setenv("HOME", directory_.c_str(), 1);
     ::setenv("XDG_RUNTIME_DIR", directory_.c_str(), 1);
+    ::setenv("SASL_CONF_PATH", (directory_ / "sasl").c_str(), 1);
     fs::create_directories(directory_ / ".config/libvirt");
     std::ofstream(directory_ / ".config/libvirt/qemu.conf") << "stdio_handler = \"file\"\n";
     fs::create_directory(socket().parent_path());

@@ -15,10 +15,11 @@ class libvirtd
 {
 public:
     enum class kind {
-        session,          // a user's; root's rights are given up for it
-        session_over_tcp, // the same, with another way to it
-        session_over_tls, // the same, with certificates
-        system            // root's, with an /etc, a /run and a /var that nobody else sees
+        session,               // a user's; root's rights are given up for it
+        session_over_tcp,      // the same, with another way to it
+        session_over_tls,      // the same, with certificates
+        session_with_password, // for "fred", who knows "sesame"; over TCP, too
+        system                 // root's, with an /etc, a /run and a /var that nobody else sees
     };
 
     /// Whether we may make what kind::system needs.
@@ -103,6 +104,7 @@ private:
     void run_daemon() const;
     void configure(const std::filesystem::path& file) const;
     void certify() const;
+    void admit_fred() const;
     void become_system() const;
     void give_to_daemon(const std::filesystem::path& path) const;
 
