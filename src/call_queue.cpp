@@ -8,12 +8,15 @@
 #include <boost/asio/error.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 namespace avirt::detail {
 namespace {
 
 const error_code aborted = asio::error::operation_aborted;
+
+std::atomic<std::size_t> in_line{0};
 
 /// Older clients lose a wake-up when two threads use one connection.
 bool calls_must_be_ordered()
@@ -43,6 +46,21 @@ void run_alone(
 }
 
 } // namespace
+
+call_queue::place_in_line::place_in_line() noexcept
+{
+    ++in_line;
+}
+
+call_queue::place_in_line::~place_in_line()
+{
+    --in_line;
+}
+
+std::size_t call_queue::waiting() noexcept
+{
+    return in_line;
+}
 
 std::uint64_t call_queue::add(
     std::shared_ptr<call_base> function, call_handler handler, const asio::any_io_executor& executor,
@@ -76,6 +94,7 @@ void call_queue::start_beside(
 void call_queue::submit(entry& c, const std::shared_ptr<call_owner>& owner, const target& on)
 {
     c.has_begun = true;
+    c.waits.reset();
     c.link = on.link;
     c.job = worker_pool::instance().submit([owner, function = c.function,
                                             connection = connection_reference(on.connection), link = on.link,
@@ -98,6 +117,7 @@ void call_queue::start_alone(
     std::shared_ptr<const connect_options> options)
 {
     auto& c = *find(number);
+    c.waits.reset();
     c.link = std::make_shared<connection_link>();
     c.link->uri = options->uri;
     c.job = worker_pool::instance().submit(

@@ -11,9 +11,12 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/cancellation_type.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <optional>
+#include <utility>
 
 namespace avirt::detail {
 
@@ -83,7 +86,20 @@ public:
     /// For a context that ends: all handlers, to be destroyed outside the lock.
     std::list<std::optional<pending<void(error_code, bool)>::state>> take_all();
 
+    /// How many calls of this process wait for others on their connection.
+    static std::size_t waiting() noexcept;
+
 private:
+    /// Counts while it lives.
+    class place_in_line
+    {
+    public:
+        place_in_line() noexcept;
+        ~place_in_line();
+        place_in_line(const place_in_line&) = delete;
+        place_in_line& operator=(const place_in_line&) = delete;
+    };
+
     struct entry : pending<void(error_code, bool)>
     {
         std::uint64_t number = 0;
@@ -91,6 +107,7 @@ private:
         std::shared_ptr<worker_pool::job> job{}; // null: not begun
         std::shared_ptr<connection_link> link{}; // whose socket, shut down, frees its thread
         bool has_begun = false;                  // The function may have been called.
+        std::optional<place_in_line> waits{std::in_place};
     };
 
     using iterator = std::list<entry>::iterator;

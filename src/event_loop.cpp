@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <avirt/event_loop.hpp>
 
+#include "call_queue.hpp"
 #include "context_service.hpp"
 #include "event_registry.hpp"
 #include "pending.hpp"
@@ -250,7 +251,7 @@ event_loop_stats event_loop::stats() const
     auto s = detail::event_registry::instance().stats();
     const auto calls = detail::worker_pool::instance().stats();
     s.running_calls = calls.running;
-    s.queued_calls = calls.queued;
+    s.queued_calls = calls.queued + detail::call_queue::waiting();
     s.abandoned_calls = calls.abandoned;
     return s;
 }

@@ -51,8 +51,9 @@ struct event_loop_stats
     std::size_t pending_frees = 0; ///< Removed, with the free callback still to run.
     std::uint64_t dispatched = 0;  ///< Callbacks called so far, by all loops of the process.
     std::chrono::nanoseconds longest_callback{0};
-    std::size_t running_calls = 0;   ///< Blocking calls on the worker threads.
-    std::size_t queued_calls = 0;    ///< Blocking calls that wait for a thread.
+    std::size_t running_calls = 0; ///< Blocking calls on the worker threads.
+    std::size_t queued_calls =
+        0; ///< Blocking calls that wait for a thread, or for others on their connection.
     std::size_t abandoned_calls = 0; ///< Cancelled calls that have not returned from libvirt yet.
 };
 

@@ -380,6 +380,7 @@ BOOST_AUTO_TEST_CASE(a_thousand_at_a_time)
     asio::post(io, [note = posted.handler()] { note({}); });
     run_until_done(posted);
     run_until([&] { return loop.stats().running_calls > 0; });
+    BOOST_TEST(loop.stats().running_calls + loop.stats().queued_calls == 1000u);
     for (const auto& c : calls)
         BOOST_TEST(!c);
     daemon.thaw();
@@ -387,6 +388,8 @@ BOOST_AUTO_TEST_CASE(a_thousand_at_a_time)
         run_until_done(c);
         BOOST_TEST(c.ec() == error_code());
     }
+    run_until([&] { return loop.stats().running_calls == 0; });
+    BOOST_TEST(loop.stats().queued_calls == 0u);
 }
 
 BOOST_AUTO_TEST_CASE(a_thousand_when_the_daemon_dies)
