@@ -3,6 +3,7 @@
 
 #include <avirt/async_stream.hpp>
 #include <avirt/connection.hpp>
+#include <avirt/domain_state.hpp>
 #include <avirt/openers.hpp>
 #include <support/loop_fixture.hpp>
 #include <support/outcome.hpp>
@@ -117,6 +118,9 @@ void for_each_operation(Visitor visit)
     });
     visit_one("connection.call on its own", connection, [](rig& r, auto token) {
         return r.conn.async_call(avirt::own_connection, virConnectNumOfDomains, std::move(token));
+    });
+    visit_one("wait for a state", connection, [](rig& r, auto token) {
+        return avirt::async_wait_for_state(r.conn, "test", VIR_DOMAIN_RUNNING, std::move(token));
     });
     visit_one("loop.drain", nothing, [](rig& r, auto token) { return r.loop.async_drain(std::move(token)); });
     visit_one("stream.open", connection, [](rig& r, auto token) {
