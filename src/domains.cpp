@@ -59,9 +59,7 @@ std::vector<domain_status> list_domains(virConnectPtr connection)
     if (count < 0)
         throw_last_error();
     const std::unique_ptr<virDomainPtr, array_free> owner(array);
-    std::vector<domain> all;
-    for (int i = 0; i < count; ++i)
-        all.emplace_back(array[i]);
+    std::vector<domain> all(array, array + count);
     std::vector<domain_status> result;
     for (auto& d : all) {
         if (auto status = status_of(std::move(d)))

@@ -125,12 +125,13 @@ private:
     static asio::awaitable<void> supervise(std::shared_ptr<supervisor_impl_object> self)
     {
         co_await asio::this_coro::throw_if_cancelled(false);
-        asio::steady_timer timer(co_await asio::this_coro::executor);
+        const asio::any_io_executor executor = co_await asio::this_coro::executor;
+        asio::steady_timer timer(executor);
         auto delay = self->options_.first_delay;
         while (!self->is_closed()) {
             auto f = co_await open(self->connection_, self->options_.open);
             if (!f) {
-                const bool was_connected = co_await self->serve(f);
+                const bool was_connected = co_await self->serve(executor, f);
                 if (was_connected)
                     delay = self->options_.first_delay;
                 self->give_up(f);
@@ -145,11 +146,10 @@ private:
     }
 
     /// From an open connection to its loss, which goes to @p why. Returns whether all was well for a while.
-    asio::awaitable<bool> serve(failure& why)
+    asio::awaitable<bool> serve(asio::any_io_executor executor, failure& why)
     {
         const auto lifecycle = event_source_impl::make(
-            co_await asio::this_coro::executor, connection_, kind_of<domain_lifecycle>(),
-            event_source_options());
+            executor, connection_, kind_of<domain_lifecycle>(), event_source_options());
         why = co_await subscribe(lifecycle);
         const bool has_events = why.code != condition::not_supported;
         if (why && has_events)
