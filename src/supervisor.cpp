@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 namespace avirt::detail {
@@ -69,7 +70,7 @@ public:
         connection_->close();
         if (executor_)
             asio::post(strand_, [self = shared_from_this()] {
-                self->stop_.emit(asio::cancellation_type::terminal);
+                self->stop_->emit(asio::cancellation_type::terminal);
             });
     }
 
@@ -79,6 +80,7 @@ public:
         const auto receive = receive_.take();
         executor_ = {};
         strand_ = {};
+        stop_.reset();
         lifecycle_.reset();
         held.unlock(); // The handler ends outside the lock: it may own this very supervisor.
     }
@@ -115,7 +117,7 @@ private:
         asio::post(strand_, [self = shared_from_this(), strand = strand_] {
             asio::co_spawn(
                 strand, supervise(self),
-                asio::bind_cancellation_slot(self->stop_.slot(), [](std::exception_ptr e) {
+                asio::bind_cancellation_slot(self->stop_->slot(), [](std::exception_ptr e) {
                     if (e)
                         std::rethrow_exception(e);
                 }));
@@ -324,7 +326,7 @@ private:
     asio::any_io_executor strand_;
     const std::shared_ptr<connection_impl> connection_;
     const supervision_options options_;
-    asio::cancellation_signal stop_; // on the strand
+    std::optional<asio::cancellation_signal> stop_{std::in_place}; // on the strand; it knows that, too
     pending<void(error_code, host_report)> receive_;
     std::deque<host_report> reports_;
     std::vector<std::weak_ptr<event_source_impl>> followed_;

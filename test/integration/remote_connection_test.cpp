@@ -6,6 +6,7 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 
+#include <atomic>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -296,7 +297,7 @@ BOOST_AUTO_TEST_CASE(cancelled_while_it_runs)
     daemon.freeze();
     asio::cancellation_signal signal;
     outcome called;
-    bool has_begun = false;
+    std::atomic<bool> has_begun = false;
     daemon.thaw();
     conn.async_call(
         avirt::own_connection,
@@ -306,7 +307,7 @@ BOOST_AUTO_TEST_CASE(cancelled_while_it_runs)
             return virConnectNumOfDomains(c);
         },
         asio::bind_cancellation_slot(signal.slot(), called.handler()));
-    run_until([&] { return has_begun; });
+    run_until([&] { return has_begun.load(); });
     signal.emit(asio::cancellation_type::terminal);
     run_until_done(called);
     BOOST_TEST(called.ec() == aborted);
@@ -325,7 +326,7 @@ BOOST_AUTO_TEST_CASE(cancelled_while_it_connects)
         daemon.freeze();
         asio::cancellation_signal signal;
         outcome called;
-        bool has_begun = false;
+        std::atomic<bool> has_begun = false;
         const auto watches = loop.stats().watches;
         conn.async_call(
             avirt::own_connection, [&](virConnectPtr) { has_begun = true; },
@@ -336,7 +337,7 @@ BOOST_AUTO_TEST_CASE(cancelled_while_it_connects)
         BOOST_TEST(called.ec() == aborted);
         daemon.thaw();
         run_until([&] { return loop.stats().watches == watches && loop.stats().abandoned_calls == 0; });
-        BOOST_TEST(!has_begun);
+        BOOST_TEST(!has_begun.load());
     }
 }
 
