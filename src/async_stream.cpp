@@ -105,10 +105,10 @@ public:
         const std::lock_guard guard(mutex());
         if (!executor_)
             return; // The context is gone, and with it everybody who could be told.
-        virConnectPtr native = connection.native_handle();
+        auto reference = connection_reference::adopt(connection.add_reference());
         const auto refused = open_ || end_           ? error::operation_in_progress
             : transport_                             ? error::already_open
-            : !native                                ? error::not_open
+            : !reference.get()                       ? error::not_open
             : !event_registry::instance().is_bound() ? error::no_event_loop
                                                      : error{};
         if (refused != error{})
@@ -118,8 +118,7 @@ public:
             self.abandon_open();
         });
         open_.start(std::move(handler), executor_, details);
-        stream_origin origin{
-            connection_reference(native), connection.is_in_process(), connection.link(), nullptr};
+        stream_origin origin{std::move(reference), connection.is_in_process(), connection.link(), nullptr};
         if (!shares_connection)
             origin.own = connection.reopen_options();
         if (origin.own) {

@@ -151,6 +151,7 @@ void call_queue::returned(std::uint64_t number, failure f)
     const auto c = find(number);
     if (c == calls_.end())
         return;
+    c->function.reset(); // Its last owner may be the handler, and end what it owns: not here, under the lock.
     c->complete(std::move(f), true);
     calls_.erase(c);
 }
@@ -158,6 +159,7 @@ void call_queue::returned(std::uint64_t number, failure f)
 void call_queue::fail(std::uint64_t number, failure f)
 {
     const auto c = find(number);
+    c->function.reset();
     c->complete(std::move(f), false);
     calls_.erase(c);
 }
@@ -172,6 +174,7 @@ void call_queue::cancel(std::uint64_t number, asio::cancellation_type type)
     if (may_go_on && !terminal)
         return;
     abandon(*c);
+    c->function.reset();
     c->complete(aborted, false);
     calls_.erase(c);
 }
@@ -179,16 +182,19 @@ void call_queue::cancel(std::uint64_t number, asio::cancellation_type type)
 void call_queue::fail_waiting(const failure& f)
 {
     std::erase_if(calls_, [&](entry& c) {
-        if (!c.job)
-            c.complete(f, false);
-        return !c.job;
+        if (c.job)
+            return false;
+        c.function.reset();
+        c.complete(f, false);
+        return true;
     });
 }
 
-void call_queue::abort_all()
+void call_queue::abort_all(bool cuts_off)
 {
     for (auto& c : calls_) {
-        abandon(c);
+        abandon(c, cuts_off);
+        c.function.reset();
         c.complete(aborted, false);
     }
     calls_.clear();
@@ -223,12 +229,12 @@ bool call_queue::withdraw(entry& c) noexcept
 
 /// Frees its thread at the cost of the connection; where libvirt has not told of a socket yet it is left
 /// alone.
-void call_queue::abandon(entry& c) noexcept
+void call_queue::abandon(entry& c, bool cuts_off) noexcept
 {
     if (!c.job || withdraw(c))
         return;
     worker_pool::instance().abandon(std::exchange(c.job, nullptr));
-    if (c.link)
+    if (cuts_off && c.link && !c.function->is_internal())
         event_registry::instance().interrupt(*c.link);
 }
 

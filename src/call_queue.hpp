@@ -82,7 +82,8 @@ public:
     /// Fails those that have not begun.
     void fail_waiting(const failure& f);
     /// Completes all with operation_aborted.
-    void abort_all();
+    /// @param cuts_off Whether the threads are freed, at the cost of the connection.
+    void abort_all(bool cuts_off);
     /// For a context that ends: all handlers, to be destroyed outside the lock.
     std::list<std::optional<pending<void(error_code, bool)>::state>> take_all();
 
@@ -115,7 +116,7 @@ private:
     iterator find(std::uint64_t number);
     void submit(entry& c, const std::shared_ptr<call_owner>& owner, const target& on);
     bool withdraw(entry& c) noexcept;
-    void abandon(entry& c) noexcept;
+    void abandon(entry& c, bool cuts_off = true) noexcept;
 
     std::list<entry> calls_;
     std::uint64_t last_ = 0;

@@ -48,6 +48,14 @@ public:
         close();
     }
 
+    virConnectPtr add_reference() const noexcept override
+    {
+        const std::lock_guard guard(mutex_);
+        if (connection_)
+            virConnectRef(connection_);
+        return connection_;
+    }
+
     virConnectPtr native_handle() const noexcept override
     {
         const std::lock_guard guard(mutex_);
@@ -82,7 +90,8 @@ public:
     virConnectPtr release() override
     {
         const std::lock_guard guard(mutex_);
-        abort_all();
+        abort_operations(false);
+        wait_closed_.complete(aborted, close_reason::client);
         return give_up_locked();
     }
 
@@ -277,13 +286,14 @@ private:
         abandon_open();
     }
 
-    void abort_operations() noexcept
+    /// @param cuts_off Whether calls that have begun are freed, at the cost of the connection.
+    void abort_operations(bool cuts_off = true) noexcept
     {
         abort_open();
         if (close_)
             interrupt(closing_link_);
         close_.complete(aborted);
-        calls_.abort_all();
+        calls_.abort_all(cuts_off);
     }
 
     void abort_all() noexcept
@@ -333,16 +343,18 @@ private:
         const std::lock_guard guard(mutex_);
         if (close_.number() != number)
             return;
+        closing_link_.reset();
+        if (!close_) // Cancelled: what is waited for now is the end of another connection.
+            return;
         close_.complete(std::move(f));
         wait_closed_.complete({}, close_reason::client);
-        closing_link_.reset();
     }
 
     /// Returns the call's number, if it may be started.
     std::optional<std::uint64_t> add_call(
-        std::shared_ptr<call_base> function, call_handler handler, error_details* details)
+        std::shared_ptr<call_base> function, call_handler&& handler, error_details* details)
     {
-        if (!executor_)
+        if (!executor_) // And whoever has the handler ends it, outside the lock.
             return std::nullopt;
         if (connection_)
             on_cancel(handler, [weak = weak_from_this(), n = calls_.next()](asio::cancellation_type type) {
@@ -405,6 +417,11 @@ private:
     {
         class no_call final : public call_base
         {
+            bool is_internal() const noexcept override
+            {
+                return true;
+            }
+
             failure run(virConnectPtr) noexcept override
             {
                 return {};

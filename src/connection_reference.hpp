@@ -21,6 +21,14 @@ public:
         holder_->connection = connection;
     }
 
+    /// Takes over a reference.
+    static connection_reference adopt(virConnectPtr connection)
+    {
+        connection_reference result;
+        result.holder_->connection = connection;
+        return result;
+    }
+
     virConnectPtr get() const noexcept
     {
         return holder_->connection;
@@ -34,6 +42,8 @@ public:
     }
 
 private:
+    connection_reference() : holder_(std::make_shared<holder>()) {}
+
     struct holder
     {
         virConnectPtr connection = nullptr;

@@ -8,12 +8,16 @@
 #include "pending.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/error.hpp>
+#include <boost/asio/strand.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <libvirt/virterror.h>
 
+#include <exception>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -81,8 +85,32 @@ asio::awaitable<failure> wait_for_state(
     }
 }
 
+/// One operation: its coroutine, and who waits for that.
+struct state_wait
+{
+    explicit state_wait(asio::any_io_executor s) : strand(std::move(s)) {}
+
+    void end(std::exception_ptr e)
+    {
+        try {
+            if (e)
+                std::rethrow_exception(e);
+        }
+        catch (...) {
+            result = current_failure();
+        }
+        done.complete(std::move(result));
+    }
+
+    const asio::any_io_executor strand;
+    asio::cancellation_signal cancel; // on the strand
+    pending<void(error_code)> done;
+    failure result;
+};
+
 asio::awaitable<void> find_and_wait(
-    std::shared_ptr<connection_impl> connection, std::string name, int state, std::shared_ptr<failure> result)
+    std::shared_ptr<connection_impl> connection, std::string name, int state,
+    std::shared_ptr<state_wait> wait)
 {
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     co_await asio::this_coro::throw_if_cancelled(false);
@@ -90,18 +118,21 @@ asio::awaitable<void> find_and_wait(
         return std::make_shared<domain>(find_domain(c, name).release());
     };
     auto found = co_await call_on(connection, find);
-    *result = found.why;
-    if (!*result && is_cancelled(co_await asio::this_coro::cancellation_state))
-        *result = aborted;
-    if (*result)
+    auto& result = wait->result;
+    result = found.why;
+    if (!result && is_cancelled(co_await asio::this_coro::cancellation_state))
+        result = aborted;
+    if (result)
         co_return;
     event_source_options options;
     options.object = name;
-    const auto events = event_source_impl::make(
-        co_await asio::this_coro::executor, connection, kind_of<domain_lifecycle>(), options);
-    *result = co_await subscribe(events);
-    if (!*result) // Cancelled or not: that is seen there.
-        *result = co_await wait_for_state(connection, events, found.value, state);
+    const auto events =
+        event_source_impl::make(wait->strand, connection, kind_of<domain_lifecycle>(), options);
+    result = co_await subscribe(events);
+    if (!result) // Cancelled or not: that is seen there.
+        result = co_await wait_for_state(connection, events, found.value, state);
+    else if (state == VIR_DOMAIN_SHUTOFF && result.code == condition::not_found)
+        result = {}; // It has gone since it was found.
     events->close();
 }
 
@@ -111,17 +142,16 @@ void async_wait_for_state(
     std::shared_ptr<connection_impl> connection, const asio::any_io_executor& executor, std::string name,
     int state, wait_handler handler, error_details* details)
 {
-    auto result = std::make_shared<failure>();
-    auto slot = asio::get_associated_cancellation_slot(handler);
-    auto done = std::make_shared<pending<void(error_code)>>();
-    done->start(std::move(handler), executor, details);
+    const auto wait = std::make_shared<state_wait>(asio::make_strand(executor));
+    on_cancel(handler, [weak = std::weak_ptr(wait)](asio::cancellation_type type) {
+        const auto w = weak.lock();
+        if (w) // Behind its first step, which says what may cancel it.
+            asio::post(w->strand, [w, type] { w->cancel.emit(type); });
+    });
+    wait->done.start(std::move(handler), executor, details);
     asio::co_spawn(
-        executor, find_and_wait(std::move(connection), std::move(name), state, result),
-        asio::bind_cancellation_slot(slot, [done, result](std::exception_ptr e) {
-            if (e)
-                std::rethrow_exception(e);
-            done->complete(std::move(*result));
-        }));
+        wait->strand, find_and_wait(std::move(connection), std::move(name), state, wait),
+        asio::bind_cancellation_slot(wait->cancel.slot(), [wait](std::exception_ptr e) { wait->end(e); }));
 }
 
 } // namespace avirt::detail

@@ -61,9 +61,16 @@ std::vector<domain_status> list_domains(virConnectPtr connection)
     const std::unique_ptr<virDomainPtr, array_free> owner(array);
     std::vector<domain> all(array, array + count);
     std::vector<domain_status> result;
-    for (auto& d : all) {
-        if (auto status = status_of(std::move(d)))
-            result.push_back(std::move(*status));
+    for (const auto& d : all) {
+        try {
+            if (auto status = status_of(d.ref()))
+                result.push_back(std::move(*status));
+        }
+        catch (const exception& e) {
+            if (e.code() == condition::connection_lost)
+                throw;
+            result.push_back(identity_of(d.ref())); // Who may list a domain may not always read it.
+        }
     }
     return result;
 }

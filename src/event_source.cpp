@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <deque>
 #include <mutex>
+#include <vector>
 
 namespace avirt::detail {
 namespace {
@@ -44,14 +45,15 @@ public:
 
     void push(const subscription& from, std::unique_ptr<erased_event> event) override
     {
-        item oldest; // Ends outside the lock.
+        std::vector<item> oldest; // They end outside the lock.
         const std::lock_guard guard(mutex_);
         if (subscription_.get() != &from)
             return;
-        if (events_.size() >= std::max<std::size_t>(options_.capacity, 1)) {
-            oldest = std::move(events_.front());
+        while (events_.size() >= std::max<std::size_t>(options_.capacity, 1)) {
+            oldest.push_back(std::move(events_.front()));
             events_.pop_front();
-            ++lost_;
+            if (oldest.back().event)
+                ++lost_;
             has_lost_ = true;
         }
         events_.push_back({std::move(event), {}});
@@ -93,7 +95,10 @@ public:
     void lose(const failure& why) noexcept override
     {
         const std::lock_guard guard(mutex_);
-        lose_locked(why);
+        if (subscribe_)
+            lost_meanwhile_ = why;
+        else
+            lose_locked(why);
     }
 
     void shutdown() noexcept override
@@ -124,6 +129,7 @@ public:
             });
         subscribe_.start(std::move(handler), executor_, details);
         begin_anew();
+        lost_meanwhile_ = {};
         link_ = connection_->link();
         subscription_ = std::make_shared<subscription>(kind_, options_.object, weak_from_this());
         call_details_ = std::make_shared<error_details>();
@@ -161,6 +167,8 @@ public:
             : !subscription_                            ? error::not_open
                                                         : error{};
         is_followed_ = false;
+        if (!subscription_)
+            receive_.complete(aborted, nullptr);
         if (refused != error{})
             return complete_now(unsubscribe_, std::move(handler), details, refused);
         receive_.complete(aborted, nullptr);
@@ -247,10 +255,13 @@ private:
             else
                 drop_events();
         }
-        else if (link_)
+        else if ((link_ = connection_->link())) { // Of one opened elsewhere this very call may have found it.
             event_registry::instance().observe(*link_, weak_from_this());
+        }
         subscribe_.complete(std::move(f));
         lose_if_lost();
+        if (lost_meanwhile_)
+            lose_locked(std::exchange(lost_meanwhile_, {}));
         feed();
     }
 
@@ -334,7 +345,8 @@ private:
     std::deque<item> events_;
     bool has_lost_ = false; // and the next receive is to tell
     std::uint64_t lost_ = 0;
-    failure end_; // why there are no more
+    failure end_;            // why there are no more
+    failure lost_meanwhile_; // while it was subscribed
     bool is_followed_ = false;
 };
 

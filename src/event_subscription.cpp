@@ -144,6 +144,11 @@ public:
                 worker_pool::place::urgent);
     }
 
+    bool is_internal() const noexcept override
+    {
+        return true;
+    }
+
     failure run(virConnectPtr) noexcept override
     {
         take_back(object_, std::exchange(id_, -1), connection_);

@@ -2,6 +2,7 @@
 #include <avirt/supervised_connection.hpp>
 
 #include "awaiting.hpp"
+#include "connection_link.hpp"
 #include "context_service.hpp"
 #include "domains.hpp"
 #include "event_registry.hpp"
@@ -16,6 +17,7 @@
 #include <boost/asio/this_coro.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <deque>
 #include <mutex>
 #include <optional>
@@ -25,6 +27,8 @@ namespace avirt::detail {
 namespace {
 
 const error_code aborted = asio::error::operation_aborted;
+
+constexpr std::chrono::milliseconds shortest_delay{1}; // between two tries in vain
 
 /// One coroutine does it all, on a strand; the lock is between it and who receives.
 class supervisor_impl_object final : public supervisor_impl,
@@ -44,8 +48,10 @@ public:
 
     void follow(const std::shared_ptr<event_source_impl>& source) override
     {
-        source->set_followed(true);
         const std::lock_guard guard(mutex_);
+        if (is_closed_)
+            return end(*source);
+        source->set_followed(true);
         std::erase_if(followed_, [](const auto& s) { return s.expired(); });
         followed_.push_back(source);
         if (is_connected_)
@@ -143,7 +149,7 @@ private:
             self->report(host_disconnected{f.code, f.details, delay});
             timer.expires_after(delay);
             co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
-            delay = std::min(2 * delay, self->options_.longest_delay);
+            delay = std::min(std::max(2 * delay, shortest_delay), self->options_.longest_delay);
         }
     }
 
@@ -161,9 +167,19 @@ private:
         if (is_well && has_events)
             co_await pass_on(lifecycle, why);
         else if (is_well)
-            why = co_await wait_closed(connection_);
+            why = co_await wait_for_loss();
         lifecycle->close();
         co_return is_well;
+    }
+
+    /// Where the driver reports nothing.
+    asio::awaitable<failure> wait_for_loss()
+    {
+        auto f = co_await wait_closed(connection_);
+        const auto link = connection_->link();
+        if (!f && link)
+            f = lost_failure(*link);
+        co_return f;
     }
 
     asio::awaitable<void> subscribe_followed()
@@ -251,7 +267,8 @@ private:
     {
         std::deque<host_report> dropped; // Ends outside the lock.
         const std::lock_guard guard(mutex_);
-        if (is_closed_ || has_overflowed_)
+        // What comes before the next snapshot is in that.
+        if (is_closed_ || has_overflowed_ || (wants_snapshot_ && std::holds_alternative<domain_changed>(r)))
             return;
         if (reports_.size() >= std::max<std::size_t>(options_.capacity, 1)) {
             dropped.swap(reports_);

@@ -121,14 +121,15 @@ public:
         return impl_ ? impl_->native_handle() : nullptr;
     }
 
-    /// Gives libvirt's connection to the caller. Outstanding operations complete with operation_aborted.
+    /// Gives libvirt's connection to the caller. Outstanding operations complete with operation_aborted; a
+    /// call that has begun goes on without anybody waiting for it.
     [[nodiscard]] native_handle_type release()
     {
         return impl_ ? impl_->release() : nullptr;
     }
 
-    /// Outstanding operations complete with operation_aborted, the connection stays open. A call that has
-    /// already begun goes on without anybody waiting for it.
+    /// Outstanding operations complete with operation_aborted, as by a terminal cancellation: the connection
+    /// stays open, but where a call has begun on a remote one that costs the connection.
     void cancel() noexcept
     {
         if (impl_)

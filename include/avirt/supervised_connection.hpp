@@ -88,7 +88,8 @@ public:
     }
 
     /// For calls, streams and event sources. It is not open while the daemon is away: they fail with
-    /// error::not_open then. To be neither opened nor closed by others.
+    /// error::not_open then. To be neither opened nor closed by others; its async_wait_closed() is the
+    /// supervision's where the driver reports no events.
     connection_type& connection() noexcept
     {
         return connection_;

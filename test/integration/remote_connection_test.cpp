@@ -226,6 +226,37 @@ BOOST_AUTO_TEST_CASE(a_stuck_call_is_cancelled)
     check(w, {}, close_reason::client);
 }
 
+BOOST_AUTO_TEST_CASE(its_events_end_with_it)
+{
+    avirt::connection adopted{io.get_executor(), open_elsewhere()};
+    avirt::event_source<avirt::domain_lifecycle> source{adopted};
+    outcome subscribed, received;
+    source.async_subscribe(subscribed.handler()); // Its first call.
+    run_until_done(subscribed);
+    BOOST_TEST(subscribed.ec() == error_code());
+    source.async_receive([h = received.handler()](error_code ec, auto&&) mutable { h(ec); });
+    daemon.kill();
+    run_until_done(received);
+    BOOST_TEST((received.ec() == avirt::condition::connection_lost));
+}
+
+BOOST_AUTO_TEST_CASE(given_away_while_its_socket_is_looked_for)
+{
+    avirt::connection adopted{io.get_executor(), open_elsewhere()};
+    daemon.freeze();
+    const auto w = wait_closed(adopted);
+    run_until([&] { return loop.stats().running_calls == 1 && loop.stats().queued_calls == 0; });
+    virConnectPtr native = adopted.release();
+    check(w, aborted, close_reason::client);
+    daemon.thaw();
+    run_until([&] { return loop.stats().abandoned_calls == 0; });
+    avirt::connection next{io.get_executor(), native}; // It is as good as before.
+    outcome counted;
+    next.async_call(virConnectNumOfDomains, counted.handler());
+    run_until_done(counted);
+    BOOST_TEST(counted.ec() == error_code());
+}
+
 BOOST_AUTO_TEST_CASE(a_call_on_its_own_connection_is_made_on_this_one)
 {
     virConnectPtr native = open_elsewhere();

@@ -193,6 +193,23 @@ BOOST_AUTO_TEST_CASE(followed_events)
     BOOST_TEST(event.ec() == error_code());
 }
 
+BOOST_AUTO_TEST_CASE(a_followed_source_is_given_up_while_nobody_is_there)
+{
+    lifecycle_source source{host.connection()};
+    host.follow(source);
+    next<avirt::host_connected>();
+    leave(SIGKILL);
+    BOOST_TEST((receive(source).first == avirt::condition::connection_lost));
+    const auto waiting = start_receive(source);
+    next<avirt::host_disconnected>();
+    BOOST_TEST((unsubscribe(source) == avirt::error::not_open));
+    run_until_done(waiting);
+    BOOST_TEST(waiting.ec() == aborted);
+    come_back();
+    next<avirt::host_connected>();
+    BOOST_TEST((receive(source).first.failed())); // Nobody has subscribed it.
+}
+
 BOOST_AUTO_TEST_CASE(calls_through_it)
 {
     next<avirt::host_connected>();

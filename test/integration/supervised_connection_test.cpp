@@ -235,6 +235,9 @@ BOOST_AUTO_TEST_CASE(cancelled_closed_and_destroyed)
     run_until_done(closed);
     BOOST_TEST(closed.ec() == aborted);
     BOOST_TEST((receive_report().first == avirt::error::not_open));
+    lifecycle_source late{host->connection()};
+    host->follow(late);
+    BOOST_TEST((receive(late).first == avirt::error::not_open));
 
     supervise();
     expect<avirt::host_connected>();

@@ -24,6 +24,12 @@ public:
     virtual ~call_base() = default;
     /// Calls it, destroys it, and keeps what it returned.
     virtual failure run(virConnectPtr connection) noexcept = 0;
+
+    /// Whether it is avirt's own: whoever does not wait for it any more does not want it cut off.
+    virtual bool is_internal() const noexcept
+    {
+        return false;
+    }
 };
 
 template <class T>
@@ -67,7 +73,7 @@ class call final : public call_base
 public:
     using result_type = call_result<F>;
 
-    explicit call(F&& f) : function_(std::move(f)) {}
+    explicit call(F f) : function_(std::move(f)) {}
 
     failure run(virConnectPtr connection) noexcept override
     {

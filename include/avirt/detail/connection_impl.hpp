@@ -74,6 +74,8 @@ public:
     virtual ~connection_impl();
 
     virtual virConnectPtr native_handle() const noexcept = 0;
+    /// The same with a reference of the caller's own: who supervises a connection may close it at any moment.
+    virtual virConnectPtr add_reference() const noexcept = 0;
     /// Opened by avirt, and libvirt's driver is in this process: nothing waits for a daemon.
     virtual bool is_in_process() const noexcept = 0;
     /// With what to open another connection to the same daemon, where this one was opened by avirt and there
