@@ -230,7 +230,8 @@ public:
     auto async_call(F&& f, Token&& token = {})
     {
         return asio::async_initiate<Token, detail::call_signature<std::decay_t<F>>>(
-            initiate_call{this}, token, std::decay_t<F>(std::forward<F>(f)));
+            initiate_call<&detail::connection_impl::async_call>{this}, token,
+            std::decay_t<F>(std::forward<F>(f)));
     }
 
     /// The same on a connection that is opened for it, as this one was, and closed after it: a call that
@@ -255,7 +256,8 @@ public:
     auto async_call(own_connection_t, F&& f, Token&& token = {})
     {
         return asio::async_initiate<Token, detail::call_signature<std::decay_t<F>>>(
-            initiate_own_call{this}, token, std::decay_t<F>(std::forward<F>(f)));
+            initiate_call<&detail::connection_impl::async_own_call>{this}, token,
+            std::decay_t<F>(std::forward<F>(f)));
     }
 
     /// Waits for the end of the connection.
@@ -325,39 +327,22 @@ private:
         }
     };
 
-    template <class Handler, class F, class Launch>
-    static void launch_call(Handler&& handler, F&& f, Launch launch)
-    {
-        auto* details = detail::get_associated_details(handler);
-        auto call = std::make_shared<detail::call<std::decay_t<F>>>(std::forward<F>(f));
-        launch(
-            call,
-            detail::call_handler(detail::call_completion<std::decay_t<Handler>, std::decay_t<F>>{
-                std::forward<Handler>(handler), call}),
-            details);
-    }
+    using launch_call = void (detail::connection_impl::*)(
+        std::shared_ptr<detail::call_base>, detail::call_handler, error_details*);
 
+    template <launch_call Launch>
     struct initiate_call : initiation
     {
         template <class Handler, class F>
         void operator()(Handler&& handler, F&& f) const
         {
-            launch_call(
-                std::forward<Handler>(handler), std::forward<F>(f), [this](auto call, auto h, auto* details) {
-                    this->self->impl().async_call(std::move(call), std::move(h), details);
-                });
-        }
-    };
-
-    struct initiate_own_call : initiation
-    {
-        template <class Handler, class F>
-        void operator()(Handler&& handler, F&& f) const
-        {
-            launch_call(
-                std::forward<Handler>(handler), std::forward<F>(f), [this](auto call, auto h, auto* details) {
-                    this->self->impl().async_own_call(std::move(call), std::move(h), details);
-                });
+            auto* details = detail::get_associated_details(handler);
+            auto call = std::make_shared<detail::call<std::decay_t<F>>>(std::forward<F>(f));
+            (this->self->impl().*Launch)(
+                call,
+                detail::call_handler(detail::call_completion<std::decay_t<Handler>, std::decay_t<F>>{
+                    std::forward<Handler>(handler), call}),
+                details);
         }
     };
 

@@ -147,15 +147,6 @@ static_assert(!can_be_called<int (*)()>);
 static_assert(!can_be_called<int (*)(virDomainPtr)>);
 static_assert(!can_be_called<const char*>);
 
-// A deferred operation may be launched more than once.
-template <class F>
-concept can_be_launched_again = requires(connection c, F f, asio::detached_t token)
-{
-    c.async_call(f, asio::deferred)(token);
-    std::as_const (*std::add_pointer_t<decltype(c.async_call(f, asio::deferred))>())(token);
-};
-static_assert(can_be_launched_again<int (*)(virConnectPtr)>);
-
 // What a call completes with is what the function returns.
 template <class F>
 using called = decltype(std::declval<connection&>().async_call(std::declval<F>(), asio::use_future));

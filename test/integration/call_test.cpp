@@ -4,6 +4,7 @@
 #include <support/gate.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/deferred.hpp>
 #include <libvirt/virterror.h>
 
 #include <atomic>
@@ -133,6 +134,17 @@ BOOST_AUTO_TEST_CASE(a_function_pointer_and_one_that_is_kept)
     const auto kept = [&runs](virConnectPtr) { return ++runs; };
     BOOST_TEST(call<int>(kept).result == 1);
     BOOST_TEST(call<int>(kept).result == 2);
+}
+
+BOOST_AUTO_TEST_CASE(deferred_and_launched_twice)
+{
+    const auto later = conn.async_call(virConnectNumOfDomains, asio::deferred);
+    for (int i = 0; i < 2; ++i) {
+        outcome counted;
+        later(counted.handler());
+        run_until_done(counted);
+        check(counted, {});
+    }
 }
 
 BOOST_AUTO_TEST_CASE(what_is_thrown)
