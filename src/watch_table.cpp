@@ -4,7 +4,9 @@
 #include <boost/system/system_error.hpp>
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -396,6 +398,25 @@ void watch_table::rebuild(std::span<const int> wake_fds)
         if (e.in_set)
             e.in_set = control(EPOLL_CTL_DEL, fd, e, 0) != 0; // Then it is a ghost of the new set.
         orphan(fd, e);
+    }
+}
+
+void watch_table::disown() noexcept
+{
+    disowned_ = true;
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+        return;
+    ::close(ends[1]); // To libvirt the other's peer is gone.
+    const unique_fd nowhere(ends[0]);
+    for (const auto& e : entries_) {
+        for (auto slot = e.first; slot != none; slot = watches_[slot].next) {
+            auto& w = watches_[slot];
+            if (!w.link || w.orphaned)
+                continue;
+            ::dup3(nowhere.get(), w.fd, O_CLOEXEC);
+            w.link->command = {};
+        }
     }
 }
 

@@ -106,11 +106,9 @@ public:
     /// A new set with all that is watched; nobody may wait on the old one.
     void rebuild(std::span<const int> wake_fds);
 
-    /// In a forked child: the set is its parent's too, and is left alone from now on.
-    void disown() noexcept
-    {
-        disowned_ = true;
-    }
+    /// In a forked child: the set is its parent's too, and is left alone from now on. So are its parent's
+    /// connections: their sockets' numbers lead nowhere any more.
+    void disown() noexcept;
 
     /// A set of the child's own.
     void rebuild_after_fork(std::span<const int> wake_fds);
