@@ -22,8 +22,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-// The example that prints every event of a host, at a daemon that is killed again and again. This program
-// itself has no event loop: it asks the daemon as any other client does.
+// The examples that print every event of a host, at a daemon that is killed again and again, and its domains.
+// This program itself has no event loop: it asks the daemon as any other client does.
 
 extern "C" const unsigned char avirt_demo_guest[512];
 
@@ -32,11 +32,11 @@ namespace {
 namespace fs = std::filesystem;
 using states = std::map<std::string, std::string>;
 
-/// watch_events, and what it has printed.
-class watcher
+/// An example, and what it has printed.
+class example
 {
 public:
-    watcher(const std::string& uri, fs::path output) : output_(std::move(output))
+    example(const char* path, const std::string& argument, fs::path output) : output_(std::move(output))
     {
         const auto parent = ::getpid();
         pid_ = ::fork();
@@ -46,18 +46,18 @@ public:
         const int fd = ::open(output_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
         if (::getppid() != parent || ::dup2(fd, 1) < 0 || ::dup2(fd, 2) < 0)
             ::_exit(126);
-        ::execl(WATCH_EVENTS, "watch_events", uri.c_str(), nullptr);
+        ::execl(path, path, argument.c_str(), nullptr);
         ::_exit(127);
     }
 
-    ~watcher()
+    ~example()
     {
         if (pid_ > 0)
             end(SIGKILL);
     }
 
-    watcher(const watcher&) = delete;
-    watcher& operator=(const watcher&) = delete;
+    example(const example&) = delete;
+    example& operator=(const example&) = delete;
 
     /// Its exit status, or 128 and the number of the signal that ended it.
     int end(int signal)
@@ -79,11 +79,26 @@ public:
         return printed().find(text) != std::string::npos;
     }
 
+protected:
+    void signal(int number) const
+    {
+        ::kill(pid_, number);
+    }
+
+private:
+    const fs::path output_;
+    pid_t pid_ = -1;
+};
+
+struct watcher : example
+{
+    watcher(const std::string& uri, fs::path output) : example(WATCH_EVENTS, uri, std::move(output)) {}
+
     /// What it believes of the domains.
     states believed() const
     {
         const auto before = printed().size();
-        ::kill(pid_, SIGUSR1);
+        signal(SIGUSR1);
         std::string answer;
         const bool has_answered = support::eventually([&] {
             answer = printed().substr(before);
@@ -100,10 +115,6 @@ public:
         }
         return result;
     }
-
-private:
-    const fs::path output_;
-    pid_t pid_ = -1;
 };
 
 void check(bool ok)
@@ -296,6 +307,32 @@ BOOST_AUTO_TEST_CASE(misused)
     watcher w("--help", daemon.directory() / "output");
     BOOST_TEST(support::eventually([&] { return w.has_printed("usage: "); }));
     BOOST_TEST(w.end(0) == 2);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_FIXTURE_TEST_SUITE(list_domains, watch_fixture)
+
+BOOST_AUTO_TEST_CASE(each_with_its_state)
+{
+    all.define("idle");
+    all.define("busy");
+    all.change("busy", virDomainCreate);
+    example list(LIST_DOMAINS, daemon.uri(), daemon.directory() / "output");
+    BOOST_TEST(list.end(0) == 0);
+    const auto lines = list.printed();
+    BOOST_TEST(lines.find("  -  idle ") != std::string::npos, lines);
+    BOOST_TEST(lines.find("shut off\n") != std::string::npos, lines);
+    BOOST_TEST(lines.find("  1  busy ") != std::string::npos, lines);
+    BOOST_TEST(lines.find("running\n") != std::string::npos, lines);
+}
+
+BOOST_AUTO_TEST_CASE(nobody_to_ask)
+{
+    example list(
+        LIST_DOMAINS, "qemu+unix:///session?socket=/nonexistent/socket", daemon.directory() / "output");
+    BOOST_TEST(list.end(0) == 1);
+    BOOST_TEST(list.has_printed("'/nonexistent/socket'"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
