@@ -314,8 +314,9 @@ struct state_rig : supervision_rig
 
     void settle()
     {
-        // Subscribed, and asked.
-        run_until([&] { return io.poll() == 0 && loop.stats().running_calls == 0; });
+        // Subscribed, for which libvirt has a timeout, and asked.
+        run_until(
+            [&] { return loop.stats().timeouts > 0 && io.poll() == 0 && loop.stats().running_calls == 0; });
     }
 };
 
