@@ -58,12 +58,16 @@ struct connection_fixture : own_daemon, remote_fixture
         BOOST_TEST(w.o.calls() == 1);
     }
 
-    /// As an application would that has its connections from elsewhere.
+    /// By libvirt alone: avirt knows nothing of it.
     virConnectPtr open_elsewhere()
     {
-        avirt::connection c{io};
-        open(c);
-        return c.release();
+        virConnectPtr native = nullptr;
+        call([&](virConnectPtr) {
+            native = virConnectOpen(uri.c_str());
+            if (!native)
+                avirt::throw_last_error();
+        });
+        return native;
     }
 
     /// A call that is in the function.
