@@ -14,6 +14,7 @@
 #include <mutex>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace avirt::detail {
 namespace {
@@ -224,6 +225,13 @@ public:
             see_whether_lost();
     }
 
+    void add_user(std::weak_ptr<connection_user> user) override
+    {
+        const std::lock_guard guard(mutex_);
+        std::erase_if(users_, [](const auto& u) { return u.expired(); });
+        users_.push_back(std::move(user));
+    }
+
 private:
     void complete_now(wait_handler handler, error_details* details, failure f)
     {
@@ -294,6 +302,10 @@ private:
             interrupt(closing_link_);
         close_.complete(aborted);
         calls_.abort_all(cuts_off);
+        for (const auto& weak : std::exchange(users_, {})) {
+            if (const auto user = weak.lock())
+                user->abort();
+        }
     }
 
     void abort_all() noexcept
@@ -468,6 +480,7 @@ private:
     pending<void(error_code)> close_;
     pending<void(error_code, close_reason)> wait_closed_;
     call_queue calls_;
+    std::vector<std::weak_ptr<connection_user>> users_;
 };
 
 } // namespace

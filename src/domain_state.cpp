@@ -86,9 +86,20 @@ asio::awaitable<failure> wait_for_state(
 }
 
 /// One operation: its coroutine, and who waits for that.
-struct state_wait
+struct state_wait final : connection_user, std::enable_shared_from_this<state_wait>
 {
     explicit state_wait(asio::any_io_executor s) : strand(std::move(s)) {}
+
+    void abort() noexcept override
+    {
+        abort(asio::cancellation_type::terminal);
+    }
+
+    void abort(asio::cancellation_type type) noexcept
+    {
+        // Behind its first step, which says what may cancel it.
+        asio::post(strand, [self = shared_from_this(), type] { self->cancel.emit(type); });
+    }
 
     void end(std::exception_ptr e)
     {
@@ -144,11 +155,11 @@ void async_wait_for_state(
 {
     const auto wait = std::make_shared<state_wait>(asio::make_strand(executor));
     on_cancel(handler, [weak = std::weak_ptr(wait)](asio::cancellation_type type) {
-        const auto w = weak.lock();
-        if (w) // Behind its first step, which says what may cancel it.
-            asio::post(w->strand, [w, type] { w->cancel.emit(type); });
+        if (const auto w = weak.lock())
+            w->abort(type);
     });
     wait->done.start(std::move(handler), executor, details);
+    connection->add_user(wait);
     asio::co_spawn(
         wait->strand, find_and_wait(std::move(connection), std::move(name), state, wait),
         asio::bind_cancellation_slot(wait->cancel.slot(), [wait](std::exception_ptr e) { wait->end(e); }));

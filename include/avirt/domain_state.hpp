@@ -55,8 +55,8 @@ struct initiate_wait_for_state
 /// Waits for a domain to be in a state, or to have been in it for a moment: nothing is missed between asking
 /// for the state and listening for changes.
 ///
-/// @param on The connection, which may be used for other things meanwhile. Closing it does not end the wait:
-/// cancel that.
+/// @param on The connection, which may be used for other things meanwhile. Its cancel(), close() and the like
+/// end the wait, with operation_aborted.
 /// @param name The domain's name, or its UUID.
 /// @param state virDomainState, VIR_DOMAIN_SHUTOFF for instance, which a domain that does not exist any more
 /// (a transient one) is in too.

@@ -433,6 +433,37 @@ BOOST_AUTO_TEST_CASE(cancelled)
     BOOST_TEST(!change(virDomainSuspend)); // The connection does not mind.
 }
 
+BOOST_AUTO_TEST_CASE(with_the_operations_of_its_connection)
+{
+    for (const bool at_once : {true, false}) {
+        for (int way = 0; way < 4; ++way) {
+            const auto waited = wait_for(VIR_DOMAIN_PAUSED);
+            if (!at_once)
+                settle();
+            outcome closed;
+            switch (way) {
+            case 0:
+                conn.cancel();
+                break;
+            case 1:
+                conn.close();
+                break;
+            case 2:
+                conn.async_close(closed.handler());
+                break;
+            default:
+                virConnectClose(conn.release());
+            }
+            run_until_done(waited);
+            BOOST_TEST(waited.ec() == aborted);
+            if (way == 2)
+                run_until_done(closed);
+            if (!conn.is_open())
+                open_connection();
+        }
+    }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 } // namespace

@@ -66,6 +66,17 @@ struct connection_link;
 
 using closed_handler = asio::any_completion_handler<void(error_code, close_reason)>;
 
+/// An operation that is made of a connection's, and ends with them.
+class connection_user
+{
+public:
+    /// Called under the connection's lock.
+    virtual void abort() noexcept = 0;
+
+protected:
+    ~connection_user() = default;
+};
+
 /// The one compiled implementation behind every basic_connection.
 class AVIRT_DECL connection_impl
 {
@@ -96,6 +107,8 @@ public:
     virtual void async_own_call(
         std::shared_ptr<call_base> call, call_handler handler, error_details* details) = 0;
     virtual void async_wait_closed(closed_handler handler, error_details* details) = 0;
+    /// Has it aborted when the connection's own operations are.
+    virtual void add_user(std::weak_ptr<connection_user> user) = 0;
 };
 
 } // namespace detail
