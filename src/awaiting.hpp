@@ -6,6 +6,8 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include <memory>
@@ -26,6 +28,15 @@ auto awaiting(Launch launch)
         [launch](auto handler) { launch(std::move(handler)); }, token);
 }
 
+/// The handler with the slot that cancels its operation; without one, the coroutine's own does.
+template <class ErasedHandler, class Handler>
+ErasedHandler cancelled_by(const asio::cancellation_slot& slot, Handler handler)
+{
+    if (slot.is_connected())
+        return ErasedHandler(asio::bind_cancellation_slot(slot, std::move(handler)));
+    return ErasedHandler(std::move(handler));
+}
+
 inline asio::awaitable<failure> open(std::shared_ptr<connection_impl> on, open_options options)
 {
     failure f;
@@ -42,12 +53,13 @@ inline asio::awaitable<failure> subscribe(std::shared_ptr<event_source_impl> sou
     co_return f;
 }
 
-inline asio::awaitable<failure> wait_closed(std::shared_ptr<connection_impl> on)
+inline asio::awaitable<failure> wait_closed(std::shared_ptr<connection_impl> on, asio::cancellation_slot slot)
 {
     failure f;
     close_reason reason{};
-    std::tie(f.code, reason) = co_await awaiting<void(error_code, close_reason)>(
-        [&](auto handler) { on->async_wait_closed(closed_handler(std::move(handler)), &f.details); });
+    std::tie(f.code, reason) = co_await awaiting<void(error_code, close_reason)>([&](auto handler) {
+        on->async_wait_closed(cancelled_by<closed_handler>(slot, std::move(handler)), &f.details);
+    });
     co_return f;
 }
 
@@ -60,12 +72,15 @@ struct outcome
 };
 
 template <class Event>
-asio::awaitable<outcome<Event>> receive(std::shared_ptr<event_source_impl> source)
+asio::awaitable<outcome<Event>> receive(
+    std::shared_ptr<event_source_impl> source, asio::cancellation_slot slot = {})
 {
     outcome<Event> result;
     std::unique_ptr<erased_event> event;
-    std::tie(result.why.code, event) = co_await awaiting<void(error_code, std::unique_ptr<erased_event>)>(
-        [&](auto handler) { source->async_receive(event_handler(std::move(handler)), &result.why.details); });
+    std::tie(result.why.code, event) =
+        co_await awaiting<void(error_code, std::unique_ptr<erased_event>)>([&](auto handler) {
+            source->async_receive(cancelled_by<event_handler>(slot, std::move(handler)), &result.why.details);
+        });
     if (event)
         result.value = std::move(static_cast<held_event<Event>&>(*event).event);
     co_return result;

@@ -119,32 +119,41 @@ struct state_wait final : connection_user, std::enable_shared_from_this<state_wa
     failure result;
 };
 
-asio::awaitable<void> find_and_wait(
-    std::shared_ptr<connection_impl> connection, std::string name, int state,
-    std::shared_ptr<state_wait> wait)
+asio::awaitable<failure> find_and_wait(
+    std::shared_ptr<connection_impl> connection, std::string name, int state, asio::any_io_executor strand)
 {
-    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
-    co_await asio::this_coro::throw_if_cancelled(false);
     const auto find = [name](virConnectPtr c) {
         return std::make_shared<domain>(find_domain(c, name).release());
     };
     auto found = co_await call_on(connection, find);
-    auto& result = wait->result;
-    result = found.why;
-    if (!result && is_cancelled(co_await asio::this_coro::cancellation_state))
-        result = aborted;
-    if (result)
-        co_return;
+    if (found.why)
+        co_return found.why;
+    if (is_cancelled(co_await asio::this_coro::cancellation_state))
+        co_return failure(aborted);
     event_source_options options;
     options.object = name;
-    const auto events =
-        event_source_impl::make(wait->strand, connection, kind_of<domain_lifecycle>(), options);
-    result = co_await subscribe(events);
+    const auto events = event_source_impl::make(strand, connection, kind_of<domain_lifecycle>(), options);
+    auto result = co_await subscribe(events);
     if (!result) // Cancelled or not: that is seen there.
         result = co_await wait_for_state(connection, events, found.value, state);
     else if (state == VIR_DOMAIN_SHUTOFF && result.code == condition::not_found)
         result = {}; // It has gone since it was found.
     events->close();
+    co_return result;
+}
+
+asio::awaitable<void> run(
+    std::shared_ptr<connection_impl> connection, std::string name, int state,
+    std::shared_ptr<state_wait> wait)
+{
+    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+    co_await asio::this_coro::throw_if_cancelled(false);
+    auto result = co_await find_and_wait(connection, std::move(name), state, wait->strand);
+    // What else it failed with may come of that: a connection that is not open any more.
+    const auto cancellation = co_await asio::this_coro::cancellation_state;
+    if (result && is_cancelled(cancellation))
+        result = aborted;
+    wait->result = std::move(result);
 }
 
 } // namespace
@@ -161,7 +170,7 @@ void async_wait_for_state(
     wait->done.start(std::move(handler), executor, details);
     connection->add_user(wait);
     asio::co_spawn(
-        wait->strand, find_and_wait(std::move(connection), std::move(name), state, wait),
+        wait->strand, run(std::move(connection), std::move(name), state, wait),
         asio::bind_cancellation_slot(wait->cancel.slot(), [wait](std::exception_ptr e) { wait->end(e); }));
 }
 

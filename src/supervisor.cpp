@@ -77,6 +77,7 @@ public:
         if (executor_)
             asio::post(strand_, [self = shared_from_this()] {
                 self->stop_->emit(asio::cancellation_type::terminal);
+                self->wake_.emit(asio::cancellation_type::total);
             });
     }
 
@@ -87,7 +88,6 @@ public:
         executor_ = {};
         strand_ = {};
         stop_.reset();
-        lifecycle_.reset();
         held.unlock(); // The handler ends outside the lock: it may own this very supervisor.
     }
 
@@ -163,19 +163,26 @@ private:
         if (why && has_events)
             co_return false;
         co_await subscribe_followed();
-        const bool is_well = co_await take_snapshot(why);
-        if (is_well && has_events)
-            co_await pass_on(lifecycle, why);
-        else if (is_well)
-            why = co_await wait_for_loss();
+        why = co_await take_snapshot();
+        const bool was_well = !why;
+        while (!why && !is_closed()) {
+            if (wants_snapshot())
+                why = co_await take_snapshot();
+            else if (has_events)
+                why = co_await pass_on(lifecycle);
+            else
+                why = co_await wait_for_loss();
+            if (why.code == aborted && wants_snapshot()) // It was woken.
+                why = {};
+        }
         lifecycle->close();
-        co_return is_well;
+        co_return was_well;
     }
 
     /// Where the driver reports nothing.
     asio::awaitable<failure> wait_for_loss()
     {
-        auto f = co_await wait_closed(connection_);
+        auto f = co_await wait_closed(connection_, wake_.slot());
         const auto link = connection_->link();
         if (!f && link)
             f = lost_failure(*link);
@@ -194,64 +201,47 @@ private:
             co_await subscribe(source);
     }
 
-    asio::awaitable<bool> take_snapshot(failure& why)
+    asio::awaitable<failure> take_snapshot()
     {
         {
             const std::lock_guard guard(mutex_);
             wants_snapshot_ = false;
         }
         auto listed = co_await call_on(connection_, &list_domains);
-        why = listed.why;
-        if (why)
-            co_return false;
+        if (listed.why)
+            co_return listed.why;
         host_connected connected;
         connected.domains = std::move(listed.value);
         report(std::move(connected));
-        co_return true;
+        co_return failure();
     }
 
     /// Each event leads to a look at its domain: what is reported is what is, not what was.
-    asio::awaitable<void> pass_on(std::shared_ptr<event_source_impl> lifecycle, failure& why)
+    asio::awaitable<failure> pass_on(std::shared_ptr<event_source_impl> lifecycle)
     {
-        set_lifecycle(lifecycle);
-        bool is_well = true;
-        while (is_well && !is_closed()) {
-            if (wants_snapshot()) {
-                is_well = co_await take_snapshot(why);
-                continue;
-            }
-            auto next = co_await receive<domain_lifecycle>(lifecycle);
-            if (!next.why) {
-                is_well = co_await look_at(std::move(next.value), why);
-            }
-            else if (next.why.code == error::events_lost) {
-                is_well = co_await take_snapshot(why);
-            }
-            else if (!wants_snapshot()) {
-                why = std::move(next.why);
-                is_well = false;
-            }
-        }
-        set_lifecycle(nullptr);
+        auto next = co_await receive<domain_lifecycle>(lifecycle, wake_.slot());
+        if (next.why.code == error::events_lost)
+            co_return co_await take_snapshot();
+        if (next.why)
+            co_return next.why;
+        co_return co_await look_at(std::move(next.value));
     }
 
-    asio::awaitable<bool> look_at(domain_lifecycle event, failure& why)
+    asio::awaitable<failure> look_at(domain_lifecycle event)
     {
         const auto ask = [about = std::make_shared<domain>(event.domain.ref())](virConnectPtr) {
             return status_of(about->ref());
         };
         auto looked = co_await call_on(connection_, ask);
-        if (looked.why.code == condition::connection_lost || looked.why.code == aborted) {
-            why = looked.why;
-            co_return false;
-        }
+        if (looked.why.code == condition::connection_lost || looked.why.code == aborted)
+            co_return looked.why;
         domain_changed changed;
         changed.event = event.event;
         changed.detail = event.detail;
         changed.is_gone = !looked.why && !looked.value;
         changed.status = looked.value ? std::move(*looked.value) : identity_of(std::move(event.domain));
         report(std::move(changed));
-        co_return true;
+        co_return failure();
     }
 
     void give_up(const failure& why)
@@ -287,8 +277,8 @@ private:
         if (std::exchange(has_overflowed_, false)) {
             receive_.complete(error::events_lost, {});
             wants_snapshot_ = true;
-            if (lifecycle_) // The coroutine is woken, if it waits for an event.
-                asio::post(strand_, [lifecycle = lifecycle_] { lifecycle->cancel(); });
+            asio::post(
+                strand_, [self = shared_from_this()] { self->wake_.emit(asio::cancellation_type::total); });
         }
         else if (!reports_.empty()) {
             auto next = std::move(reports_.front());
@@ -320,12 +310,6 @@ private:
         return sources;
     }
 
-    void set_lifecycle(std::shared_ptr<event_source_impl> lifecycle)
-    {
-        const std::lock_guard guard(mutex_);
-        lifecycle_ = std::move(lifecycle);
-    }
-
     bool is_closed() const
     {
         const std::lock_guard guard(mutex_);
@@ -344,10 +328,10 @@ private:
     const std::shared_ptr<connection_impl> connection_;
     const supervision_options options_;
     std::optional<asio::cancellation_signal> stop_{std::in_place}; // on the strand; it knows that, too
+    asio::cancellation_signal wake_; // on the strand: ends the wait for something to happen
     pending<void(error_code, host_report)> receive_;
     std::deque<host_report> reports_;
     std::vector<std::weak_ptr<event_source_impl>> followed_;
-    std::shared_ptr<event_source_impl> lifecycle_; // while its events are passed on
     bool is_started_ = false;
     bool is_connected_ = false;
     bool is_closed_ = false;

@@ -3,6 +3,7 @@
 #include "operations.hpp"
 
 #include <avirt/supervised_connection.hpp>
+#include <support/fake_libvirtd.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -12,6 +13,7 @@
 
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <variant>
 
@@ -258,6 +260,69 @@ BOOST_AUTO_TEST_CASE(destroyed_at_any_moment)
         run_until_done(waiting);
         BOOST_TEST(waiting.calls() == 1);
     }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+/// A daemon whose driver reports no events, as some do.
+struct eventless_rig : supervision_rig
+{
+    std::mutex mutex;
+    std::optional<support::fake_libvirtd::session> client; // which asked for events last
+    support::fake_libvirtd daemon{
+        [this](const auto& session, const auto&) {
+            const std::lock_guard guard(mutex);
+            client = session;
+        },
+        support::fake_libvirtd::event_style::none};
+
+    eventless_rig()
+    {
+        options.open.uri = daemon.uri();
+    }
+
+    ~eventless_rig()
+    {
+        host->close();
+        run_until([&] { return io.poll() == 0 && loop.stats().running_calls == 0; });
+    }
+
+    void disconnect()
+    {
+        const std::lock_guard guard(mutex);
+        client->close();
+    }
+};
+
+BOOST_FIXTURE_TEST_SUITE(supervised_connection_without_events, eventless_rig)
+
+BOOST_AUTO_TEST_CASE(lost_and_found)
+{
+    supervise();
+    for (int i = 0; i < 3; ++i) {
+        BOOST_TEST(expect<avirt::host_connected>().domains.empty());
+        disconnect();
+        BOOST_TEST((expect<avirt::host_disconnected>().error == avirt::condition::connection_lost));
+    }
+    lifecycle_source source{host->connection()};
+    host->follow(source);
+    BOOST_TEST((receive(source).first == avirt::condition::not_supported));
+}
+
+BOOST_AUTO_TEST_CASE(nobody_receives_for_long)
+{
+    options.capacity = 1;
+    supervise();
+    expect<avirt::host_connected>();
+    disconnect();
+    run_until(
+        [&] { return daemon.registrations() == 2 && io.poll() == 0 && loop.stats().running_calls == 0; });
+    BOOST_TEST((receive_report().first == avirt::error::events_lost));
+    expect<avirt::host_connected>();
+    const auto waiting = start_receiving();
+    host->close();
+    run_until_done(waiting);
+    BOOST_TEST(waiting.ec() == aborted);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <arpa/inet.h>
+#include <libvirt/virterror.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -31,6 +32,7 @@ enum procedure : std::uint32_t {
     old_domain_event_register_any = 167,
     old_domain_event_deregister_any = 168,
     domain_open_console = 201,
+    connect_list_all_domains = 273,
     network_event_register_any = 313,
     network_event_deregister_any = 314,
     domain_event_register_any = 316,
@@ -67,6 +69,27 @@ std::uint32_t first_number(std::string_view arguments)
     return number;
 }
 
+std::string error_body(int code, int domain, const std::string& text)
+{
+    const encoded nothing = xdr(0, 0, 0, 0, 0, 0, 0); // No domain, three strings, two numbers, network.
+    return xdr(code, domain, std::optional(text), 2 /* VIR_ERR_ERROR */, nothing).bytes;
+}
+
+bool is_registration(std::uint32_t procedure)
+{
+    switch (procedure) {
+    case domain_event_register_any:
+    case network_event_register_any:
+    case storage_pool_event_register_any:
+    case node_device_event_register_any:
+    case secret_event_register_any:
+    case old_domain_event_register_any:
+        return true;
+    default:
+        return false;
+    }
+}
+
 } // namespace
 
 std::string fake_libvirtd::session::packet(std::uint32_t status, std::string_view payload) const
@@ -92,9 +115,7 @@ void fake_libvirtd::session::eof()
 
 void fake_libvirtd::session::error(int code, int domain, const std::string& text)
 {
-    const encoded nothing = xdr(0, 0, 0, 0, 0, 0, 0); // No domain, three strings, two numbers, network.
-    send_all(
-        fd_, packet(failed, xdr(code, domain, std::optional(text), 2 /* VIR_ERR_ERROR */, nothing).bytes));
+    send_all(fd_, packet(failed, error_body(code, domain, text)));
 }
 
 void fake_libvirtd::session::event(std::uint32_t procedure, const encoded& body)
@@ -186,6 +207,14 @@ void fake_libvirtd::serve_client(int fd)
         }
         if (kind == stream)
             send_all(fd, make_packet(proc, stream, serial, ok, {}));
+        else if (event_style_ == event_style::none && is_registration(proc)) {
+            register_client(fd, false, payload);
+            send_all(
+                fd,
+                make_packet(
+                    proc, reply, serial, failed,
+                    error_body(VIR_ERR_NO_SUPPORT, VIR_FROM_REMOTE, "this function is not supported")));
+        }
         else
             send_all(fd, make_packet(proc, reply, serial, ok, answer_to(fd, proc, payload)));
         if (kind == call && proc == domain_open_console) {
@@ -215,14 +244,8 @@ std::string fake_libvirtd::answer_to(int fd, std::uint32_t procedure, std::strin
         return xdr("vm").bytes;
     case secret_lookup_by_uuid:
         return xdr(uuid, 0, "").bytes;
-    case domain_event_register_any:
-    case network_event_register_any:
-    case storage_pool_event_register_any:
-    case node_device_event_register_any:
-    case secret_event_register_any:
-        return register_client(fd, true, arguments);
-    case old_domain_event_register_any:
-        return register_client(fd, false, arguments);
+    case connect_list_all_domains:
+        return xdr(0, 0).bytes; // None, and how many that is.
     case old_domain_event_deregister_any:
     case domain_event_deregister_any:
     case network_event_deregister_any:
@@ -232,6 +255,8 @@ std::string fake_libvirtd::answer_to(int fd, std::uint32_t procedure, std::strin
         --registrations_;
         return {};
     default:
+        if (is_registration(procedure))
+            return register_client(fd, procedure != old_domain_event_register_any, arguments);
         return {};
     }
 }

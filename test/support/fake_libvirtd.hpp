@@ -56,6 +56,7 @@ public:
     enum class event_style {
         with_callback_ids, ///< Each registration has its own.
         of_old,            ///< Those of domains have none, as before there were callback ids.
+        none,              ///< Refused: there are no events.
     };
 
     using script = std::function<void(session&)>;
