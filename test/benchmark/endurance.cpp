@@ -4,6 +4,7 @@
 //
 //   endurance download [SECONDS]   2 GiB, whose reader stays away for so long (90 s) in the middle
 //   endurance upload               1 GiB, to a daemon that is stopped three times for a second
+//   endurance absence [SECONDS]    a supervised connection, whose daemon is away for so long (60 s)
 //
 // Each says what it saw, and fails where that is not what avirt promises.
 
@@ -19,16 +20,21 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <fstream>
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include <sys/resource.h>
+
+extern "C" const unsigned char avirt_demo_guest[512];
 
 namespace {
 
@@ -105,6 +111,10 @@ struct trial
     asio::awaitable<void> connect()
     {
         co_await connection.async_open(daemon.uri(), use_awaitable);
+    }
+
+    asio::awaitable<void> make_pool()
+    {
         co_await connection.async_call(
             [xml = daemon.pool_xml()](virConnectPtr c) {
                 return avirt::storage_pool(virStoragePoolCreateXML(c, xml.c_str(), 0));
@@ -127,6 +137,7 @@ asio::awaitable<void> download(trial& t, std::chrono::seconds pause)
     constexpr std::uint64_t size = 2048 * mebibyte;
     const auto path = t.daemon.make_volume("volume", size);
     co_await t.connect();
+    co_await t.make_pool();
     const avirt::volume_download volume{.volume = {.path = path.string()}};
     co_await t.stream.async_open(t.connection, volume, use_awaitable);
 
@@ -170,6 +181,7 @@ asio::awaitable<void> upload(trial& t)
     constexpr int stops = 3;
     const auto path = t.daemon.make_volume("volume", 0);
     co_await t.connect();
+    co_await t.make_pool();
     const avirt::volume_upload volume{.volume = {.path = path.string()}};
     co_await t.stream.async_open(t.connection, volume, use_awaitable);
 
@@ -207,17 +219,84 @@ asio::awaitable<void> upload(trial& t)
     require(pulse.latest() < 0.5, "that is too late");
 }
 
+asio::awaitable<void> define(trial& t, const std::string& name)
+{
+    co_await t.connection.async_call(
+        [xml = t.daemon.guest_xml(name, avirt_demo_guest)](virConnectPtr c) {
+            return avirt::domain(virDomainDefineXML(c, xml.c_str()));
+        },
+        use_awaitable);
+}
+
+asio::awaitable<void> absence(trial& t, std::chrono::seconds duration)
+{
+    asio::steady_timer timer(t.io);
+    const auto sleep = [&timer](clock_type::duration d) {
+        timer.expires_after(d);
+        return timer.async_wait(use_awaitable);
+    };
+    co_await t.connect();
+    co_await define(t, "stays");
+    co_await define(t, "goes");
+
+    avirt::supervision_options options;
+    options.open.uri = t.daemon.uri();
+    avirt::supervised_connection host{t.io, options};
+    const auto first = co_await host.async_receive(use_awaitable);
+    require(std::get<avirt::host_connected>(first).domains.size() == 2, "there are two domains");
+
+    t.connection.close();
+    t.daemon.leave(SIGKILL);
+    while (!t.daemon.has_left())
+        co_await sleep(std::chrono::milliseconds(10));
+    std::filesystem::remove(t.daemon.directory() / ".config/libvirt/qemu/goes.xml");
+    co_await sleep(duration);
+    t.daemon.come_back();
+    while (!t.daemon.is_up())
+        co_await sleep(std::chrono::milliseconds(10));
+    const auto up = clock_type::now();
+
+    int tries = 0;
+    auto report = co_await host.async_receive(use_awaitable);
+    for (; std::holds_alternative<avirt::host_disconnected>(report); ++tries)
+        report = co_await host.async_receive(use_awaitable);
+    const double found = since(up);
+    const auto& domains = std::get<avirt::host_connected>(report).domains;
+    require(domains.size() == 1 && domains[0].name == "stays", "one domain is left");
+    co_await t.connect();
+    co_await define(t, "comes");
+    const auto change = co_await host.async_receive(use_awaitable);
+    require(std::get<avirt::domain_changed>(change).status.name == "comes", "a domain has come");
+    std::printf(
+        "absence: the daemon was away for %lld s, found again %.1f s after its return, after %d tries; "
+        "every domain is known\n",
+        static_cast<long long>(duration.count()), found, tries);
+    host.close();
+    co_await t.connection.async_close(use_awaitable);
+}
+
+asio::awaitable<void> chosen(trial& t, const std::string& what, int time)
+{
+    if (what == "absence")
+        return absence(t, seconds(time ? time : 60));
+    return what == "upload" ? upload(t) : download(t, seconds(time ? time : 90));
+}
+
 } // namespace
 
 int main(int argc, char* argv[])
 try {
     const std::string what = argc > 1 ? argv[1] : "";
-    if (argc > 3 || (what != "download" && (what != "upload" || argc > 2))) {
-        std::fprintf(stderr, "usage: %s download [SECONDS]\n       %s upload\n", argv[0], argv[0]);
+    const int time = argc > 2 ? std::atoi(argv[2]) : 0;
+    const bool is_timed = what == "download" || what == "absence";
+    if (argc > 3 || (argc > 2 && time <= 0) || (!is_timed && (what != "upload" || argc > 2))) {
+        std::fprintf(
+            stderr, "usage: %s download [SECONDS]\n       %s upload\n       %s absence [SECONDS]\n", argv[0],
+            argv[0], argv[0]);
         return 2;
     }
     trial t;
-    t.run(what == "upload" ? upload(t) : download(t, seconds(argc > 2 ? std::atoi(argv[2]) : 90)));
+    t.run(chosen(t, what, time));
 }
 catch (const std::exception& e) {
     std::fprintf(stderr, "%s\n", e.what());
