@@ -41,8 +41,10 @@ loop_fixture::loop_fixture(avirt::event_loop_options options) : loop(io, std::mo
 loop_fixture::~loop_fixture()
 {
     BOOST_CHECK_NO_THROW(run_to_end(io));
-    BOOST_TEST(loop.is_idle());
+    // What was abandoned in a driver of this process may still register something, and takes it back.
     BOOST_TEST(eventually([this] { return loop.stats().abandoned_calls == 0; }));
+    BOOST_CHECK_NO_THROW(run_to_end(io));
+    BOOST_TEST(loop.is_idle());
 }
 
 } // namespace support
