@@ -2,6 +2,7 @@
 #include "context_service.hpp"
 
 #include <boost/asio/query.hpp>
+#include <boost/asio/strand.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -33,6 +34,9 @@ private:
 std::shared_ptr<context_objects> context_objects::of(const boost::asio::any_io_executor& executor)
 {
     auto& context = boost::asio::query(executor, boost::asio::execution::context);
+    // Services end in the opposite order of their making. Strands have to end after ours: where they have
+    // ended, posting to one destroys the handler at once, and we post with locks held.
+    boost::asio::make_strand(executor);
     return boost::asio::use_service<context_service>(context).objects;
 }
 

@@ -3,6 +3,7 @@
 // Loop, context, connection and stream end in every order, with operations pending: nothing leaks, nothing
 // crashes. LeakSanitizer sees the memory, /proc/self/fd the files.
 
+#include "support/gate.hpp"
 #include "support/loop_fixture.hpp"
 
 #include <avirt/avirt.hpp>
@@ -10,11 +11,14 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <filesystem>
 #include <iterator>
 #include <optional>
@@ -174,6 +178,38 @@ BOOST_AUTO_TEST_CASE(a_suspended_coroutine_ends_with_its_context)
             });
         }
     }
+}
+
+BOOST_AUTO_TEST_CASE(coroutines_on_a_strand_end_with_its_context)
+{
+    leaves_no_file([] {
+        support::gate gate;
+        world w;
+        w.open();
+        const auto strand = asio::make_strand(*w.io); // Its service is younger than avirt's.
+        avirt::connection* shared = nullptr;
+        const auto owner = [&]() -> asio::awaitable<void> {
+            avirt::connection conn{strand};
+            co_await conn.async_open("test:///default", asio::use_awaitable);
+            shared = &conn;
+            asio::signal_set signals(strand, SIGUSR1); // Its service ends what waits for it by itself.
+            co_await signals.async_wait(asio::use_awaitable);
+        };
+        bool calls = false;
+        const auto user = [&]() -> asio::awaitable<void> {
+            avirt::event_source<avirt::domain_lifecycle> source{*shared};
+            co_await source.async_subscribe(asio::use_awaitable);
+            calls = true;
+            const auto stuck = gate.entry();
+            co_await shared->async_call(stuck, asio::use_awaitable);
+        };
+        asio::co_spawn(strand, owner(), asio::detached);
+        support::run_until(*w.io, [&] { return shared != nullptr; });
+        asio::co_spawn(strand, user(), asio::detached);
+        support::run_until(*w.io, [&] { return calls; });
+        w.io.reset();
+        gate.open();
+    });
 }
 
 BOOST_AUTO_TEST_CASE(the_next_loop_takes_over)
