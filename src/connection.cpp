@@ -105,6 +105,7 @@ public:
     void close() noexcept override
     {
         const std::lock_guard guard(mutex_);
+        mark_closed();
         abort_all();
         close_later();
     }
@@ -112,6 +113,7 @@ public:
     void discard(const failure& why) noexcept override
     {
         const std::lock_guard guard(mutex_);
+        mark_closed();
         calls_.fail_waiting(why);
         if (wait_closed_)
             see_whether_lost();
@@ -163,6 +165,7 @@ public:
         if (!connection_)
             return complete_now(
                 std::move(handler), details, close_ ? error::operation_in_progress : error::not_open);
+        mark_closed();
         abort_operations();
         on_cancel(handler, [weak = weak_from_this(), n = close_.number() + 1](asio::cancellation_type) {
             if (const auto self = weak.lock())
@@ -170,7 +173,6 @@ public:
         });
         close_.start(std::move(handler), executor_, details);
         closing_link_ = link_;
-        closing_link_->is_closed = true;
         worker_pool::instance().submit(
             [self = shared_from_this(), connection = give_up_locked(), n = close_.number()] {
                 self->closed(n, virConnectClose(connection) < 0 ? last_failure() : failure());
@@ -258,13 +260,19 @@ private:
         return std::exchange(connection_, nullptr);
     }
 
+    /// Before anything is aborted: what is then done on the connection looks at it.
+    void mark_closed() noexcept
+    {
+        if (link_)
+            link_->is_closed = true;
+    }
+
     void close_later() noexcept
     {
         const auto link = link_;
         virConnectPtr connection = give_up_locked();
         if (!connection)
             return;
-        link->is_closed = true;
         worker_pool::instance().submit(
             [connection, link] {
                 std::optional<closing_patience> patience;
