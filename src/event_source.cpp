@@ -255,8 +255,11 @@ private:
             else
                 drop_events();
         }
-        else if ((link_ = connection_->link())) { // Of one opened elsewhere this very call may have found it.
-            event_registry::instance().observe(*link_, weak_from_this());
+        else {
+            if (!link_) // Of one opened elsewhere this very call may have found it.
+                link_ = connection_->link();
+            if (link_)
+                event_registry::instance().observe(*link_, weak_from_this());
         }
         subscribe_.complete(std::move(f));
         lose_if_lost();
