@@ -123,7 +123,7 @@ private:
         asio::post(strand_, [self = shared_from_this(), strand = strand_] {
             asio::co_spawn(
                 strand, supervise(self),
-                asio::bind_cancellation_slot(self->stop_->slot(), [](std::exception_ptr e) {
+                asio::bind_cancellation_slot(self->stop_->slot(), [self](std::exception_ptr e) {
                     if (e)
                         std::rethrow_exception(e);
                 }));
