@@ -244,6 +244,21 @@ BOOST_AUTO_TEST_CASE(its_events_end_with_it)
     BOOST_TEST((received.ec() == avirt::condition::connection_lost));
 }
 
+BOOST_AUTO_TEST_CASE(its_streams_end_with_it)
+{
+    start_guest("echo", avirt_demo_guest);
+    avirt::connection adopted{io.get_executor(), open_elsewhere()};
+    outcome opened, read;
+    stream.async_open(adopted, console("echo"), opened.handler()); // The first thing done on it.
+    run_until_done(opened);
+    BOOST_TEST(opened.ec() == error_code());
+    std::string text;
+    asio::async_read(stream, asio::dynamic_buffer(text), read.handler());
+    daemon.kill();
+    run_until_done(read);
+    BOOST_TEST((read.ec() == avirt::condition::connection_lost));
+}
+
 BOOST_AUTO_TEST_CASE(given_away_while_its_socket_is_looked_for)
 {
     avirt::connection adopted{io.get_executor(), open_elsewhere()};
