@@ -16,6 +16,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <libvirt/virterror.h>
 
+#include <atomic>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -28,11 +29,12 @@ namespace {
 std::optional<int> state_after(int event) noexcept
 {
     switch (event) {
-    case VIR_DOMAIN_EVENT_STARTED:
     case VIR_DOMAIN_EVENT_RESUMED:
         return VIR_DOMAIN_RUNNING;
     case VIR_DOMAIN_EVENT_SUSPENDED:
         return VIR_DOMAIN_PAUSED;
+    case VIR_DOMAIN_EVENT_SHUTDOWN:
+        return VIR_DOMAIN_SHUTDOWN;
     case VIR_DOMAIN_EVENT_STOPPED:
         return VIR_DOMAIN_SHUTOFF;
     case VIR_DOMAIN_EVENT_PMSUSPENDED:
@@ -46,12 +48,6 @@ std::optional<int> state_after(int event) noexcept
 
 const error_code aborted = asio::error::operation_aborted;
 
-/// A call that has begun is not ended by each type of cancellation.
-bool is_cancelled(const asio::cancellation_state& state) noexcept
-{
-    return state.cancelled() != asio::cancellation_type::none;
-}
-
 failure gone()
 {
     failure f(error_code(VIR_ERR_NO_DOMAIN, libvirt_category()));
@@ -61,30 +57,6 @@ failure gone()
     return f;
 }
 
-/// Waits with a subscription that is made already.
-asio::awaitable<failure> wait_for_state(
-    std::shared_ptr<connection_impl> connection, std::shared_ptr<event_source_impl> events,
-    std::shared_ptr<domain> about, int state)
-{
-    const auto ask = [about](virConnectPtr) { return status_of(about->ref()); };
-    for (;;) {
-        auto now = co_await call_on(connection, ask);
-        if (now.why)
-            co_return now.why;
-        if (is_cancelled(co_await asio::this_coro::cancellation_state))
-            co_return failure(aborted);
-        if (now.value ? now.value->state == state : state == VIR_DOMAIN_SHUTOFF)
-            co_return failure();
-        if (!now.value)
-            co_return gone();
-        const auto next = co_await receive<domain_lifecycle>(events);
-        if (next.why && next.why.code != error::events_lost)
-            co_return next.why;
-        if (!next.why && state_after(next.value.event) == state)
-            co_return failure();
-    }
-}
-
 /// One operation: its coroutine, and who waits for that.
 struct state_wait final : connection_user, std::enable_shared_from_this<state_wait>
 {
@@ -92,7 +64,8 @@ struct state_wait final : connection_user, std::enable_shared_from_this<state_wa
 
     void abort() noexcept override
     {
-        abort(asio::cancellation_type::terminal);
+        is_aborted = true;
+        abort(asio::cancellation_type::total); // A call that has begun since must not cost the connection.
     }
 
     void abort(asio::cancellation_type type) noexcept
@@ -115,12 +88,55 @@ struct state_wait final : connection_user, std::enable_shared_from_this<state_wa
 
     const asio::any_io_executor strand;
     asio::cancellation_signal cancel; // on the strand
+    std::atomic<bool> is_aborted{false};
     pending<void(error_code)> done;
     failure result;
 };
 
+/// A call that has begun is not ended by each type of cancellation.
+bool is_cancelled(const state_wait& wait, const asio::cancellation_state& state) noexcept
+{
+    return wait.is_aborted || state.cancelled() != asio::cancellation_type::none;
+}
+
+/// Waits with a subscription that is made already.
+asio::awaitable<failure> wait_for_state(
+    std::shared_ptr<connection_impl> connection, std::shared_ptr<event_source_impl> events,
+    std::shared_ptr<domain> about, int state, std::shared_ptr<state_wait> wait)
+{
+    const auto ask = [about](virConnectPtr) { return status_of(about->ref()); };
+    bool was_started = false;
+    while (!wait->is_aborted) {
+        auto now = co_await call_on(connection, ask);
+        if (now.why)
+            co_return now.why;
+        const auto cancellation = co_await asio::this_coro::cancellation_state;
+        if (is_cancelled(*wait, cancellation))
+            break;
+        if (now.value ? now.value->state == state : state == VIR_DOMAIN_SHUTOFF)
+            co_return failure();
+        if (!now.value)
+            co_return gone();
+        const auto next = co_await receive<domain_lifecycle>(events);
+        if (next.why && next.why.code != error::events_lost)
+            co_return next.why;
+        if (next.why) {
+            was_started = false;
+            continue;
+        }
+        const int event = next.value.event;
+        // One that starts paused is reported as started first: whether it has run, the next event tells.
+        const bool has_run = was_started && event != VIR_DOMAIN_EVENT_SUSPENDED;
+        if (state_after(event) == state || (state == VIR_DOMAIN_RUNNING && has_run))
+            co_return failure();
+        was_started = event == VIR_DOMAIN_EVENT_STARTED;
+    }
+    co_return failure(aborted);
+}
+
 asio::awaitable<failure> find_and_wait(
-    std::shared_ptr<connection_impl> connection, std::string name, int state, asio::any_io_executor strand)
+    std::shared_ptr<connection_impl> connection, std::string name, int state,
+    std::shared_ptr<state_wait> wait)
 {
     const auto find = [name](virConnectPtr c) {
         return std::make_shared<domain>(find_domain(c, name).release());
@@ -128,14 +144,16 @@ asio::awaitable<failure> find_and_wait(
     auto found = co_await call_on(connection, find);
     if (found.why)
         co_return found.why;
-    if (is_cancelled(co_await asio::this_coro::cancellation_state))
+    const auto cancellation = co_await asio::this_coro::cancellation_state;
+    if (is_cancelled(*wait, cancellation))
         co_return failure(aborted);
     event_source_options options;
     options.object = name;
-    const auto events = event_source_impl::make(strand, connection, kind_of<domain_lifecycle>(), options);
+    const auto events =
+        event_source_impl::make(wait->strand, connection, kind_of<domain_lifecycle>(), options);
     auto result = co_await subscribe(events);
     if (!result) // Cancelled or not: that is seen there.
-        result = co_await wait_for_state(connection, events, found.value, state);
+        result = co_await wait_for_state(connection, events, found.value, state, wait);
     else if (state == VIR_DOMAIN_SHUTOFF && result.code == condition::not_found)
         result = {}; // It has gone since it was found.
     events->close();
@@ -148,10 +166,10 @@ asio::awaitable<void> run(
 {
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     co_await asio::this_coro::throw_if_cancelled(false);
-    auto result = co_await find_and_wait(connection, std::move(name), state, wait->strand);
+    auto result = co_await find_and_wait(connection, std::move(name), state, wait);
     // What else it failed with may come of that: a connection that is not open any more.
     const auto cancellation = co_await asio::this_coro::cancellation_state;
-    if (result && is_cancelled(cancellation))
+    if (result && is_cancelled(*wait, cancellation))
         result = aborted;
     wait->result = std::move(result);
 }

@@ -52,8 +52,9 @@ struct initiate_wait_for_state
 
 } // namespace detail
 
-/// Waits for a domain to be in a state, or to have been in it for a moment: nothing is missed between asking
-/// for the state and listening for changes.
+/// Waits for a domain to be in a state, or to have been in it for a moment where libvirt reports that (it
+/// reports neither VIR_DOMAIN_BLOCKED nor VIR_DOMAIN_NOSTATE): nothing is missed between asking for the
+/// state and listening for changes.
 ///
 /// @param on The connection, which may be used for other things meanwhile. Its cancel(), close() and the like
 /// end the wait, with operation_aborted.
@@ -67,7 +68,8 @@ struct initiate_wait_for_state
 /// condition::connection_lost. Cancellation: terminal, partial and total; while the daemon is being asked, as
 /// basic_connection::async_call().
 ///
-/// libvirt: virConnectDomainEventRegisterAny, virDomainGetState.
+/// libvirt: virDomainLookupByName, virDomainLookupByUUIDString, virConnectDomainEventRegisterAny,
+/// virDomainGetState.
 ///
 /// @code
 /// co_await conn.async_call([](virConnectPtr c) { return shut_down(c, "vm1"); }, asio::use_awaitable);

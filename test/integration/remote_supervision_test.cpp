@@ -102,6 +102,15 @@ struct supervision_fixture : supervised_daemon, with_events<remote_fixture>
         open(conn);
     }
 
+    /// The wait, when it listens.
+    outcome wait_for(int state, const std::string& name)
+    {
+        outcome waited;
+        avirt::async_wait_for_state(conn, name, state, waited.handler());
+        run_until([&] { return loop.stats().timeouts > 1 && loop.stats().running_calls == 0; });
+        return waited;
+    }
+
     /// As an administrator who removes it while no daemon is there.
     void forget_guest(const std::string& name)
     {
@@ -264,12 +273,37 @@ BOOST_AUTO_TEST_CASE(closed_while_the_daemon_does_not_answer)
     support::run_to_end(io); // Nobody waits for the daemon.
 }
 
+BOOST_AUTO_TEST_CASE(one_that_starts_paused_does_not_run)
+{
+    define("paused");
+    const auto waited = wait_for(VIR_DOMAIN_RUNNING, "paused");
+    lifecycle_source source{conn};
+    BOOST_TEST(!subscribe(source));
+    on_guest("paused", [](virDomainPtr d) { return virDomainCreateWithFlags(d, VIR_DOMAIN_START_PAUSED); });
+    while (receive(source).second.event != VIR_DOMAIN_EVENT_SUSPENDED)
+        ;
+    run_until([&] { return io.poll() == 0 && loop.stats().running_calls == 0; });
+    BOOST_TEST(!waited);
+    on_guest("paused", virDomainResume);
+    run_until_done(waited);
+    BOOST_TEST(waited.ec() == error_code());
+    on_guest("paused", virDomainDestroy);
+}
+
+BOOST_AUTO_TEST_CASE(one_that_shuts_down_does_so_for_a_moment)
+{
+    start_guest("echo", avirt_demo_guest);
+    const auto waited = wait_for(VIR_DOMAIN_SHUTDOWN, "echo");
+    converse();
+    send("\4", 1); // Ctrl-D: it switches itself off.
+    run_until_done(waited);
+    BOOST_TEST(waited.ec() == error_code());
+}
+
 BOOST_AUTO_TEST_CASE(a_domains_state_is_waited_for_in_vain)
 {
     define("idle");
-    outcome waited;
-    avirt::async_wait_for_state(conn, "idle", VIR_DOMAIN_RUNNING, waited.handler());
-    run_until([&] { return loop.stats().timeouts > 1 && loop.stats().running_calls == 0; });
+    const auto waited = wait_for(VIR_DOMAIN_RUNNING, "idle");
     daemon.kill();
     run_until_done(waited);
     BOOST_TEST((waited.ec() == avirt::condition::connection_lost));
