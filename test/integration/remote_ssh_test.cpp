@@ -38,8 +38,19 @@ struct ssh_host
             + "&keyfile=" + own.key().string() + "&no_tty=1";
         if (p == proxy::native)
             return common + "&proxy=native";
-        return common + "&proxy=netcat&netcat=" + netcat.string()
-            + "&socket=" + shared_daemon().socket().string();
+        return common + through_netcat();
+    }
+
+    /// With one of the SSH libraries that libvirt knows, instead of ssh.
+    std::string uri(const std::string& library) const
+    {
+        return "qemu+" + library + "://" + own.authority() + "/session?keyfile=" + own.key().string()
+            + "&sshauth=privkey&known_hosts_verify=ignore" + through_netcat();
+    }
+
+    std::string through_netcat() const
+    {
+        return "&proxy=netcat&netcat=" + netcat.string() + "&socket=" + shared_daemon().socket().string();
     }
 };
 
@@ -65,6 +76,16 @@ struct ssh_fixture : access_fixture
 using native_fixture = ssh_fixture<proxy::native>;
 using netcat_fixture = ssh_fixture<proxy::netcat>;
 
+struct libssh_fixture : access_fixture
+{
+    libssh_fixture() : access_fixture(shared_daemon(), shared_host().uri("libssh")) {}
+};
+
+struct libssh2_fixture : access_fixture
+{
+    libssh2_fixture() : access_fixture(shared_daemon(), shared_host().uri("libssh2")) {}
+};
+
 struct broken_host_fixture : ssh_host, access_fixture
 {
     broken_host_fixture() : access_fixture(shared_daemon(), ssh_host::uri(proxy::netcat, own.client())) {}
@@ -85,6 +106,18 @@ boost::test_tools::assertion_result has_helper(boost::unit_test::test_unit_id)
     return result;
 }
 
+/// Whether libvirt was built with the library.
+auto libvirt_has(const std::string& library)
+{
+    return [library](boost::unit_test::test_unit_id) {
+        std::ifstream maps("/proc/self/maps");
+        const std::string loaded{std::istreambuf_iterator<char>(maps), {}};
+        boost::test_tools::assertion_result result(loaded.find("/" + library + ".so") != std::string::npos);
+        result.message() << "libvirt is without " << library << " here";
+        return result;
+    };
+}
+
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(remote_ssh, *boost::unit_test::precondition(can_run_sshd))
@@ -97,6 +130,22 @@ BOOST_FIXTURE_TEST_CASE(with_libvirts_helper, native_fixture, *boost::unit_test:
 BOOST_FIXTURE_TEST_CASE(with_netcat, netcat_fixture)
 {
     everything();
+}
+
+// Their writes wait for a daemon that takes nothing (docs/libvirt.md, "Sending"), all else does not.
+BOOST_FIXTURE_TEST_CASE(with_libssh, libssh_fixture, *boost::unit_test::precondition(libvirt_has("libssh")))
+{
+    copy(262144);
+    converse();
+    call_while_it_is_stopped();
+}
+
+BOOST_FIXTURE_TEST_CASE(
+    with_libssh2, libssh2_fixture, *boost::unit_test::precondition(libvirt_has("libssh2")))
+{
+    copy(262144);
+    converse();
+    call_while_it_is_stopped();
 }
 
 BOOST_DATA_TEST_CASE_F(netcat_fixture, a_write_to_a_daemon_that_is_stopped, data::make({true, false}), cancel)
