@@ -164,7 +164,7 @@ struct domain_device_removed
 struct domain_block_job_2
 {
     avirt::domain domain{};
-    std::string dst{};
+    std::string disk{};
     int type = 0;   ///< virDomainBlockJobType
     int status = 0; ///< virConnectDomainEventBlockJobStatus
 };

@@ -143,7 +143,7 @@ inline auto make_event_table()
         event_entry<domain_pmsuspend_disk>{332, {{xdr(6, domain), {.reason = 6}}}, 292, {{xdr(domain), {}}}},
         event_entry<domain_device_removed>{333, {{xdr(domain, "net0"), {.devAlias = "net0"}}}, 311},
         event_entry<domain_block_job_2>{
-            339, {{xdr(domain, "vda", 4, 1), {.dst = "vda", .type = 4, .status = 1}}}},
+            339, {{xdr(domain, "vda", 4, 1), {.disk = "vda", .type = 4, .status = 1}}}},
         event_entry<domain_tunable>{
             346, {{xdr(domain, parameters), {.params = params}}, {xdr(domain, list{}), {}}}},
         event_entry<domain_agent_lifecycle>{348, {{xdr(domain, 2, 1), {.state = 2, .reason = 1}}}},
