@@ -115,11 +115,11 @@ struct trial
 
     asio::awaitable<void> make_pool()
     {
-        co_await connection.async_call(
-            [xml = daemon.pool_xml()](virConnectPtr c) {
-                return avirt::storage_pool(virStoragePoolCreateXML(c, xml.c_str(), 0));
-            },
-            use_awaitable);
+        // Named first: GCC 12 destroys what a lambda within the co_await expression holds twice.
+        const auto create = [xml = daemon.pool_xml()](virConnectPtr c) {
+            return avirt::storage_pool(virStoragePoolCreateXML(c, xml.c_str(), 0));
+        };
+        co_await connection.async_call(create, use_awaitable);
     }
 
     void run(asio::awaitable<void> what)
@@ -221,11 +221,10 @@ asio::awaitable<void> upload(trial& t)
 
 asio::awaitable<void> define(trial& t, const std::string& name)
 {
-    co_await t.connection.async_call(
-        [xml = t.daemon.guest_xml(name, avirt_demo_guest)](virConnectPtr c) {
-            return avirt::domain(virDomainDefineXML(c, xml.c_str()));
-        },
-        use_awaitable);
+    const auto define = [xml = t.daemon.guest_xml(name, avirt_demo_guest)](virConnectPtr c) {
+        return avirt::domain(virDomainDefineXML(c, xml.c_str()));
+    };
+    co_await t.connection.async_call(define, use_awaitable);
 }
 
 asio::awaitable<void> absence(trial& t, std::chrono::seconds duration)
