@@ -75,6 +75,7 @@ try {
     io.run();
 }
 catch (const std::exception& e) {
-    std::cerr << "list_domains: " << e.what() << '\n';
+    std::cerr << "list_domains: the domains of " << (argc == 2 ? argv[1] : "libvirt's default hypervisor")
+              << " cannot be listed: " << e.what() << "\nIs it running, and is the URI right?\n";
     return 1;
 }

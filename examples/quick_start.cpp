@@ -17,7 +17,7 @@ namespace asio = boost::asio;
 asio::awaitable<void> greet(asio::io_context& io, std::string domain, std::string uri)
 {
     avirt::connection connection{io};
-    co_await connection.async_open(uri, asio::use_awaitable);
+    co_await connection.async_open(uri, avirt::with_details(asio::use_awaitable)); // throws libvirt's text
 
     // Any libvirt function, off the event loop. Its result comes back, its error as an exception.
     int running = co_await connection.async_call(
@@ -27,7 +27,7 @@ asio::awaitable<void> greet(asio::io_context& io, std::string domain, std::strin
     // A libvirt stream is an Asio stream: all of Asio's algorithms work on it.
     avirt::console serial{.domain = domain};
     avirt::async_stream console{io};
-    co_await console.async_open(connection, serial, asio::use_awaitable);
+    co_await console.async_open(connection, serial, avirt::with_details(asio::use_awaitable));
     co_await asio::async_write(console, asio::buffer("\r", 1), asio::use_awaitable);
 
     std::string text;
@@ -51,6 +51,6 @@ try {
     io.run(); // returns when libvirt has nothing left to do
 }
 catch (const std::exception& e) {
-    std::cerr << e.what() << '\n';
+    std::cerr << "The console cannot be read: " << e.what() << "\nusage: quick_start [domain] [uri]\n";
     return 1;
 }

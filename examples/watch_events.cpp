@@ -146,7 +146,7 @@ void print(const avirt::domain_control_error& e)
 
 void print(const avirt::domain_block_job_2& e)
 {
-    print(e.domain, "block job", "disk", e.dst, "type", e.type, "status", e.status);
+    print(e.domain, "block job", "disk", e.disk, "type", e.type, "status", e.status);
 }
 
 void print(const avirt::domain_disk_change& e)
@@ -353,8 +353,9 @@ void note(beliefs& domains, const avirt::host_connected& report)
 
 void note(beliefs&, const avirt::host_disconnected& report)
 {
-    line() << "not connected: " << report.details.message << "; next try in " << report.retry_in.count()
-           << " ms" << std::endl;
+    const auto& said = report.details.message;
+    line() << "not connected: " << (said.empty() ? report.error.message() : said) << "; next try in "
+           << report.retry_in.count() << " ms" << std::endl;
 }
 
 void note(beliefs& domains, const avirt::domain_changed& report)

@@ -119,9 +119,14 @@ asio::awaitable<void> demo_guest::boot(avirt::connection& connection)
 
 asio::awaitable<void> demo_guest::resume(avirt::connection& connection)
 {
-    co_await connection.async_call(
-        [this](virConnectPtr) { return virDomainResume(domain_.get()); },
-        avirt::with_details(asio::use_awaitable));
+    try {
+        co_await connection.async_call(
+            [this](virConnectPtr) { return virDomainResume(domain_.get()); },
+            avirt::with_details(asio::use_awaitable));
+    }
+    catch (const avirt::exception& e) {
+        throw ending(failed, "The demo guest cannot be started: " + said(e) + ".");
+    }
 }
 
 asio::awaitable<void> demo_guest::destroy(avirt::connection& connection)
@@ -170,8 +175,14 @@ asio::awaitable<ending> converse(relay& console)
         co_await expect("bye\r\n");
     };
     asio::steady_timer patience(stream.get_executor(), 30s);
-    const auto first = co_await (conversation() || patience.async_wait(asio::use_awaitable));
-    if (first.index() == 1)
+    bool has_answered = false;
+    try {
+        const auto first = co_await (conversation() || patience.async_wait(asio::use_awaitable));
+        has_answered = first.index() == 0;
+    }
+    catch (const boost::system::system_error&) {
+    }
+    if (!has_answered)
         throw ending(failed, "The demo guest did not answer as it should.");
     co_return ending(succeeded, "");
 }

@@ -156,17 +156,26 @@ asio::awaitable<void> connect(participants& p)
     }
 }
 
+asio::awaitable<ending> list(avirt::connection& connection)
+{
+    std::string table;
+    try {
+        table = co_await connection.async_call(&list_domains, avirt::with_details(asio::use_awaitable));
+    }
+    catch (const avirt::exception& e) {
+        throw ending(failed, "The domains cannot be listed: " + said(e) + ".");
+    }
+    if (!std::cout.write(table.data(), static_cast<std::streamsize>(table.size())).flush())
+        throw ending(failed, "The list of the domains cannot be written to standard output.");
+    co_return ending(succeeded, "");
+}
+
 asio::awaitable<ending> attend(participants& p)
 {
     if (!p.demo)
         co_await connect(p);
-    if (p.o.list) {
-        const auto table =
-            co_await p.connection.async_call(&list_domains, avirt::with_details(asio::use_awaitable));
-        if (!std::cout.write(table.data(), static_cast<std::streamsize>(table.size())).flush())
-            throw ending(failed, "Standard output failed.");
-        co_return ending(succeeded, "");
-    }
+    if (p.o.list)
+        co_return co_await list(p.connection);
 
     avirt::console where;
     where.domain = p.o.domain;
