@@ -73,6 +73,11 @@ public:
     /// Takes over the reference to a stream that was opened elsewhere, with VIR_STREAM_NONBLOCK and without
     /// an event callback.
     ///
+    /// libvirt does not tell which connection it belongs to. So a write takes a worker thread, which a
+    /// cancellation leaves behind without freeing it, and with a daemon the loss of the connection is not
+    /// noticed: reads wait for ever, unless the connection is watched elsewhere (async_wait_closed()). A
+    /// stream that async_open() opens has none of this.
+    ///
     /// libvirt: virStreamEventAddCallback.
     basic_async_stream(const executor_type& executor, virStreamPtr adopted) : executor_(executor)
     {
@@ -134,7 +139,8 @@ public:
     }
 
     /// Gives libvirt's stream, as it is, to the caller. Outstanding operations complete with
-    /// operation_aborted.
+    /// operation_aborted. On a connection of the stream's own avirt may have read one byte ahead, which is
+    /// lost: call read_some() until it would block before.
     [[nodiscard]] native_handle_type release()
     {
         return impl_ ? impl_->release() : nullptr;
@@ -161,16 +167,17 @@ public:
     /// then a slow reader holds up nothing else, a write never waits for a thread, and cancelling costs
     /// nobody else a connection.
     ///
-    /// @param conn Where; it is needed only until this completes, or until the stream is closed where the
-    /// stream shares it.
+    /// @param conn Where; it must be open when the operation is launched, and may be closed afterwards: a
+    /// stream that shares libvirt's connection keeps it alive.
     /// @param opener On what: console, channel, screenshot, volume_download, volume_upload, or any callable
     /// `int(virConnectPtr, virStreamPtr)`, called on a worker thread, which fails by a negative result or by
     /// throwing. It has to look its objects up through the connection that it is given.
     /// @param token Completion signature: `void(error_code)`.
     ///
     /// Errors: error::already_open, error::operation_in_progress, error::not_open (the connection is not),
-    /// error::no_event_loop, error::wrong_connection, and the opener's. After a failure the object is not
-    /// open, and may be opened again.
+    /// error::no_event_loop, error::wrong_connection, what opening a connection fails with
+    /// (condition::denied, condition::connection_lost, ...), and the opener's, error::call_threw for an
+    /// exception that carries no code. After a failure the object is not open, and may be opened again.
     /// Cancellation: terminal, partial and total; what is opened nevertheless is aborted.
     ///
     /// libvirt: virConnectOpenAuth, virConnectSetKeepAlive, virStreamNew, virStreamEventAddCallback.
@@ -202,8 +209,10 @@ public:
     /// buffer that is not empty is filled.
     /// @param token Completion signature: `void(error_code, std::size_t)`.
     ///
-    /// Errors: asio::error::eof at the end of the stream, once and again; error::not_open,
-    /// error::operation_in_progress, and libvirt's. The stream can still be written after eof.
+    /// Errors: asio::error::eof at the end of the stream, once and again: it can still be written then;
+    /// condition::connection_lost, condition::console_taken_over and libvirt's, after all that came before
+    /// has been read, once and again: what remains is async_finish(), async_abort() or close();
+    /// error::not_open, error::operation_in_progress.
     /// Cancellation: terminal, partial and total; nothing is lost.
     ///
     /// libvirt: virStreamRecv.
@@ -223,9 +232,12 @@ public:
     /// that is not empty is written.
     /// @param token Completion signature: `void(error_code, std::size_t)`.
     ///
-    /// Errors: error::not_open, error::operation_in_progress, and libvirt's.
+    /// Errors: condition::connection_lost, asio::error::broken_pipe (the guest of a driver inside this
+    /// process is gone) and libvirt's: nothing can be written any more, what has come can still be read;
+    /// error::not_open, error::operation_in_progress.
     /// Cancellation: terminal, partial and total until the bytes are handed to libvirt; where that happens on
-    /// a worker thread (shared and adopted remote streams), terminal afterwards, at the connection's cost.
+    /// a worker thread, terminal afterwards: at the connection's cost where the stream shares one, leaving
+    /// the thread behind where it was adopted.
     ///
     /// libvirt: virStreamSend.
     template <
@@ -268,7 +280,7 @@ public:
     /// Waits until a read or a write is worth an attempt, or until the stream has failed.
     ///
     /// @param type wait_type::read: there is something to read, eof and errors included; write: something can
-    /// be written; error: libvirt reported an error or a hang-up.
+    /// be written; error: libvirt reported an error, a hang-up or the end, or the connection is lost.
     /// @param token Completion signature: `void(error_code)`.
     ///
     /// Errors: error::not_open, error::operation_in_progress.
@@ -281,7 +293,10 @@ public:
         return asio::async_initiate<Token, void(error_code)>(initiate_wait{{this}}, token, type);
     }
 
-    /// Ends the stream properly: all that was written has been taken when it completes with success.
+    /// Ends the stream properly: the daemon has got all that was written when it completes with success.
+    /// Whether it could do with it what was asked libvirt does not always tell: where the disk is full just
+    /// then, the last packets' failure may go unreported. The end of a console whose guest has gone fails
+    /// with EIO behind a daemon.
     ///
     /// @param token Completion signature: `void(error_code)`.
     ///
@@ -299,12 +314,13 @@ public:
             initiate_end{{this}, &detail::stream_impl::async_finish}, token);
     }
 
-    /// Ends the stream without regard to what is under way. All outstanding operations complete with
+    /// Ends the stream without regard to what is under way. Outstanding reads, writes and waits complete with
     /// operation_aborted.
     ///
     /// @param token Completion signature: `void(error_code)`.
     ///
-    /// Errors, state afterwards and cancellation as async_finish.
+    /// Errors: error::not_open, error::operation_in_progress (a finish or another abort is outstanding), and
+    /// libvirt's. State afterwards and cancellation as async_finish.
     ///
     /// libvirt: virStreamAbort, on a worker thread.
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>

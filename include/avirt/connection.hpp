@@ -219,6 +219,9 @@ public:
     /// Calls on one connection run one after the other where libvirt is older than 10.4, at the same time
     /// otherwise.
     ///
+    /// In a coroutine, name a lambda that holds more than numbers and references before the co_await
+    /// expression: GCC 12 destroys what a temporary one holds twice.
+    ///
     /// @code
     /// avirt::domain vm{co_await conn.async_call(
     ///     [](virConnectPtr c) { return virDomainLookupByName(c, "vm1"); }, asio::use_awaitable)};
@@ -241,8 +244,9 @@ public:
     /// call is made on this connection, beside the others. On a connection that was opened elsewhere it is
     /// made as by the other async_call(), because how to open another is not known.
     ///
-    /// Errors: also those of async_open(). Cancellation: terminal, partial and total until f begins, terminal
-    /// afterwards; this connection is not affected.
+    /// Errors: also what opening a connection fails with. Cancellation: terminal, partial and total until f
+    /// begins, terminal afterwards; this connection is not affected, unless it was opened elsewhere: then as
+    /// by the other async_call().
     ///
     /// @code
     /// // A migration, say.

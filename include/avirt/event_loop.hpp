@@ -35,8 +35,9 @@ struct event_loop_options
     /// Threads for blocking libvirt calls. They are one pool per process, so the last loop's wish counts.
     std::size_t max_blocking_calls = 16;
     /// Set SIGPIPE to SIG_IGN if it is SIG_DFL: libvirt's client writes to sockets whose peer may be gone.
+    /// The first loop's wish counts.
     bool ignore_sigpipe = true;
-    /// Keep libvirt from printing errors to stderr.
+    /// Keep libvirt from printing errors to stderr. The first loop's wish counts.
     bool silence_libvirt = true;
     /// Report callbacks that take at least this long; zero: none.
     std::chrono::nanoseconds slow_callback{0};
@@ -78,7 +79,8 @@ class event_loop_impl;
 ///
 /// After fork(), a child may exec or _exit at any time. It may use the loop after the context's
 /// notify_fork(fork_child), which gives it a set of files of its own. Calls that were under way go on in
-/// the parent alone, and connections stay the parent's.
+/// the parent alone, and connections stay the parent's: to the child they are lost. Those that were opened by
+/// libvirt alone avirt cannot cut off; the child has to leave them as they are.
 ///
 /// Thread safety: libvirt may register and unregister from any thread at any time. Distinct objects: only
 /// one is bound. Shared objects: all member functions but the destructor are safe.
@@ -99,7 +101,9 @@ public:
     /// Binds libvirt to the context of @p executor.
     ///
     /// @throws avirt::exception with error::event_loop_in_use where another loop is bound, or
-    /// error::foreign_event_loop where libvirt has an event implementation that is not avirt's.
+    /// error::foreign_event_loop where libvirt has an event implementation that is not avirt's, and with
+    /// libvirt's error where it cannot be initialised; boost::system::system_error where the process has no
+    /// files left.
     AVIRT_DECL explicit event_loop(executor_type executor, event_loop_options options = {});
 
     /// Binds libvirt to @p context.

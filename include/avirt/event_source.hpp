@@ -37,6 +37,8 @@ const std::shared_ptr<event_source_impl>& implementation_of(basic_event_source<E
 /// A source that is subscribed keeps libvirt's connection alive. Destroying it never blocks: operations that
 /// are outstanding complete with operation_aborted, and libvirt is told elsewhere.
 ///
+/// A moved-from source may be assigned to or destroyed, nothing else.
+///
 /// Thread safety: distinct objects: safe. Shared objects: unsafe.
 ///
 /// libvirt: virConnectDomainEventRegisterAny, virConnectNetworkEventRegisterAny and their like.

@@ -14,8 +14,8 @@ namespace avirt {
 // libvirt's. They are called on a worker thread, and look their objects up through the connection that they
 // are given. They fail by a negative result or by throwing. Any other callable of that form will do too.
 //
-// In a coroutine, name the opener before the co_await expression: GCC 12 copies a temporary aggregate
-// bytewise there, and a std::string inside does not survive that.
+// In a coroutine, name the opener before the co_await expression: GCC 12 copies a temporary aggregate, or
+// lambda, bytewise there, and a std::string inside does not survive that.
 
 /// A guest's console: what is sent goes to the guest's serial line, what is received comes from it.
 ///
@@ -101,7 +101,8 @@ struct volume_download
     AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;
 };
 
-/// A volume's new content. Write it, then async_finish(): only then is it known how it went.
+/// A volume's new content. Write it, then async_finish(): no failure is known for certain before. (And not
+/// every one then, see there: where a full disk matters, look at the volume.)
 ///
 /// Errors: as volume_download's. Writing more than @ref length bytes fails.
 ///

@@ -22,7 +22,8 @@ namespace avirt {
 /// then.
 ///
 /// Supervision begins with the first async_receive(), and ends with close() or the object; it keeps the
-/// context running until then. Destroying it never blocks.
+/// context running until then. Destroying it never blocks. A moved-from one may be assigned to or destroyed,
+/// nothing else.
 ///
 /// Thread safety: distinct objects: safe. Shared objects: unsafe.
 ///
@@ -88,8 +89,8 @@ public:
     }
 
     /// For calls, streams and event sources. It is not open while the daemon is away: they fail with
-    /// error::not_open then. To be neither opened nor closed by others; its async_wait_closed() is the
-    /// supervision's where the driver reports no events.
+    /// error::not_open then. To be neither opened nor closed nor, as a whole, cancelled by others; its
+    /// async_wait_closed() is the supervision's where the driver reports no events.
     connection_type& connection() noexcept
     {
         return connection_;

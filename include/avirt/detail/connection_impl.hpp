@@ -46,7 +46,8 @@ struct open_options
     /// Whether the connections that streams and calls with own_connection open give the same answers, without
     /// asking again. They are kept in memory then, as long as the connection is open.
     bool replay_credentials = true;
-    /// How long the daemon may be silent before it is asked for a sign of life; 0: it is never asked.
+    /// How long the daemon may be silent before it is asked for a sign of life; 0: it is never asked, and its
+    /// silence never held against it. (Connections that streams have to themselves ask every 3 s at least.)
     std::chrono::seconds keepalive_interval{5};
     /// How many intervals may pass in vain before the connection counts as lost.
     unsigned keepalive_count = 5;
