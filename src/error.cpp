@@ -356,9 +356,11 @@ const error_category& condition_category() noexcept
 }
 
 exception::exception(error_code code, error_details details)
-    : boost::system::system_error(code, details.message),
+    : boost::system::system_error(code),
       details_(std::move(details))
 {
+    if (!details_.message.empty())
+        what_ = details_.message + " [" + code.to_string() + "]";
 }
 
 void throw_last_error()

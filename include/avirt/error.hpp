@@ -80,11 +80,16 @@ struct error_details
     int int2 = 0;
 };
 
-/// A system_error that carries the details; what() holds libvirt's own sentence.
+/// A system_error that carries the details; what() is libvirt's own sentence, and which code that is.
 class AVIRT_DECL exception : public boost::system::system_error
 {
 public:
     exception(error_code code, error_details details);
+
+    const char* what() const noexcept override
+    {
+        return what_.empty() ? system_error::what() : what_.c_str();
+    }
 
     const error_details& details() const noexcept
     {
@@ -93,6 +98,7 @@ public:
 
 private:
     error_details details_;
+    std::string what_; // empty: the code's
 };
 
 /// Throws libvirt's last error of the calling thread as an avirt::exception.

@@ -238,7 +238,7 @@ BOOST_FIXTURE_TEST_CASE(thrown, libvirts_error)
 {
     BOOST_CHECK_EXCEPTION(avirt::throw_last_error(), avirt::exception, [](const avirt::exception& x) {
         return x.code() == condition::not_found && x.details().str3 == "three"
-            && std::string(x.what()).find("the sentence") == 0;
+            && std::string(x.what()) == "the sentence [libvirt:42]";
     });
     BOOST_CHECK_THROW(avirt::throw_last_error(), boost::system::system_error);
 }
