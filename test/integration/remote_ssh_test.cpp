@@ -137,6 +137,7 @@ BOOST_FIXTURE_TEST_CASE(with_libssh, libssh_fixture, *boost::unit_test::precondi
 {
     copy(262144);
     converse();
+    stream.close();
     call_while_it_is_stopped();
 }
 
@@ -145,6 +146,7 @@ BOOST_FIXTURE_TEST_CASE(
 {
     copy(262144);
     converse();
+    stream.close();
     call_while_it_is_stopped();
 }
 
