@@ -45,6 +45,7 @@ std::vector<graphics_identity> to_member(const virDomainEventGraphicsSubject* su
 std::vector<typed_parameter> to_parameters(const virTypedParameter* params, int nparams)
 {
     std::vector<typed_parameter> result;
+    result.reserve(static_cast<std::size_t>(nparams));
     for (int i = 0; i < nparams; ++i)
         result.push_back({params[i].field, value_of(params[i])});
     return result;
