@@ -146,6 +146,12 @@ public:
         return try_write_locked(buffer, result);
     }
 
+    bool sends_elsewhere() const noexcept override
+    {
+        const std::lock_guard guard(mutex());
+        return transport_ && transport_->sends_elsewhere();
+    }
+
     void async_read(asio::mutable_buffer buffer, io_handler handler, error_details* details) override
     {
         const std::lock_guard guard(mutex());
@@ -211,10 +217,10 @@ public:
     void retry_read() override
     {
         retry(stream_wait_type::read);
-        retry(stream_wait_type::error);
         io_result result;
         if (read_ && transport_->try_receive(read_buffer_, result))
             read_.complete(std::move(result.ending), result.bytes);
+        retry(stream_wait_type::error); // Behind the read that may find the end.
     }
 
     void retry_write() override
@@ -264,8 +270,12 @@ private:
     {
         if (buffer.size() == 0)
             return true;
-        if (transport_ && !read_)
-            return transport_->try_receive(buffer, result);
+        if (transport_ && !read_) {
+            const bool is_over = transport_->try_receive(buffer, result);
+            if (result.ending)
+                retry(stream_wait_type::error);
+            return is_over;
+        }
         result.ending = transport_ ? error::operation_in_progress : error::not_open;
         return true;
     }

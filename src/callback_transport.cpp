@@ -45,9 +45,13 @@ public:
         const auto callback = [](virStreamPtr, int events, void* self) {
             static_cast<callback_transport*>(self)->on_event(events);
         };
+        const watch_scope added;
         if (virStreamEventAddCallback(stream_, 0, callback, this, nullptr) < 0)
             return end_ = last_failure();
         has_callback_ = true;
+        watch_ = added.watch();
+        if (link_ && link_->is_remote && link_->socket < 0) // Before we were listening.
+            lose_connection();
         return {};
     }
 
@@ -88,6 +92,11 @@ public:
             break;
         }
         return has_ended_ || end_;
+    }
+
+    bool sends_elsewhere() const noexcept override
+    {
+        return sends_block_;
     }
 
     void await(stream_wait_type type) override
@@ -131,8 +140,7 @@ public:
         event_registry::instance().defer(
             [](void* argument) {
                 const std::unique_ptr<stopping> s(static_cast<stopping*>(argument));
-                if (s->self->has_callback_)
-                    virStreamEventRemoveCallback(s->self->stream_);
+                s->self->remove_callback();
                 s->then();
             },
             new stopping{shared_from_this(), std::move(then)});
@@ -142,13 +150,14 @@ public:
     {
         using held = std::shared_ptr<callback_transport>;
         is_listening_ = false;
-        if (has_callback_)
-            virStreamEventRemoveCallback(stream_);
+        remove_callback();
         // A dispatch may be on its way here.
         event_registry::instance().defer(
             [](void* self) { delete static_cast<held*>(self); }, new held(shared_from_this()));
         return stream_;
     }
+
+    void on_sending() override {}
 
     void on_served() override {}
 
@@ -159,22 +168,27 @@ public:
     void on_lost() override
     {
         if_listening([this](auto& operations) {
-            lose();
-            is_readable_ = has_ended_ = true;
+            lose_connection();
             operations.retry_read();
             operations.retry_write();
         });
     }
 
 private:
+    void lose_connection()
+    {
+        lose();
+        is_readable_ = has_ended_ = true;
+    }
+
     /// libvirt's callback.
     void on_event(int events)
     {
         if_listening([&](auto& operations) {
             if (events == VIR_STREAM_EVENT_ERROR && !event_registry::instance().is_dispatching_here())
                 return aborted_by_libvirt(operations);
-            if (events & ended)
-                events |= readable | writable;
+            if (events & ended) // One of the two will do; libvirt's files report it again and again.
+                events |= readable | writable | ended;
             is_readable_ = is_readable_ || (events & readable);
             is_writable_ = is_writable_ || (events & writable);
             has_ended_ = has_ended_ || (events & ended);
@@ -198,10 +212,19 @@ private:
         end_ = send_failure_ =
             describe_failure(VIR_FROM_STREAMS, "libvirt aborted the stream", condition::console_taken_over);
         has_ended_ = true;
-        virStreamEventRemoveCallback(stream_);
-        has_callback_ = false;
+        remove_callback();
         operations.retry_read();
         operations.retry_write();
+    }
+
+    void remove_callback() noexcept
+    {
+        if (!std::exchange(has_callback_, false) || virStreamEventRemoveCallback(stream_) == 0)
+            return;
+        // Where libvirt has aborted the stream it does not know of its watch any more.
+        if (watch_ != 0)
+            event_registry::instance().remove_handle(watch_);
+        virResetLastError();
     }
 
     void arm(int events)
@@ -211,8 +234,12 @@ private:
 
     void set_mask(int mask)
     {
-        if (std::exchange(mask_, mask) != mask && has_callback_)
-            virStreamEventUpdateCallback(stream_, mask);
+        if (std::exchange(mask_, mask) == mask || !has_callback_
+            || virStreamEventUpdateCallback(stream_, mask) == 0)
+            return;
+        // It was aborted while it had nothing to report.
+        if (const auto operations = operations_.lock())
+            aborted_by_libvirt(*operations);
     }
 
     bool send(asio::const_buffer buffer, io_result& result)
@@ -277,6 +304,7 @@ private:
 
     const bool sends_block_;
     bool has_callback_ = false;
+    int watch_ = 0; // libvirt's, of a stream that is a file; 0: none
     int mask_ = 0;
     bool is_readable_ = false; // reported, and not used since
     bool is_writable_ = false;

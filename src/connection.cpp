@@ -466,6 +466,7 @@ private:
             wait_closed_.complete({}, reason_of(*link_));
     }
 
+    void on_sending() override {}
     void on_served() override {}
     void on_writable() override {}
     void on_hung_up() override {}

@@ -24,14 +24,17 @@ namespace {
 thread_local std::shared_ptr<connection_link> current_link;
 thread_local std::shared_ptr<connection_link> current_name;
 thread_local search_scope* current_search = nullptr;
+thread_local int latest_watch = 0;
 
 /// What a writable socket always takes, whatever its kind.
 constexpr std::size_t small_send = 4 * 1024;
 
+/// Not where the peer has gone: libvirt gives the connection up with the first send that fails, and all that
+/// has arrived before with it.
 bool is_writable(int fd) noexcept
 {
     pollfd p{.fd = fd, .events = POLLOUT, .revents = 0};
-    return ::poll(&p, 1, 0) == 1;
+    return ::poll(&p, 1, 0) == 1 && p.revents == POLLOUT;
 }
 
 int socket_option(int fd, int name) noexcept
@@ -116,6 +119,21 @@ search_scope::~search_scope()
 search_scope* search_scope::current() noexcept
 {
     return current_search;
+}
+
+watch_scope::watch_scope() noexcept
+{
+    latest_watch = 0;
+}
+
+int watch_scope::watch() const noexcept
+{
+    return latest_watch;
+}
+
+void watch_scope::note(int watch) noexcept
+{
+    latest_watch = watch;
 }
 
 failure lost_failure(const connection_link& link)

@@ -18,6 +18,8 @@ namespace avirt::detail {
 class link_observer
 {
 public:
+    /// libvirt is about to send something of its own, and reads while it does.
+    virtual void on_sending() = 0;
     /// libvirt has served the socket: there may be something new in its queues.
     virtual void on_served() = 0;
     /// What event_registry::await_writable() waited for, or the socket cannot be written any more.
@@ -108,6 +110,21 @@ public:
 
     const std::shared_ptr<connection_link> link;
     std::shared_ptr<connection_link> found{}; // the socket's
+};
+
+/// Sees the watch that libvirt adds on this thread, while it lives.
+class watch_scope
+{
+public:
+    watch_scope() noexcept;
+    watch_scope(const watch_scope&) = delete;
+    watch_scope& operator=(const watch_scope&) = delete;
+
+    /// The latest; 0: there was none.
+    int watch() const noexcept;
+
+    /// A watch was added on this thread.
+    static void note(int watch) noexcept;
 };
 
 /// What an operation fails with on a connection that libvirt has given, or will give, up.

@@ -203,6 +203,7 @@ try {
          .owner = naming_scope::current()});
     if (id < 0)
         return -1;
+    watch_scope::note(id);
     if (const auto& link = link_scope::current()) {
         link->command = command_behind(fd);
         found_socket_locked(*link, id, fd);

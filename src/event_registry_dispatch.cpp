@@ -216,10 +216,7 @@ void event_registry::serve(lock& held, loop_backend& loop, const watch_table::re
 bool event_registry::serve_timeouts(lock& held, loop_backend& loop)
 {
     bool served = false;
-    const auto call = [&](const timeout_table::timeout& t) {
-        served = true;
-        if (t.link && t.link->socket >= 0 && !may_ping_locked(t))
-            return;
+    const auto call = [&](timeout_table::timeout& t) {
         called_timer_ = t.id;
         kept_alive_ = t.link.get();
         call_out(held, loop, t.id, -1, t.owner, [callback = t.callback, id = t.id, opaque = t.opaque] {
@@ -227,20 +224,38 @@ bool event_registry::serve_timeouts(lock& held, loop_backend& loop)
         });
         forget_called_timer_locked();
     };
+    const auto keep_alive = [&](timeout_table::timeout& t) {
+        const auto link = t.link;
+        const int id = t.id;
+        if (link->socket >= 0 && !may_ping_locked(t))
+            return;
+        notify(held, *link, &link_observer::on_sending);
+        if (auto* still = loop_.get() == &loop ? timeouts_.find(id) : nullptr) {
+            call(*still);
+            notify(held, *link, &link_observer::on_served); // libvirt reads while it writes.
+        }
+    };
+    const auto serve = [&](timeout_table::timeout& t) {
+        served = true;
+        if (t.link)
+            keep_alive(t);
+        else
+            call(t);
+    };
     if (timeouts_.has_deadlines()) {
         const auto now = now_;
         while (loop_.get() == &loop) {
-            const auto* t = timeouts_.next_due(now);
+            auto* t = timeouts_.next_due(now);
             if (!t)
                 break;
-            call(*t);
+            serve(*t);
         }
     }
     ready_timeouts_.clear();
     timeouts_.collect_ready(ready_timeouts_);
     for (std::size_t i = 0; i < ready_timeouts_.size() && loop_.get() == &loop; ++i) {
-        if (const auto* t = timeouts_.find_ready(ready_timeouts_[i]))
-            call(*t);
+        if (auto* t = timeouts_.find_ready(ready_timeouts_[i]))
+            serve(*t);
     }
     return served;
 }

@@ -95,11 +95,13 @@ void event_registry::lose_locked(const watch_table::watch& removed)
 
 /// libvirt's keepalive timer was due; every message that arrives sets it anew. A PING that the socket does
 /// not take would block us, and libvirt does not count the intervals in which it sent none.
-bool event_registry::may_ping_locked(const timeout_table::timeout& keepalive) noexcept
+bool event_registry::may_ping_locked(timeout_table::timeout& keepalive) noexcept
 {
     auto& link = *keepalive.link;
     int unread = 0;
     const bool is_silent = ::ioctl(link.socket, FIONREAD, &unread) != 0 || unread == 0;
+    if (!is_silent) // It has said something, which is left in the socket.
+        keepalive.in_a_row = 0;
     if (is_silent && link.max_silence != 0 && keepalive.in_a_row > link.max_silence) {
         interrupt_locked(link, connection_link::end::silence);
         return false;

@@ -323,6 +323,7 @@ private:
             receive_.complete(end_ ? end_ : failure(error::not_open), nullptr);
     }
 
+    void on_sending() override {}
     void on_served() override {}
     void on_writable() override {}
     void on_hung_up() override {}

@@ -5,13 +5,55 @@
 #include "stream_transport.hpp"
 
 #include <algorithm>
-#include <optional>
+#include <vector>
 
 namespace avirt::detail {
 namespace {
 
 /// What the daemon takes in one piece, and sends.
 constexpr std::size_t largest_packet = 262120;
+
+/// What has been taken out of libvirt's queue before somebody read it: a byte, as a rule.
+class read_ahead_buffer
+{
+public:
+    bool empty() const noexcept
+    {
+        return bytes_.size() == taken_;
+    }
+
+    std::size_t take(asio::mutable_buffer to) noexcept
+    {
+        const auto n = asio::buffer_copy(to, asio::buffer(bytes_) + taken_);
+        taken_ += n;
+        if (empty())
+            clear();
+        return n;
+    }
+
+    /// @param receive returns how many bytes it has put into the buffer of that size.
+    template <class Receive>
+    std::size_t append(std::size_t size, Receive receive)
+    {
+        const auto before = bytes_.size();
+        bytes_.resize(before + size);
+        const auto n = receive(asio::buffer(bytes_) + before);
+        bytes_.resize(before + n);
+        return n;
+    }
+
+private:
+    void clear() noexcept
+    {
+        if (bytes_.capacity() > 4096)
+            bytes_ = {};
+        bytes_.clear();
+        taken_ = 0;
+    }
+
+    std::vector<char> bytes_;
+    std::size_t taken_ = 0;
+};
 
 /// There is no stream callback: whatever arrives on this connection is the stream's own, and what has
 /// arrived is taken out of libvirt's queue after each dispatch of the connection's socket.
@@ -39,11 +81,8 @@ public:
 
     bool try_receive(asio::mutable_buffer buffer, io_result& result) override
     {
-        if (peeked_) {
-            *static_cast<char*>(buffer.data()) = *std::exchange(peeked_, std::nullopt);
-            result.bytes = 1;
-            buffer += 1;
-        }
+        result.bytes = ahead_.take(buffer);
+        buffer += result.bytes;
         if (buffer.size() != 0 && may_have_more_) {
             const auto received = receive(buffer);
             may_have_more_ = received != 0;
@@ -64,6 +103,7 @@ public:
         const auto room = room_to_send(*link_, std::min(buffer.size(), largest_packet));
         if (room == 0)
             return false;
+        drain();
         const int n =
             virStreamSend(stream_, static_cast<const char*>(buffer.data()), std::min(room, buffer.size()));
         if (n < 0)
@@ -80,7 +120,7 @@ public:
         if (type == stream_wait_type::write)
             return send_failure_ || room_to_send(*link_, 1) != 0;
         settle();
-        return end_ || (type == stream_wait_type::read ? peeked_.has_value() : bool(send_failure_));
+        return end_ || (type == stream_wait_type::read ? !ahead_.empty() : bool(send_failure_));
     }
 
     void await(stream_wait_type type) override
@@ -126,6 +166,11 @@ public:
         virConnectClose(connection_);
     }
 
+    void on_sending() override
+    {
+        if_listening([this](auto&) { drain(); });
+    }
+
     void on_served() override
     {
         if_listening([this](auto& operations) { take_in(operations); });
@@ -165,22 +210,34 @@ private:
     /// Finds out whether libvirt's queue is empty, by the one way there is: taking a byte.
     void settle()
     {
-        char c = 0;
-        if (!peeked_ && !end_ && may_have_more_) {
-            may_have_more_ = receive(asio::buffer(&c, 1)) != 0;
-            if (may_have_more_)
-                peeked_ = c;
-        }
+        if (ahead_.empty() && !end_ && may_have_more_)
+            read_ahead(1);
         control_flow();
     }
 
-    /// More comes out of the socket only when libvirt's queue is known to be empty: it has no bound, and an
-    /// error that arrives behind queued data takes its place (docs/libvirt.md, "Backpressure").
+    /// Takes everything out of libvirt's queue, before it sends: it reads while it does, and an error that it
+    /// reads takes the place of what is queued.
+    void drain()
+    {
+        while (may_have_more_ && !end_)
+            read_ahead(largest_packet);
+        control_flow();
+    }
+
+    void read_ahead(std::size_t size)
+    {
+        may_have_more_ = ahead_.append(size, [this](asio::mutable_buffer b) { return receive(b); }) != 0;
+    }
+
+    /// More comes out of the socket only when libvirt's queue is known to be empty and all that came has been
+    /// read: the queue has no bound, and an error that arrives behind queued data takes its place
+    /// (docs/libvirt.md, "Backpressure").
     void control_flow()
     {
-        if (may_have_more_ == is_paused_)
+        const bool is_full = may_have_more_ || !ahead_.empty();
+        if (is_full == is_paused_)
             return;
-        is_paused_ = may_have_more_;
+        is_paused_ = is_full;
         if (is_paused_)
             event_registry::instance().pause(*link_);
         else
@@ -193,7 +250,7 @@ private:
     }
 
     const virConnectPtr connection_;
-    std::optional<char> peeked_;
+    read_ahead_buffer ahead_;
     bool may_have_more_ = true; // libvirt's queue is not known to be empty
     bool is_paused_ = true;     // See connect_for_stream().
 };

@@ -58,6 +58,11 @@ public:
     /// Whether something was sent, or never will be.
     virtual bool try_send(asio::const_buffer buffer, io_result& result) = 0;
     virtual bool is_ready(stream_wait_type type) = 0;
+    /// Whether each send takes a worker thread.
+    virtual bool sends_elsewhere() const noexcept
+    {
+        return false;
+    }
 
     /// Has the operations retried when that may have become possible.
     virtual void await(stream_wait_type type) = 0;

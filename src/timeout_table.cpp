@@ -57,6 +57,12 @@ timeout_table::timeout timeout_table::remove(int id) noexcept
     return timeouts_.erase(slot);
 }
 
+timeout_table::timeout* timeout_table::find(int id) noexcept
+{
+    const auto slot = timeouts_.find(id);
+    return slot == none ? nullptr : &timeouts_[slot];
+}
+
 timeout_table::timeout* timeout_table::find_ready(const ready& r) noexcept
 {
     auto& t = timeouts_[r.slot];

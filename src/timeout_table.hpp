@@ -74,6 +74,8 @@ public:
     /// The removed timeout; its id is 0 where there was none.
     timeout remove(int id) noexcept;
 
+    /// Null where there is none.
+    timeout* find(int id) noexcept;
     /// The 0 ms timeout that a ready record was made for, or null where it was removed or changed since.
     timeout* find_ready(const ready& r) noexcept;
     void collect_ready(std::vector<ready>& out);

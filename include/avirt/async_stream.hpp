@@ -139,8 +139,8 @@ public:
     }
 
     /// Gives libvirt's stream, as it is, to the caller. Outstanding operations complete with
-    /// operation_aborted. On a connection of the stream's own avirt may have read one byte ahead, which is
-    /// lost: call read_some() until it would block before.
+    /// operation_aborted. On a connection of the stream's own avirt may have read ahead, and that is lost:
+    /// call read_some() until it would block before.
     [[nodiscard]] native_handle_type release()
     {
         return impl_ ? impl_->release() : nullptr;
@@ -266,13 +266,16 @@ public:
 
     /// Writes what can be written without waiting.
     ///
-    /// An attempt: @p ec is asio::error::would_block where nothing can be written at once.
+    /// An attempt: @p ec is asio::error::would_block where nothing can be written at once, and
+    /// asio::error::operation_not_supported where each write takes a worker thread (shared and adopted
+    /// streams of a daemon): async_write_some() does that.
     template <detail::const_buffers ConstBufferSequence>
     std::size_t write_some(const ConstBufferSequence& buffers, error_code& ec)
     {
         detail::io_result result;
         if (!impl().try_write(detail::first_buffer<asio::const_buffer>(buffers), result))
-            result.ending = error_code(asio::error::would_block);
+            result.ending = error_code(
+                impl().sends_elsewhere() ? asio::error::operation_not_supported : asio::error::would_block);
         ec = result.ending.code;
         return result.bytes;
     }

@@ -232,6 +232,36 @@ BOOST_AUTO_TEST_CASE(a_console_taken_over_by_force_ends_the_first_stream)
     BOOST_TEST(read_line() == "second\r\n");
 }
 
+BOOST_AUTO_TEST_CASE(a_console_taken_over_while_nobody_reads)
+{
+    avirt::async_stream second(io);
+    avirt::console forced{.domain = "echo", .flags = VIR_DOMAIN_CONSOLE_FORCE};
+    open(second, forced);
+    char c;
+    std::optional<error_code> result;
+    console.async_read_some(asio::buffer(&c, 1), [&](error_code ec, std::size_t) { result = ec; });
+    run_until([&] { return result.has_value(); });
+    BOOST_TEST(bool(*result == avirt::condition::console_taken_over));
+    console = std::move(second);
+    run_until([&] { return loop.stats().watches == 1; });
+    type("second\r");
+    BOOST_TEST(read_line() == "second\r\n");
+}
+
+BOOST_AUTO_TEST_CASE(a_console_taken_over_while_it_is_closed)
+{
+    console.close(); // What that takes comes with the next turn of the loop.
+    virStreamPtr other = virStreamNew(conn.native_handle(), VIR_STREAM_NONBLOCK);
+    const avirt::domain vm(virDomainLookupByName(conn.native_handle(), "echo"));
+    BOOST_TEST(virDomainOpenConsole(vm.get(), nullptr, other, VIR_DOMAIN_CONSOLE_FORCE) == 0);
+    run_until([&] { return loop.stats().watches == 0; });
+    virStreamAbort(other);
+    virStreamFree(other);
+    open(console, where);
+    type("again\r");
+    BOOST_TEST(read_line() == "again\r\n");
+}
+
 BOOST_AUTO_TEST_CASE(openers_say_what_is_wrong)
 {
     avirt::async_stream other(io);

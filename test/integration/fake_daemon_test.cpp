@@ -105,6 +105,63 @@ BOOST_DATA_TEST_CASE(a_close_after_fifty_bytes, sizes, size)
     BOOST_TEST(bool(ec == avirt::condition::connection_lost));
 }
 
+// What the daemon does when a test says so, and has done when it goes on.
+struct cue
+{
+    std::promise<void> given;
+    std::promise<void> done;
+
+    void take()
+    {
+        given.get_future().wait();
+    }
+
+    void give()
+    {
+        given.set_value();
+        done.get_future().wait();
+    }
+};
+
+BOOST_DATA_TEST_CASE(a_write_that_meets_an_error_behind_what_is_not_read, sizes, size)
+{
+    cue error;
+    const std::string expected(1000, 'd');
+    const support::fake_libvirtd daemon([&](auto& s) {
+        s.data(expected);
+        error.take();
+        s.error(VIR_ERR_INTERNAL_ERROR, VIR_FROM_QEMU, "the disk is on fire");
+        error.done.set_value();
+    });
+    open(daemon);
+    outcome readable;
+    stream.async_wait(avirt::async_stream::wait_type::read, readable.handler());
+    run_until_done(readable);
+    error.give();
+    error_code ec;
+    stream.write_some(asio::buffer("x", 1), ec);
+    BOOST_TEST(receive(static_cast<std::size_t>(size), ec) == expected);
+    BOOST_TEST(ec == error_code(VIR_ERR_INTERNAL_ERROR, avirt::libvirt_category()));
+}
+
+BOOST_DATA_TEST_CASE(a_write_behind_a_close, sizes, size)
+{
+    cue close;
+    const support::fake_libvirtd daemon([&](auto& s) {
+        close.take();
+        for (int i = 0; i < 5; ++i)
+            s.data("0123456789");
+        s.close();
+        close.done.set_value();
+    });
+    open(daemon);
+    close.give();
+    error_code ec;
+    stream.write_some(asio::buffer("x", 1), ec);
+    BOOST_TEST(receive(static_cast<std::size_t>(size), ec).size() == 50u);
+    BOOST_TEST(bool(ec == avirt::condition::connection_lost));
+}
+
 BOOST_DATA_TEST_CASE(an_end_right_before_a_close, sizes, size)
 {
     const support::fake_libvirtd daemon([](auto& s) {

@@ -7,6 +7,7 @@
 #include <boost/asio/cancellation_signal.hpp>
 
 #include <atomic>
+#include <future>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -196,6 +197,67 @@ BOOST_AUTO_TEST_CASE(libvirts_place_for_a_callback_is_left_free)
 }
 
 BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_FIXTURE_TEST_SUITE(remote_shared, connection_fixture)
+
+BOOST_AUTO_TEST_CASE(lost_while_a_stream_is_opened)
+{
+    start_guest("echo", avirt_demo_guest);
+    std::promise<void> is_lost;
+    conn.async_wait_closed([&](error_code, close_reason) { is_lost.set_value(); });
+    const auto open_and_lose = [&](virConnectPtr c, virStreamPtr st) {
+        const int result = console("echo")(c, st);
+        daemon.kill();
+        is_lost.get_future().wait();
+        return result;
+    };
+    outcome opened, read;
+    stream.async_open(conn, avirt::shared_connection, open_and_lose, opened.handler());
+    run_until_done(opened);
+    if (!opened.ec()) {
+        char c;
+        stream.async_read_some(asio::buffer(&c, 1), read.handler());
+        run_until_done(read);
+    }
+    const auto ec = opened.ec() ? opened.ec() : read.ec();
+    BOOST_TEST((ec == avirt::condition::connection_lost));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+struct impatient_fixture : own_daemon, remote_fixture
+{
+    impatient_fixture() : remote_fixture(own, options(own.uri())) {}
+
+    static avirt::open_options options(const std::string& uri)
+    {
+        return {.uri = uri, .keepalive_interval = std::chrono::seconds(1), .keepalive_count = 5};
+    }
+
+    /// Of keepalive's, where nothing else happens.
+    void let_pass(std::uint64_t callbacks)
+    {
+        run_until(
+            [&, until = loop.stats().dispatched + callbacks] { return loop.stats().dispatched >= until; });
+    }
+};
+
+// The daemon's answers to PINGs stay in the socket, unread: it was not silent before it was stopped.
+BOOST_FIXTURE_TEST_CASE(a_stop_while_nobody_reads, impatient_fixture)
+{
+    start_guest("echo", avirt_demo_guest);
+    open_stream(console("echo"));
+    let_pass(30);
+    daemon.freeze();
+    let_pass(5);
+    daemon.thaw();
+    std::string text;
+    outcome written, read;
+    asio::async_write(stream, asio::buffer("hello\r", 6), written.handler());
+    asio::async_read_until(stream, asio::dynamic_buffer(text), "hello\r\n", read.handler());
+    run_until_done(read);
+    BOOST_TEST(read.ec() == error_code());
+}
 
 BOOST_FIXTURE_TEST_SUITE(remote_adopted, connection_fixture)
 

@@ -334,6 +334,29 @@ BOOST_AUTO_TEST_CASE(an_opener_that_cannot_be_copied)
     check(opened, {});
 }
 
+BOOST_AUTO_TEST_CASE(nothing_spins_at_the_end_that_is_waited_for)
+{
+    for (const bool is_cancelled : {false, true}) {
+        open_stream();
+        outcome over;
+        stream.async_wait(wait_type::error, over.handler());
+        if (is_cancelled)
+            stream.cancel();
+        reader r(stream, 4096);
+        run_until_done(r.end);
+        run_until_done(over);
+        check(over, is_cancelled ? aborted : error_code());
+        const auto before = loop.stats().dispatched;
+        for (int i = 0; i < 100; ++i) {
+            io.restart();
+            io.poll();
+        }
+        BOOST_TEST(loop.stats().dispatched - before < 5u);
+        stream.close();
+        conn.close();
+    }
+}
+
 BOOST_AUTO_TEST_CASE(what_is_not_open)
 {
     outcome o[6];

@@ -325,6 +325,24 @@ BOOST_AUTO_TEST_CASE(all_waits_a_read_and_a_write_at_a_time)
     check(failed, {});
 }
 
+BOOST_AUTO_TEST_CASE(an_end_that_an_attempt_finds_is_told_to_who_waits_for_it)
+{
+    open();
+    outcome over;
+    stream.async_wait(avirt::async_stream::wait_type::error, over.handler());
+    start_read();
+    fake->deliver("x");
+    run_until_done(read);
+    settle();
+    fake->deliver_eof();
+    settle();
+    error_code ec;
+    BOOST_TEST(stream.read_some(asio::buffer(memory), ec) == 0u);
+    BOOST_TEST(ec == asio::error::eof);
+    run_until_done(over);
+    check(over, {});
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 } // namespace
