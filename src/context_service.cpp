@@ -31,12 +31,19 @@ private:
 
 } // namespace
 
+boost::asio::any_io_executor strand_of(const boost::asio::any_io_executor& executor)
+{
+    if (!executor)
+        return {};
+    return boost::asio::make_strand(executor);
+}
+
 std::shared_ptr<context_objects> context_objects::of(const boost::asio::any_io_executor& executor)
 {
     auto& context = boost::asio::query(executor, boost::asio::execution::context);
     // Services end in the opposite order of their making. Strands have to end after ours: where they have
     // ended, posting to one destroys the handler at once, and we post with locks held.
-    boost::asio::make_strand(executor);
+    strand_of(executor);
     return boost::asio::use_service<context_service>(context).objects;
 }
 

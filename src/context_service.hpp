@@ -22,6 +22,9 @@ protected:
     ~context_object() = default;
 };
 
+/// A strand of the executor's; an empty executor has none.
+boost::asio::any_io_executor strand_of(const boost::asio::any_io_executor& executor);
+
 /// The objects of one context.
 class context_objects
 {

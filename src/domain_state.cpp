@@ -4,6 +4,7 @@
 #include <avirt/event_source.hpp>
 
 #include "awaiting.hpp"
+#include "context_service.hpp"
 #include "domains.hpp"
 #include "pending.hpp"
 
@@ -12,7 +13,6 @@
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/asio/strand.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <libvirt/virterror.h>
 
@@ -180,7 +180,7 @@ void async_wait_for_state(
     std::shared_ptr<connection_impl> connection, const asio::any_io_executor& executor, std::string name,
     int state, wait_handler handler, error_details* details)
 {
-    const auto wait = std::make_shared<state_wait>(asio::make_strand(executor));
+    const auto wait = std::make_shared<state_wait>(strand_of(executor));
     on_cancel(handler, [weak = std::weak_ptr(wait)](asio::cancellation_type type) {
         if (const auto w = weak.lock())
             w->abort(type);

@@ -13,7 +13,6 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/strand.hpp>
 #include <boost/asio/this_coro.hpp>
 
 #include <algorithm>
@@ -40,7 +39,7 @@ public:
         const asio::any_io_executor& executor, std::shared_ptr<connection_impl> connection,
         supervision_options options)
         : executor_(executor),
-          strand_(asio::make_strand(executor)),
+          strand_(strand_of(executor)),
           connection_(std::move(connection)),
           options_(std::move(options))
     {
