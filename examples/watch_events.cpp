@@ -23,7 +23,6 @@
 #include <vector>
 
 namespace asio = boost::asio;
-using boost::system::error_code;
 
 // ---- lines
 
