@@ -186,13 +186,13 @@ BOOST_AUTO_TEST_CASE(coroutines_on_a_strand_end_with_its_context)
         support::gate gate;
         world w;
         w.open();
-        const auto strand = asio::make_strand(*w.io); // Its service is younger than avirt's.
+        std::optional strand(asio::make_strand(*w.io)); // Its service would be younger than avirt's.
         avirt::connection* shared = nullptr;
         const auto owner = [&]() -> asio::awaitable<void> {
-            avirt::connection conn{strand};
+            avirt::connection conn{*strand};
             co_await conn.async_open("test:///default", asio::use_awaitable);
             shared = &conn;
-            asio::signal_set signals(strand, SIGUSR1); // Its service ends what waits for it by itself.
+            asio::signal_set signals(*strand, SIGUSR1); // Its service ends what waits for it by itself.
             co_await signals.async_wait(asio::use_awaitable);
         };
         bool calls = false;
@@ -203,10 +203,11 @@ BOOST_AUTO_TEST_CASE(coroutines_on_a_strand_end_with_its_context)
             const auto stuck = gate.entry();
             co_await shared->async_call(stuck, asio::use_awaitable);
         };
-        asio::co_spawn(strand, owner(), asio::detached);
+        asio::co_spawn(*strand, owner(), asio::detached);
         support::run_until(*w.io, [&] { return shared != nullptr; });
-        asio::co_spawn(strand, user(), asio::detached);
+        asio::co_spawn(*strand, user(), asio::detached);
         support::run_until(*w.io, [&] { return calls; });
+        strand.reset(); // It must not outlive its context.
         w.io.reset();
         gate.open();
     });
