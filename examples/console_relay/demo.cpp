@@ -155,7 +155,7 @@ asio::awaitable<void> demo_guest::destroy(avirt::connection& connection)
 
 int with_demo_guest(const std::function<int(demo_guest&)>& use)
 {
-    (void)&keep_log_off_terminal;
+    keep_log_off_terminal();
     drop_root();
     const temporary_directory directory;
     for (const char* variable : {"XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"})

@@ -50,7 +50,7 @@ public:
     }
 
 private:
-    static constexpr std::string_view name = "avirt.invalid";
+    static constexpr std::string_view name = "avirt-nowhere"; // A name with a dot would not be looked up.
     file own_;
     bool changed_;
 };
