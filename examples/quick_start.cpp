@@ -25,7 +25,7 @@ asio::awaitable<void> greet(asio::io_context& io, std::string domain, std::strin
     std::cout << running << " domains are running\n";
 
     // A libvirt stream is an Asio stream: all of Asio's algorithms work on it.
-    avirt::console serial{.domain = domain};
+    avirt::console serial{domain};
     avirt::async_stream console{io};
     co_await console.async_open(connection, serial, avirt::with_details(asio::use_awaitable));
     co_await asio::async_write(console, asio::buffer("\r", 1), asio::use_awaitable);

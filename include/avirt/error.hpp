@@ -110,7 +110,7 @@ private:
 /// co_await conn.async_call([](virConnectPtr c) {
 ///     if (virDomainListGetStats(...) < 0)
 ///         avirt::throw_last_error();
-/// }, asio::use_awaitable);
+/// });
 /// @endcode
 [[noreturn]] AVIRT_DECL void throw_last_error();
 

@@ -36,7 +36,7 @@ struct world
     {
         avirt::connection conn(*io);
         avirt::async_stream stream(*io);
-        const avirt::screenshot picture{.domain = "test"};
+        const avirt::screenshot picture{"test"};
         std::array<char, 100> memory{};
         if (kind != open)
             co_await conn.async_open("test:///default", asio::use_awaitable);
