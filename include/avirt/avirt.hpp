@@ -2,6 +2,7 @@
 #pragma once
 
 #include <avirt/async_stream.hpp>
+#include <avirt/cancel_after.hpp>
 #include <avirt/connection.hpp>
 #include <avirt/domain_state.hpp>
 #include <avirt/error.hpp>
