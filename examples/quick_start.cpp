@@ -8,17 +8,18 @@
 
 #include <boost/asio.hpp>
 
+#include <chrono>
 #include <exception>
 #include <iostream>
 #include <string>
 
 namespace asio = boost::asio;
+using namespace std::chrono_literals;
 
 asio::awaitable<void> greet(asio::io_context& io, std::string domain, std::string uri)
 {
     avirt::connection connection{io};
-    co_await connection.async_open(
-        uri, avirt::with_details(asio::use_awaitable)); // throws libvirt's own sentence
+    co_await connection.async_open(uri, avirt::with_details(asio::use_awaitable)); // throws libvirt's message
 
     // Any libvirt function, off the event loop: its result is returned, its error thrown.
     int running = co_await connection.async_call(virConnectNumOfDomains);
@@ -30,7 +31,8 @@ asio::awaitable<void> greet(asio::io_context& io, std::string domain, std::strin
     co_await asio::async_write(console, asio::buffer("\r", 1), asio::use_awaitable);
 
     std::string text;
-    co_await asio::async_read_until(console, asio::dynamic_buffer(text), "login: ", asio::use_awaitable);
+    co_await asio::async_read_until(
+        console, asio::dynamic_buffer(text), "login: ", avirt::cancel_after(1min, asio::use_awaitable));
     std::cout << text << std::endl;
 
     co_await console.async_finish();

@@ -140,7 +140,7 @@ BOOST_AUTO_TEST_CASE(everything_is_kept_wherever_with_details_stands)
 }
 
 const auto on_nobody = [](rig& r, auto token) {
-    return r.stream.async_open(r.conn, avirt::screenshot{.domain = "nobody"}, std::move(token));
+    return r.stream.async_open(r.conn, avirt::screenshot{"nobody"}, std::move(token));
 };
 
 /// Calls visit with each adapter that leaves the error to the token.
@@ -206,7 +206,7 @@ BOOST_AUTO_TEST_CASE(coroutines_throw_the_details)
     int memory = 0;
     asio::cancellation_signal signal;
     run(r, [&]() -> asio::awaitable<void> {
-        const avirt::screenshot opener{.domain = "nobody"};
+        const avirt::screenshot opener{"nobody"};
         const auto check = [&](auto token) -> asio::awaitable<void> {
             try {
                 co_await r.stream.async_open(r.conn, opener, std::move(token));

@@ -235,17 +235,17 @@ BOOST_AUTO_TEST_CASE(keeps_executor_and_allocator)
 {
     open_stream();
     const auto strand = asio::make_strand(io);
-    int memory = 0;
+    int allocated_now = 0;
     const auto launch = [&](std::chrono::nanoseconds timeout, wait_type type, auto adapt) {
         bool in_strand = false;
         int allocated = -1;
         outcome o;
         stream.async_wait(type, adapt(timeout, [&, note = o.handler()](error_code ec) {
                               in_strand = strand.running_in_this_thread();
-                              allocated = memory;
+                              allocated = allocated_now;
                               note(ec);
                           }));
-        BOOST_TEST(memory > 0);
+        BOOST_TEST(allocated_now > 0);
         run_until_done(o);
         BOOST_TEST(in_strand);
         BOOST_TEST(allocated == 0);
@@ -254,13 +254,13 @@ BOOST_AUTO_TEST_CASE(keeps_executor_and_allocator)
         return asio::bind_executor(
             strand,
             asio::bind_allocator(
-                support::counting_allocator<void*>(memory), avirt::cancel_after(timeout, handler)));
+                support::counting_allocator<void*>(allocated_now), avirt::cancel_after(timeout, handler)));
     };
     const auto inside = [&](auto timeout, auto handler) {
         return avirt::cancel_after(
             timeout,
             asio::bind_executor(
-                strand, asio::bind_allocator(support::counting_allocator<void*>(memory), handler)));
+                strand, asio::bind_allocator(support::counting_allocator<void*>(allocated_now), handler)));
     };
     launch(1ns, wait_type::write, outside);
     launch(1ns, wait_type::write, inside);
@@ -292,7 +292,7 @@ BOOST_AUTO_TEST_CASE(deferred_and_launched_twice)
 BOOST_AUTO_TEST_CASE(beside_with_details)
 {
     open_connection();
-    const avirt::screenshot opener{.domain = "nobody"};
+    const avirt::screenshot opener{"nobody"};
     avirt::error_details inside;
     outcome o;
     stream.async_open(conn, opener, avirt::cancel_after(1h, avirt::with_details(o.handler(), inside)));
