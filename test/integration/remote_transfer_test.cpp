@@ -127,7 +127,7 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_opened)
     BOOST_TEST(bool(
         failure_of(avirt::volume_upload{avirt::volume_locator::at_path("/nothing")})
         == avirt::condition::not_found));
-    BOOST_TEST(failure_of(avirt::volume_upload{}) == boost::system::errc::invalid_argument);
+    BOOST_TEST(failure_of(avirt::volume_upload{{"", ""}}) == boost::system::errc::invalid_argument);
     BOOST_TEST(!stream.is_open());
 }
 
