@@ -8,6 +8,7 @@
 #include <avirt/error.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/error.hpp>
 #include <boost/asio/execution_context.hpp>
 
 #include <concepts>

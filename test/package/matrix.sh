@@ -93,6 +93,9 @@ prepare() {
     remove "$copy"
     cp -a --reflink=auto "$trees/$1" "$copy" || return
     cp -L /etc/resolv.conf "$copy/etc/resolv.conf"
+    # It is thrown away; and a mirror that is behind will do, as it does for debootstrap.
+    printf 'force-unsafe-io\n' >"$copy/etc/dpkg/dpkg.cfg.d/matrix"
+    printf 'Acquire::Check-Valid-Until "false";\n' >"$copy/etc/apt/apt.conf.d/matrix"
     if [[ $2 == user ]]; then
         home=/home/tester
         mkdir "$copy/root/avirt"
