@@ -284,7 +284,7 @@ struct counted_token
 {
     counted_token() : alive(std::make_shared<int>(0)) {}
 
-    void operator()(error_code, std::size_t = 0) const {}
+    void operator()(error_code, auto...) const {}
 
     std::shared_ptr<int> alive;
 };
@@ -294,8 +294,8 @@ BOOST_AUTO_TEST_CASE(temporary_tokens_are_destroyed_once)
     rig r;
     r.open_connection();
     const counted_token token;
+    avirt::error_details why;
     run(r, [&]() -> asio::awaitable<void> {
-        avirt::error_details why;
         r.conn.async_call(virConnectNumOfDomains, avirt::with_details(token, why)),
             co_await asio::post(r.io, asio::use_awaitable);
         r.conn.async_call([](virConnectPtr) {}, avirt::cancel_after(1h, avirt::with_details(token, why))),

@@ -100,7 +100,8 @@ struct never_ending
             void operator()(cancellation_type type)
             {
                 *seen = type;
-                std::move (*handler)(error_code(aborted));
+                Handler own(std::move(*handler));
+                std::move(own)(error_code(aborted));
             }
         };
         auto kept = std::make_shared<Handler>(std::move(handler));
@@ -235,32 +236,32 @@ BOOST_AUTO_TEST_CASE(keeps_executor_and_allocator)
 {
     open_stream();
     const auto strand = asio::make_strand(io);
-    int allocated_now = 0;
+    int allocated = 0;
     const auto launch = [&](std::chrono::nanoseconds timeout, wait_type type, auto adapt) {
         bool in_strand = false;
-        int allocated = -1;
+        int left = -1;
         outcome o;
         stream.async_wait(type, adapt(timeout, [&, note = o.handler()](error_code ec) {
                               in_strand = strand.running_in_this_thread();
-                              allocated = allocated_now;
+                              left = allocated;
                               note(ec);
                           }));
-        BOOST_TEST(allocated_now > 0);
+        BOOST_TEST(allocated > 0);
         run_until_done(o);
         BOOST_TEST(in_strand);
-        BOOST_TEST(allocated == 0);
+        BOOST_TEST(left == 0);
     };
     const auto outside = [&](auto timeout, auto handler) {
         return asio::bind_executor(
             strand,
             asio::bind_allocator(
-                support::counting_allocator<void*>(allocated_now), avirt::cancel_after(timeout, handler)));
+                support::counting_allocator<void*>(allocated), avirt::cancel_after(timeout, handler)));
     };
     const auto inside = [&](auto timeout, auto handler) {
         return avirt::cancel_after(
             timeout,
             asio::bind_executor(
-                strand, asio::bind_allocator(support::counting_allocator<void*>(allocated_now), handler)));
+                strand, asio::bind_allocator(support::counting_allocator<void*>(allocated), handler)));
     };
     launch(1ns, wait_type::write, outside);
     launch(1ns, wait_type::write, inside);
