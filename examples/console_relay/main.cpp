@@ -177,9 +177,7 @@ asio::awaitable<ending> attend(participants& p)
     if (p.o.list)
         co_return co_await list(p.connection);
 
-    avirt::console where;
-    where.domain = p.o.domain;
-    where.device = p.o.device;
+    avirt::console where{p.o.domain, p.o.device};
     if (p.o.force)
         where.flags |= VIR_DOMAIN_CONSOLE_FORCE;
     if (p.o.safe)

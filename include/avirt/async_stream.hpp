@@ -4,6 +4,7 @@
 #include <avirt/connection.hpp>
 #include <avirt/detail/config.hpp>
 #include <avirt/detail/stream_impl.hpp>
+#include <avirt/detail/temporary.hpp>
 #include <avirt/error.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -18,7 +19,19 @@
 
 namespace avirt {
 
-/// Has a stream use the application's connection instead of one of its own.
+template <class Executor>
+class basic_supervised_connection;
+
+/// A function `int(virConnectPtr, virStreamPtr)` that starts a stream, for basic_async_stream::async_open().
+template <class F>
+concept stream_opener = requires(std::decay_t<F>& f, virConnectPtr connection, virStreamPtr stream)
+{
+    {
+        f(connection, stream)
+        } -> std::convertible_to<int>;
+};
+
+/// Makes a stream use the given connection instead of one of its own.
 struct shared_connection_t
 {
 };
@@ -40,11 +53,10 @@ inline constexpr shared_connection_t shared_connection{};
 ///
 /// @code
 /// avirt::async_stream console{io};
-/// avirt::console where{.domain = "vm1"};
-/// co_await console.async_open(conn, where, asio::use_awaitable);
+/// co_await console.async_open(conn, avirt::console{"vm1"});
 /// std::string text;
-/// co_await asio::async_read_until(console, asio::dynamic_buffer(text), "login: ", asio::use_awaitable);
-/// co_await console.async_finish(asio::use_awaitable);
+/// co_await asio::async_read_until(console, asio::dynamic_buffer(text), "login: ");
+/// co_await console.async_finish();
 /// @endcode
 template <class Executor = asio::any_io_executor>
 class basic_async_stream
@@ -183,26 +195,29 @@ public:
     ///
     /// libvirt: virConnectOpenAuth, virConnectSetKeepAlive, virStreamNew, virStreamEventAddCallback.
     template <
-        class E, detail::stream_opener Opener,
+        class E, stream_opener Opener,
         BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_open(basic_connection<E>& conn, Opener&& opener, Token&& token = {})
     {
-        return asio::async_initiate<Token, void(error_code)>(
-            initiate_open<E>{{this}, &conn, false}, token,
-            std::decay_t<Opener>(std::forward<Opener>(opener)));
+        return detail::initiate_with_function<Token, void(error_code)>(
+            initiate_open<E>{{this}, &conn, false}, token, std::forward<Opener>(opener));
     }
 
     /// The same on @p conn itself, which other streams and calls use too: for openers that need objects of
     /// that very connection. libvirt then keeps whatever arrives and is not read, without a bound, and each
     /// write takes a worker thread until the daemon has taken it.
     template <
-        class E, detail::stream_opener Opener,
+        class E, stream_opener Opener,
         BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_open(basic_connection<E>& conn, shared_connection_t, Opener&& opener, Token&& token = {})
     {
-        return asio::async_initiate<Token, void(error_code)>(
-            initiate_open<E>{{this}, &conn, true}, token, std::decay_t<Opener>(std::forward<Opener>(opener)));
+        return detail::initiate_with_function<Token, void(error_code)>(
+            initiate_open<E>{{this}, &conn, true}, token, std::forward<Opener>(opener));
     }
+
+    /// A supervised connection has the connection that a stream is opened on: pass host.connection().
+    template <class E, class... Rest>
+    void async_open(basic_supervised_connection<E>& host, Rest&&...) = delete;
 
     /// Reads what is there, and waits where nothing is.
     ///

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <avirt/async_stream.hpp>
+#include <avirt/calling.hpp>
+#include <avirt/cancel_after.hpp>
 #include <avirt/connection.hpp>
 #include <avirt/domain_state.hpp>
 #include <avirt/error.hpp>

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <avirt/calling.hpp>
 #include <avirt/detail/call.hpp>
 #include <avirt/detail/config.hpp>
 #include <avirt/detail/connection_impl.hpp>
+#include <avirt/detail/temporary.hpp>
 #include <avirt/error.hpp>
 #include <avirt/handle.hpp>
 
@@ -11,12 +13,20 @@
 #include <boost/asio/execution_context.hpp>
 
 #include <concepts>
+#include <functional>
 #include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
 
 namespace avirt {
+
+/// A function `f(virConnectPtr)`, for basic_connection::async_call().
+template <class F>
+concept connection_function = requires(std::decay_t<F>& f, virConnectPtr connection)
+{
+    std::invoke(f, connection);
+};
 
 template <class Executor = asio::any_io_executor>
 class basic_connection;
@@ -47,8 +57,8 @@ const std::shared_ptr<connection_impl>& implementation_of(basic_connection<Execu
 ///
 /// @code
 /// avirt::connection conn{io};
-/// co_await conn.async_open("test:///default", asio::use_awaitable);
-/// int domains = co_await conn.async_call(virConnectNumOfDomains, asio::use_awaitable);
+/// co_await conn.async_open("test:///default");
+/// int domains = co_await conn.async_call(virConnectNumOfDomains);
 /// @endcode
 template <class Executor>
 class basic_connection
@@ -160,13 +170,13 @@ public:
     /// libvirt: virConnectOpenAuth, virConnectSetKeepAlive.
     ///
     /// @code
-    /// avirt::open_options options{.uri = "qemu+tcp://host/system"};
+    /// avirt::open_options options{"qemu+tcp://host/system"};
     /// options.authenticate = [](std::span<avirt::credential> asked) {
     ///     for (auto& c : asked)
     ///         c.result = c.type == VIR_CRED_AUTHNAME ? "me" : ask_for(c.prompt);
     ///     return true;
     /// };
-    /// co_await conn.async_open(options, asio::use_awaitable);
+    /// co_await conn.async_open(options);
     /// @endcode
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_open(open_options options, Token&& token = {})
@@ -178,9 +188,8 @@ public:
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_open(std::string uri, Token&& token = {})
     {
-        open_options options;
-        options.uri = std::move(uri);
-        return asio::async_initiate<Token, void(error_code)>(initiate_open{this}, token, std::move(options));
+        return asio::async_initiate<Token, void(error_code)>(
+            initiate_open{this}, token, open_options(std::move(uri)));
     }
 
     /// Closes the connection, and completes when libvirt has closed it, or dropped this reference where
@@ -195,7 +204,7 @@ public:
     /// libvirt: virConnectClose.
     ///
     /// @code
-    /// co_await conn.async_close(asio::use_awaitable);
+    /// co_await conn.async_close();
     /// @endcode
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_close(Token&& token = {})
@@ -205,42 +214,43 @@ public:
 
     /// Calls @p f, which may block, on a worker thread.
     ///
-    /// @param f Called as `f(virConnectPtr)`; it may be move-only. It failed where it returned a negative
-    /// signed integer, a null pointer or an empty handle, or threw. Functions whose result cannot tell call
-    /// avirt::throw_last_error().
-    /// @param token Completion signature: `void(error_code, R)` where R is what f returns, `void(error_code)`
-    /// where that is void. On failure R is value-initialised; an integer keeps its value.
+    /// @param f Called as `f(virConnectPtr)`; it may be move-only. It failed if it returned a negative signed
+    /// integer, a null pointer or an empty handle, or threw. A function whose result cannot tell (void,
+    /// unsigned) calls avirt::throw_last_error().
+    /// @param token Completion signature: `void(error_code, R)`, or `void(error_code)` if f returns void. R
+    /// is the owning handle if f returns a pointer to one of libvirt's objects, std::string if it returns a
+    /// `char*` (which is freed), and what f returns otherwise: a result that is not waited for any more is
+    /// released. On failure R is value-initialised; an integer keeps its value.
     ///
     /// Errors: error::not_open, libvirt's, those that f threw (avirt::exception and system_error pass their
     /// code on), error::call_threw for any other exception.
     /// Cancellation: terminal, partial and total until the call has begun; terminal afterwards: it completes
     /// at once. The socket of a remote connection is shut down then, so that f returns and the connection is
     /// lost; elsewhere f runs to its end on a thread that counts against nothing.
-    /// Calls on one connection run one after the other where libvirt is older than 10.4, at the same time
+    /// Calls on one connection run one after the other if libvirt is older than 10.4, at the same time
     /// otherwise.
     ///
-    /// In a coroutine, name a lambda that holds more than numbers and references before the co_await
-    /// expression: GCC 12 destroys what a temporary one holds twice.
+    /// In a coroutine, a closure that holds a std::string, say, needs a name of its own before the co_await
+    /// expression, because GCC 12 destroys a temporary one twice; there, a temporary does not compile.
+    /// avirt::calling takes its place. (Those who know better define AVIRT_ALLOW_TEMPORARY_CLOSURES.)
     ///
     /// @code
-    /// avirt::domain vm{co_await conn.async_call(
-    ///     [](virConnectPtr c) { return virDomainLookupByName(c, "vm1"); }, asio::use_awaitable)};
+    /// avirt::domain vm = co_await conn.async_call(avirt::calling(virDomainLookupByName, name));
     /// @endcode
     template <
-        class F,
+        connection_function F,
         BOOST_ASIO_COMPLETION_TOKEN_FOR(detail::call_signature<std::decay_t<F>>)
             Token = detail::default_token_t<Executor>>
     auto async_call(F&& f, Token&& token = {})
     {
-        return asio::async_initiate<Token, detail::call_signature<std::decay_t<F>>>(
-            initiate_call<&detail::connection_impl::async_call>{this}, token,
-            std::decay_t<F>(std::forward<F>(f)));
+        return detail::initiate_with_function<Token, detail::call_signature<std::decay_t<F>>>(
+            initiate_call<&detail::connection_impl::async_call>{this}, token, std::forward<F>(f));
     }
 
     /// The same on a connection that is opened for it, as this one was, and closed after it: a call that
     /// takes long holds up nobody.
     ///
-    /// libvirt's drivers inside this process (test:///, qemu:///embed) have nobody to be held up: there the
+    /// libvirt's drivers inside this process (test:///, qemu:///embed) need no other connection: there the
     /// call is made on this connection, beside the others. On a connection that was opened elsewhere it is
     /// made as by the other async_call(), because how to open another is not known.
     ///
@@ -250,18 +260,16 @@ public:
     ///
     /// @code
     /// // A migration, say.
-    /// co_await conn.async_call(avirt::own_connection, [](virConnectPtr c) { return move_away(c, "vm1"); },
-    ///                          asio::use_awaitable);
+    /// co_await conn.async_call(avirt::own_connection, avirt::calling(move_away, "vm1"));
     /// @endcode
     template <
-        class F,
+        connection_function F,
         BOOST_ASIO_COMPLETION_TOKEN_FOR(detail::call_signature<std::decay_t<F>>)
             Token = detail::default_token_t<Executor>>
     auto async_call(own_connection_t, F&& f, Token&& token = {})
     {
-        return asio::async_initiate<Token, detail::call_signature<std::decay_t<F>>>(
-            initiate_call<&detail::connection_impl::async_own_call>{this}, token,
-            std::decay_t<F>(std::forward<F>(f)));
+        return detail::initiate_with_function<Token, detail::call_signature<std::decay_t<F>>>(
+            initiate_call<&detail::connection_impl::async_own_call>{this}, token, std::forward<F>(f));
     }
 
     /// Waits for the end of the connection.
@@ -281,7 +289,7 @@ public:
     /// release(). Cancellation: terminal, partial and total.
     ///
     /// @code
-    /// const auto why = co_await conn.async_wait_closed(asio::use_awaitable);
+    /// const auto why = co_await conn.async_wait_closed();
     /// if (why == avirt::close_reason::keepalive)
     ///     std::cerr << "the daemon does not answer\n";
     /// @endcode

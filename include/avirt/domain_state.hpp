@@ -72,8 +72,8 @@ struct initiate_wait_for_state
 /// virDomainGetState.
 ///
 /// @code
-/// co_await conn.async_call([](virConnectPtr c) { return shut_down(c, "vm1"); }, asio::use_awaitable);
-/// co_await avirt::async_wait_for_state(conn, "vm1", VIR_DOMAIN_SHUTOFF, asio::use_awaitable);
+/// co_await conn.async_call([](virConnectPtr c) { return shut_down(c, "vm1"); });
+/// co_await avirt::async_wait_for_state(conn, "vm1", VIR_DOMAIN_SHUTOFF);
 /// @endcode
 template <
     class Executor,

@@ -6,6 +6,8 @@
 #include <boost/system/error_category.hpp>
 #include <boost/system/error_condition.hpp>
 #include <boost/system/system_error.hpp>
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
 
 #include <string>
 #include <type_traits>
@@ -67,10 +69,12 @@ inline boost::system::error_condition make_error_condition(condition c) noexcept
 }
 
 /// Everything that a virError carries. Filled through with_details().
+///
+/// This header includes libvirt's own (libvirt/virterror.h), which names what domain, code and level can be.
 struct error_details
 {
     int domain = 0;        ///< virErrorDomain: the part of libvirt that failed.
-    int code = 0;          ///< virErrorNumber.
+    int code = 0;          ///< virErrorNumber: VIR_ERR_NO_DOMAIN, ...
     int level = 0;         ///< virErrorLevel.
     std::string message{}; ///< libvirt's sentence about this very failure.
     std::string str1{};
@@ -110,7 +114,7 @@ private:
 /// co_await conn.async_call([](virConnectPtr c) {
 ///     if (virDomainListGetStats(...) < 0)
 ///         avirt::throw_last_error();
-/// }, asio::use_awaitable);
+/// });
 /// @endcode
 [[noreturn]] AVIRT_DECL void throw_last_error();
 

@@ -136,7 +136,7 @@ public:
     ///
     /// @code
     /// conn.close();
-    /// co_await loop.async_drain(asio::use_awaitable);
+    /// co_await loop.async_drain();
     /// @endcode
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = asio::deferred_t>
     auto async_drain(Token&& token = {})

@@ -14,12 +14,15 @@
 
 namespace avirt {
 
-template <class Event, class Executor = asio::any_io_executor>
+template <class Executor>
+class basic_supervised_connection;
+
+template <libvirt_event Event, class Executor = asio::any_io_executor>
 class basic_event_source;
 
 namespace detail {
 
-/// For what follows it.
+/// Grants internal code access to the implementation.
 template <class Event, class Executor>
 const std::shared_ptr<event_source_impl>& implementation_of(basic_event_source<Event, Executor>& source)
 {
@@ -47,13 +50,13 @@ const std::shared_ptr<event_source_impl>& implementation_of(basic_event_source<E
 ///
 /// @code
 /// avirt::event_source<avirt::domain_lifecycle> source{conn};
-/// co_await source.async_subscribe(asio::use_awaitable);
+/// co_await source.async_subscribe();
 /// for (;;) {
-///     auto event = co_await source.async_receive(asio::use_awaitable);
+///     auto event = co_await source.async_receive();
 ///     std::cout << virDomainGetName(event.domain.get()) << ": " << event.event << '\n';
 /// }
 /// @endcode
-template <class Event, class Executor>
+template <libvirt_event Event, class Executor>
 class basic_event_source
 {
 public:
@@ -74,6 +77,10 @@ public:
               executor_, detail::implementation_of(on), detail::kind_of<Event>(), std::move(options)))
     {
     }
+
+    /// A supervised connection has the connection that a source is made with: pass host.connection().
+    template <class E>
+    explicit basic_event_source(basic_supervised_connection<E>& host, event_source_options = {}) = delete;
 
     basic_event_source(basic_event_source&&) noexcept = default;
 
@@ -216,7 +223,7 @@ private:
     std::shared_ptr<detail::event_source_impl> impl_;
 };
 
-template <class Event>
+template <libvirt_event Event>
 using event_source = basic_event_source<Event>;
 
 } // namespace avirt

@@ -435,4 +435,11 @@ AVIRT_EVENT(secret_value_changed, VIR_SECRET_EVENT_ID_VALUE_CHANGED, virConnectS
 #undef AVIRT_EVENT
 
 } // namespace detail
+/// One of the types above.
+template <class T>
+concept libvirt_event = requires
+{
+    detail::event_traits<T>::id;
+};
+
 } // namespace avirt

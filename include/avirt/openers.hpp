@@ -7,17 +7,18 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 
 namespace avirt {
 
-// What a stream can be opened on: functions `int(virConnectPtr, virStreamPtr)` that start a stream of
-// libvirt's. They are called on a worker thread, and look their objects up through the connection that they
-// are given. They fail by a negative result or by throwing. Any other callable of that form will do too.
+// What a stream can be opened on: functions `int(virConnectPtr, virStreamPtr)` that start a libvirt stream.
+// They are called on a worker thread, and look up their objects through the connection that they are given.
+// They fail by returning a negative number or by throwing. Any other callable of that form will do too.
 //
-// In a coroutine, name the opener before the co_await expression: GCC 12 copies a temporary aggregate, or
-// lambda, bytewise there, and a std::string inside does not survive that.
+// Each has a constructor: a temporary of one may stand in a co_await expression, which GCC 12 does not
+// compile correctly for an aggregate that holds a std::string.
 
-/// A guest's console: what is sent goes to the guest's serial line, what is received comes from it.
+/// A guest's console: what is written goes to the guest's serial line, what is read comes from it.
 ///
 /// Errors: condition::not_found (no such domain, or no such device), condition::guest_gone (it is not
 /// running), condition::console_in_use, and libvirt's.
@@ -25,14 +26,23 @@ namespace avirt {
 /// libvirt: virDomainLookupByName, virDomainLookupByUUIDString, virDomainOpenConsole.
 ///
 /// @code
-/// avirt::console where{.domain = "vm1"};
-/// co_await stream.async_open(conn, where, asio::use_awaitable);
+/// co_await stream.async_open(conn, avirt::console{"vm1"});
 /// @endcode
 struct console
 {
-    std::string domain{}; ///< Name or UUID.
-    std::string device{}; ///< Alias, as "serial0"; empty: the first console.
-    unsigned flags = 0;   ///< VIR_DOMAIN_CONSOLE_FORCE, VIR_DOMAIN_CONSOLE_SAFE.
+    /// @param domain_name The domain's name or UUID.
+    /// @param device_alias The device's alias, such as "serial0"; empty: the first console.
+    /// @param open_flags VIR_DOMAIN_CONSOLE_FORCE, VIR_DOMAIN_CONSOLE_SAFE.
+    explicit console(std::string domain_name, std::string device_alias = {}, unsigned open_flags = 0)
+        : domain(std::move(domain_name)),
+          device(std::move(device_alias)),
+          flags(open_flags)
+    {
+    }
+
+    std::string domain;
+    std::string device;
+    unsigned flags;
 
     AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;
 };
@@ -42,10 +52,22 @@ struct console
 /// Errors: condition::not_found, condition::guest_gone, condition::not_supported, and libvirt's.
 ///
 /// libvirt: virDomainScreenshot.
+///
+/// @code
+/// co_await stream.async_open(conn, avirt::screenshot{"vm1"});
+/// @endcode
 struct screenshot
 {
-    std::string domain{}; ///< Name or UUID.
-    unsigned screen = 0;
+    /// @param domain_name The domain's name or UUID.
+    /// @param screen_number Which of its screens, from 0.
+    explicit screenshot(std::string domain_name, unsigned screen_number = 0)
+        : domain(std::move(domain_name)),
+          screen(screen_number)
+    {
+    }
+
+    std::string domain;
+    unsigned screen;
 
     AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;
 };
@@ -58,14 +80,23 @@ struct screenshot
 /// libvirt: virDomainOpenChannel.
 ///
 /// @code
-/// avirt::channel where{.domain = "vm1", .name = "org.qemu.guest_agent.0"};
-/// co_await stream.async_open(conn, where, asio::use_awaitable);
+/// co_await stream.async_open(conn, avirt::channel{"vm1", "org.qemu.guest_agent.0"});
 /// @endcode
 struct channel
 {
-    std::string domain{}; ///< Name or UUID.
-    std::string name{};   ///< Target name, or alias; empty: the first channel.
-    unsigned flags = 0;   ///< VIR_DOMAIN_CHANNEL_FORCE.
+    /// @param domain_name The domain's name or UUID.
+    /// @param channel_name The channel's target name or alias; empty: the first channel.
+    /// @param open_flags VIR_DOMAIN_CHANNEL_FORCE.
+    explicit channel(std::string domain_name, std::string channel_name = {}, unsigned open_flags = 0)
+        : domain(std::move(domain_name)),
+          name(std::move(channel_name)),
+          flags(open_flags)
+    {
+    }
+
+    std::string domain;
+    std::string name;
+    unsigned flags;
 
     AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;
 };
@@ -73,8 +104,32 @@ struct channel
 /// Which volume: by its pool and its name there, or by its path, or by its key.
 struct volume_locator
 {
-    std::string pool{}; ///< Name or UUID.
-    std::string name{};
+    /// @param pool_name The pool's name or UUID.
+    /// @param volume_name The volume's name in that pool.
+    volume_locator(std::string pool_name, std::string volume_name)
+        : pool(std::move(pool_name)),
+          name(std::move(volume_name))
+    {
+    }
+
+    /// The volume at that path on the daemon's side.
+    static volume_locator at_path(std::string path)
+    {
+        volume_locator where({}, {});
+        where.path = std::move(path);
+        return where;
+    }
+
+    /// The volume that has that key (virStorageVolGetKey).
+    static volume_locator with_key(std::string key)
+    {
+        volume_locator where({}, {});
+        where.key = std::move(key);
+        return where;
+    }
+
+    std::string pool;
+    std::string name;
     std::string path{};
     std::string key{};
 };
@@ -88,31 +143,54 @@ struct volume_locator
 /// virStorageVolDownload.
 ///
 /// @code
-/// avirt::volume_download what{.volume = {.pool = "default", .name = "disk.img"}};
-/// co_await stream.async_open(conn, what, asio::use_awaitable);
+/// co_await stream.async_open(conn, avirt::volume_download{{"default", "disk.img"}});
 /// @endcode
 struct volume_download
 {
-    volume_locator volume{};
-    std::uint64_t offset = 0; ///< In bytes.
-    std::uint64_t length = 0; ///< In bytes; 0: to the end.
-    bool sparse = false;      ///< Holes are sent as holes, and received as zeros.
+    /// @param which The volume.
+    /// @param first_byte Where to begin, in bytes.
+    /// @param byte_count How much, in bytes; 0: to the end.
+    explicit volume_download(volume_locator which, std::uint64_t first_byte = 0, std::uint64_t byte_count = 0)
+        : volume(std::move(which)),
+          offset(first_byte),
+          length(byte_count)
+    {
+    }
+
+    volume_locator volume;
+    std::uint64_t offset;
+    std::uint64_t length;
+    bool sparse = false; ///< Holes are sent as holes, and received as zeros.
 
     AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;
 };
 
 /// A volume's new content. Write it, then async_finish(): no failure is known for certain before. (And not
-/// every one then, see there: where a full disk matters, look at the volume.)
+/// every one then, see there: if a full disk matters, look at the volume.)
 ///
 /// Errors: as volume_download's. Writing more than @ref length bytes fails.
 ///
 /// libvirt: virStorageVolUpload.
+///
+/// @code
+/// co_await stream.async_open(conn, avirt::volume_upload{{"default", "disk.img"}});
+/// @endcode
 struct volume_upload
 {
-    volume_locator volume{};
-    std::uint64_t offset = 0; ///< In bytes.
-    std::uint64_t length = 0; ///< In bytes; 0: no limit.
-    bool sparse = false;      ///< Holes may be sent as holes.
+    /// @param which The volume.
+    /// @param first_byte Where to begin, in bytes.
+    /// @param byte_count How much at most, in bytes; 0: no limit.
+    explicit volume_upload(volume_locator which, std::uint64_t first_byte = 0, std::uint64_t byte_count = 0)
+        : volume(std::move(which)),
+          offset(first_byte),
+          length(byte_count)
+    {
+    }
+
+    volume_locator volume;
+    std::uint64_t offset;
+    std::uint64_t length;
+    bool sparse = false; ///< Holes may be sent as holes.
 
     AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;
 };

@@ -35,7 +35,7 @@ namespace avirt {
 /// options.open.uri = "qemu:///system";
 /// avirt::supervised_connection host{io, options};
 /// for (;;) {
-///     auto report = co_await host.async_receive(asio::use_awaitable);
+///     auto report = co_await host.async_receive();
 ///     if (auto* connected = std::get_if<avirt::host_connected>(&report))
 ///         std::cout << connected->domains.size() << " domains\n";
 /// }

@@ -138,7 +138,7 @@ asio::awaitable<void> download(trial& t, std::chrono::seconds pause)
     const auto path = t.daemon.make_volume("volume", size);
     co_await t.connect();
     co_await t.make_pool();
-    const avirt::volume_download volume{.volume = {.path = path.string()}};
+    const avirt::volume_download volume{avirt::volume_locator::at_path(path.string())};
     co_await t.stream.async_open(t.connection, volume, use_awaitable);
 
     std::ifstream file(path, std::ios::binary);
@@ -182,7 +182,7 @@ asio::awaitable<void> upload(trial& t)
     const auto path = t.daemon.make_volume("volume", 0);
     co_await t.connect();
     co_await t.make_pool();
-    const avirt::volume_upload volume{.volume = {.path = path.string()}};
+    const avirt::volume_upload volume{avirt::volume_locator::at_path(path.string())};
     co_await t.stream.async_open(t.connection, volume, use_awaitable);
 
     std::vector<std::uint64_t> words(mebibyte / sizeof(std::uint64_t));

@@ -414,33 +414,33 @@ struct avirt_client
 
 avirt::volume_locator volume(const char* variable)
 {
-    return {.path = std::getenv(variable)};
+    return avirt::volume_locator::at_path(std::getenv(variable));
 }
 
 result avirt_download(const std::string& uri)
 {
-    avirt_client c(uri, avirt::volume_download{.volume = volume("AVIRT_DOWN")});
+    avirt_client c(uri, avirt::volume_download{volume("AVIRT_DOWN")});
     c.read();
     return c.run();
 }
 
 result avirt_coroutine_download(const std::string& uri)
 {
-    avirt_client c(uri, avirt::volume_download{.volume = volume("AVIRT_DOWN")});
+    avirt_client c(uri, avirt::volume_download{volume("AVIRT_DOWN")});
     asio::co_spawn(c.io, c.read_in_coroutine(), asio::detached);
     return c.run();
 }
 
 result avirt_upload(const std::string& uri)
 {
-    avirt_client c(uri, avirt::volume_upload{.volume = volume("AVIRT_UP")});
+    avirt_client c(uri, avirt::volume_upload{volume("AVIRT_UP")});
     c.write();
     return c.run();
 }
 
 result avirt_console(const std::string& uri)
 {
-    avirt_client c(uri, avirt::console{.domain = "echo"});
+    avirt_client c(uri, avirt::console{"echo"});
     std::this_thread::sleep_for(std::chrono::milliseconds(1500));
     c.type();
     auto r = c.run();

@@ -14,7 +14,9 @@
 #include <concepts>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -154,6 +156,40 @@ static_assert(std::same_as<called<int (*)(virConnectPtr)>, std::future<int>>);
 static_assert(std::same_as<called<void (*)(virConnectPtr)>, std::future<void>>);
 static_assert(std::same_as<called<avirt::domain (*)(virConnectPtr)>, std::future<avirt::domain>>);
 static_assert(std::same_as<called<decltype(&virConnectGetType)>, std::future<const char*>>);
+static_assert(std::same_as<called<virDomainPtr (*)(virConnectPtr)>, std::future<avirt::domain>>);
+static_assert(std::same_as<called<virNetworkPortPtr (*)(virConnectPtr)>, std::future<avirt::network_port>>);
+static_assert(std::same_as<called<decltype(&virConnectGetHostname)>, std::future<std::string>>);
+static_assert(
+    std::same_as<
+        called<decltype(avirt::calling(virDomainLookupByName, std::string()))>, std::future<avirt::domain>>);
+
+// Texts that are given to calling() are copied, whatever they are.
+static_assert(std::same_as<
+              decltype(avirt::calling(virDomainLookupByName, "vm1")),
+              avirt::calling<virDomainPtr (*)(virConnectPtr, const char*), std::optional<std::string>>>);
+static_assert(can_be_called<decltype(avirt::calling(virDomainLookupByName, std::string_view()))>);
+static_assert(can_be_called<decltype(avirt::calling(virDomainCreateXML, std::string(), 0))>);
+static_assert(can_be_called<
+              decltype(avirt::calling([](virConnectPtr, std::unique_ptr<int>) {}, std::unique_ptr<int>()))>);
+static_assert(!can_be_called<decltype(avirt::calling(virDomainLookupByName))>);
+static_assert(can_open<decltype(avirt::calling([](virConnectPtr, virStreamPtr, int) { return 0; }, 1))>);
+static_assert(!can_open<decltype(avirt::calling(virDomainLookupByName, "vm1"))>);
+
+// A supervised connection is not the connection that it has.
+template <class On>
+concept opens_on = requires(async_stream s, On& on)
+{
+    s.async_open(on, avirt::console{"vm1"}, asio::use_future);
+};
+static_assert(opens_on<connection>);
+static_assert(!opens_on<avirt::supervised_connection>);
+static_assert(
+    !std::is_constructible_v<avirt::event_source<avirt::domain_lifecycle>, avirt::supervised_connection&>);
+
+// Events are the types of events.hpp.
+static_assert(avirt::libvirt_event<avirt::domain_lifecycle>);
+static_assert(!avirt::libvirt_event<int>);
+static_assert(!avirt::libvirt_event<avirt::connection>);
 
 // Errors are what boost::system expects of them.
 static_assert(std::is_convertible_v<avirt::error, error_code>);
@@ -161,9 +197,20 @@ static_assert(std::is_convertible_v<avirt::condition, boost::system::error_condi
 static_assert(!std::is_convertible_v<avirt::condition, error_code>);
 static_assert(std::is_base_of_v<boost::system::system_error, avirt::exception>);
 
+// What is written as a temporary in a co_await expression has a constructor (GCC 12).
+template <class T>
+constexpr bool is_safe_temporary = std::is_class_v<T> && !std::is_aggregate_v<T>;
+static_assert(is_safe_temporary<avirt::console>);
+static_assert(is_safe_temporary<avirt::channel>);
+static_assert(is_safe_temporary<avirt::screenshot>);
+static_assert(is_safe_temporary<avirt::volume_locator>);
+static_assert(is_safe_temporary<avirt::volume_download>);
+static_assert(is_safe_temporary<avirt::volume_upload>);
+static_assert(is_safe_temporary<avirt::open_options>);
+static_assert(is_safe_temporary<avirt::calling<int (*)(virConnectPtr, int), int>>);
+static_assert(std::is_convertible_v<std::string, avirt::open_options>);
+static_assert(!std::is_convertible_v<std::string, avirt::console>);
+
 // Every field has a default: designated initialisers may leave any out, without a warning.
-[[maybe_unused]] const avirt::console console{.domain = "x"};
-[[maybe_unused]] const avirt::screenshot screenshot{.screen = 1};
-[[maybe_unused]] const avirt::open_options options{.read_only = true};
 [[maybe_unused]] const avirt::event_loop_options loop_options{.ignore_sigpipe = false};
 [[maybe_unused]] const avirt::error_details details{.code = 1};

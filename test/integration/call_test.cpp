@@ -93,12 +93,11 @@ BOOST_AUTO_TEST_CASE(failed_without_saying_why)
 
 BOOST_AUTO_TEST_CASE(pointers_and_handles)
 {
-    const auto raw = call<virDomainPtr>([](virConnectPtr c) { return virDomainLookupByName(c, "test"); });
+    const auto raw = call<avirt::domain>([](virConnectPtr c) { return virDomainLookupByName(c, "test"); });
     BOOST_TEST(!raw.ec);
-    BOOST_REQUIRE(raw.result);
-    virDomainFree(raw.result);
+    BOOST_TEST(virDomainGetID(raw.result.get()) == 1u);
 
-    const auto missing = call<virDomainPtr>([](virConnectPtr c) { return virDomainLookupByName(c, "?"); });
+    const auto missing = call<avirt::domain>([](virConnectPtr c) { return virDomainLookupByName(c, "?"); });
     BOOST_TEST(missing.ec == avirt::condition::not_found);
     BOOST_TEST(!missing.result);
     BOOST_TEST(missing.why.code == int{VIR_ERR_NO_DOMAIN});

@@ -71,7 +71,7 @@ BOOST_DATA_TEST_CASE(stream_open, data::make(support::every_cancellation_type), 
 {
     open_connection();
     block_the_pool();
-    const avirt::screenshot opener{.domain = "test"};
+    const avirt::screenshot opener{"test"};
     cancels([&](auto token) { stream.async_open(conn, opener, std::move(token)); }, type);
     BOOST_TEST(!stream.is_open());
 }

@@ -64,8 +64,10 @@ BOOST_AUTO_TEST_CASE(opens_and_closes)
 
 BOOST_AUTO_TEST_CASE(read_only_means_it)
 {
+    avirt::open_options options{"test:///default"};
+    options.read_only = true;
     outcome opened;
-    conn.async_open(avirt::open_options{.uri = "test:///default", .read_only = true}, opened.handler());
+    conn.async_open(options, opened.handler());
     run_until_done(opened);
     const avirt::domain vm(virDomainLookupByName(conn.native_handle(), "test"));
     outcome o;
@@ -346,7 +348,7 @@ BOOST_AUTO_TEST_CASE(without_a_loop_nothing_opens)
     avirt::connection adopted(io.get_executor(), c);
     avirt::async_stream stream(io);
     outcome stream_opened;
-    const avirt::screenshot opener{.domain = "test"};
+    const avirt::screenshot opener{"test"};
     stream.async_open(adopted, opener, stream_opened.handler());
     io.restart();
     io.run();

@@ -39,7 +39,7 @@ struct console_fixture : support::loop_fixture
 {
     avirt::connection conn{io};
     std::optional<support::embedded_guest> guest;
-    avirt::console where{.domain = "echo"};
+    avirt::console where{"echo"};
     avirt::async_stream console{io};
 
     console_fixture()
@@ -220,7 +220,7 @@ BOOST_AUTO_TEST_CASE(a_console_taken_over_by_force_ends_the_first_stream)
     std::optional<error_code> result;
     console.async_read_some(asio::buffer(&c, 1), [&](error_code ec, std::size_t) { result = ec; });
     avirt::async_stream second(io);
-    avirt::console forced{.domain = "echo", .flags = VIR_DOMAIN_CONSOLE_FORCE};
+    avirt::console forced{"echo", {}, VIR_DOMAIN_CONSOLE_FORCE};
     open(second, forced);
     run_until([&] { return result.has_value(); });
     BOOST_TEST(bool(*result == avirt::condition::console_taken_over));
@@ -235,7 +235,7 @@ BOOST_AUTO_TEST_CASE(a_console_taken_over_by_force_ends_the_first_stream)
 BOOST_AUTO_TEST_CASE(a_console_taken_over_while_nobody_reads)
 {
     avirt::async_stream second(io);
-    avirt::console forced{.domain = "echo", .flags = VIR_DOMAIN_CONSOLE_FORCE};
+    avirt::console forced{"echo", {}, VIR_DOMAIN_CONSOLE_FORCE};
     open(second, forced);
     char c;
     std::optional<error_code> result;
@@ -265,8 +265,8 @@ BOOST_AUTO_TEST_CASE(a_console_taken_over_while_it_is_closed)
 BOOST_AUTO_TEST_CASE(openers_say_what_is_wrong)
 {
     avirt::async_stream other(io);
-    BOOST_TEST(bool(try_open(other, {.domain = "nobody"}) == avirt::condition::not_found));
-    BOOST_TEST(bool(try_open(other, {.domain = "echo", .device = "serial7"}) == avirt::condition::not_found));
+    BOOST_TEST(bool(try_open(other, avirt::console{"nobody"}) == avirt::condition::not_found));
+    BOOST_TEST(bool(try_open(other, avirt::console{"echo", "serial7"}) == avirt::condition::not_found));
     end_console();
     guest->destroy();
     BOOST_TEST(bool(try_open(other, where) == avirt::condition::guest_gone));
@@ -283,7 +283,7 @@ BOOST_AUTO_TEST_CASE(a_console_is_found_by_uuid_and_alias)
     BOOST_TEST(*finished == error_code());
     BOOST_TEST(!console.is_open());
 
-    open(console, {.domain = uuid, .device = "ua-console"});
+    open(console, avirt::console{uuid, "ua-console"});
     type("again\r");
     BOOST_TEST(read_line() == "again\r\n");
 }

@@ -145,7 +145,7 @@ BOOST_AUTO_TEST_CASE(the_loop_on_one_thread_and_its_users_on_others)
         conn.async_open("test:///default", asio::use_future).get();
         for (int i = 0; i < 10; ++i) {
             avirt::async_stream stream(own);
-            const avirt::screenshot opener{.domain = "test"};
+            const avirt::screenshot opener{"test"};
             stream.async_open(conn, opener, asio::use_future).get();
             std::size_t total = 0;
             std::vector<char> buffer(static_cast<std::size_t>(1000 * (index + 1)));
@@ -204,7 +204,7 @@ BOOST_AUTO_TEST_CASE(cancelled_on_one_thread_while_the_loop_delivers_on_another)
         own.run();
         opened.get();
         own.restart();
-        auto started = stream.async_open(conn, avirt::screenshot{.domain = "test"}, asio::use_future);
+        auto started = stream.async_open(conn, avirt::screenshot{"test"}, asio::use_future);
         own.run();
         started.get();
         std::array<char, 100> buffer{};
@@ -237,7 +237,7 @@ BOOST_AUTO_TEST_CASE(several_threads_run_one_context)
         conn.async_open("test:///default", asio::use_future).get();
         for (int i = 0; i < 10; ++i) {
             avirt::async_stream stream(io);
-            const avirt::screenshot opener{.domain = "test"};
+            const avirt::screenshot opener{"test"};
             stream.async_open(conn, opener, asio::use_future).get();
             std::string text(33443, '\0');
             BOOST_TEST(asio::async_read(stream, asio::buffer(text), asio::use_future).get() == 33443u);
@@ -261,7 +261,7 @@ BOOST_AUTO_TEST_CASE(handlers_end_uninvoked_with_their_own_context)
     conn.async_open("test:///default", opened.handler());
     support::run_until(*io, [&] { return opened.calls() > 0; });
     outcome started;
-    stream.async_open(conn, avirt::screenshot{.domain = "test"}, started.handler());
+    stream.async_open(conn, avirt::screenshot{"test"}, started.handler());
     support::run_until(*io, [&] { return started.calls() > 0; });
     std::array<char, 100> buffer{};
     const auto handler = [held, &was_invoked](error_code, auto...) { was_invoked = true; };

@@ -62,7 +62,7 @@ BOOST_AUTO_TEST_CASE(what_fails_at_once_is_not_invoked_inline_either)
     asio::post(r.io, [&] {
         r.conn.async_close(handler);
         r.conn.async_call(virConnectNumOfDomains, handler);
-        r.stream.async_open(r.conn, avirt::screenshot{.domain = "test"}, handler);
+        r.stream.async_open(r.conn, avirt::screenshot{"test"}, handler);
         r.stream.async_read_some(asio::buffer(r.memory), handler);
         r.stream.async_write_some(asio::buffer(r.memory), handler);
         r.stream.async_wait(wait_type::error, handler);

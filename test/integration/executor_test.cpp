@@ -27,7 +27,7 @@ void read_something(rig& r, Connection& conn, Stream& stream)
     r.run_until_done(opened);
     r.check(opened, {});
     outcome started;
-    stream.async_open(conn, avirt::screenshot{.domain = "test"}, started.handler());
+    stream.async_open(conn, avirt::screenshot{"test"}, started.handler());
     r.run_until_done(started);
     r.check(started, {});
     outcome read;
@@ -89,7 +89,7 @@ BOOST_AUTO_TEST_CASE(a_thread_pool)
     opened.get();
     auto work = asio::make_work_guard(io); // Between two operations nothing of libvirt's need be left.
     std::thread runner([&] { io.run(); });
-    s.async_open(c, avirt::screenshot{.domain = "test"}, asio::use_future).get();
+    s.async_open(c, avirt::screenshot{"test"}, asio::use_future).get();
     const auto n = s.async_read_some(asio::buffer(memory), asio::use_future).get();
     BOOST_TEST(n == memory.size());
     s.async_finish(asio::use_future).get();
@@ -136,8 +136,8 @@ BOOST_AUTO_TEST_CASE(carries_the_default_token)
     asio::co_spawn(
         io,
         [&]() -> asio::awaitable<void> {
-            const avirt::screenshot opener{.domain = "test"};
-            const avirt::open_options options{.uri = "test:///default"};
+            const avirt::screenshot opener{"test"};
+            const avirt::open_options options{"test:///default"};
             co_await c.async_open("test:///default");
             co_await c.async_close();
             co_await c.async_open(options);

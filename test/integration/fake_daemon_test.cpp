@@ -46,7 +46,7 @@ struct fake_fixture : support::loop_fixture
         conn.async_open(daemon.uri(), opened.handler());
         run_until_done(opened);
         BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
-        stream.async_open(conn, avirt::console{.domain = "vm"}, started.handler());
+        stream.async_open(conn, avirt::console{"vm"}, started.handler());
         run_until_done(started);
         BOOST_REQUIRE_EQUAL(started.ec(), error_code());
     }

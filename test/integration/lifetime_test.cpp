@@ -51,7 +51,7 @@ struct world
         support::run_until(*io, [&] { return failed != asio::error::would_block; });
         BOOST_REQUIRE_EQUAL(failed, error_code());
         failed = asio::error::would_block;
-        stream->async_open(*conn, avirt::screenshot{.domain = "test"}, [&](error_code ec) { failed = ec; });
+        stream->async_open(*conn, avirt::screenshot{"test"}, [&](error_code ec) { failed = ec; });
         support::run_until(*io, [&] { return failed != asio::error::would_block; });
         BOOST_REQUIRE_EQUAL(failed, error_code());
     }
@@ -88,7 +88,7 @@ asio::awaitable<void> suspended(asio::io_context& io, int where, bool& is_open)
 {
     avirt::connection conn{io};
     co_await conn.async_open("test:///default", asio::use_awaitable);
-    avirt::screenshot shot{.domain = "test"};
+    avirt::screenshot shot{"test"};
     avirt::async_stream stream{io};
     co_await stream.async_open(conn, shot, asio::use_awaitable);
     is_open = true;
@@ -226,7 +226,7 @@ BOOST_AUTO_TEST_CASE(the_next_loop_takes_over)
         BOOST_REQUIRE_EQUAL(*result, error_code());
         result.reset();
         avirt::async_stream stream(io);
-        stream.async_open(conn, avirt::screenshot{.domain = "test"}, [&](error_code ec) { result = ec; });
+        stream.async_open(conn, avirt::screenshot{"test"}, [&](error_code ec) { result = ec; });
         support::run_until(io, [&] { return result.has_value(); });
 
         char buffer[64];

@@ -50,7 +50,7 @@ struct rig : support::loop_fixture
     {
         open_connection();
         outcome opened;
-        stream.async_open(conn, avirt::screenshot{.domain = "test"}, opened.handler());
+        stream.async_open(conn, avirt::screenshot{"test"}, opened.handler());
         run_until_done(opened);
         BOOST_REQUIRE(!opened.ec());
     }
@@ -104,8 +104,9 @@ void for_each_operation(Visitor visit)
         return r.conn.async_open("test:///default", std::move(token));
     });
     visit_one("connection.open with options", nothing, [](rig& r, auto token) {
-        return r.conn.async_open(
-            avirt::open_options{.uri = "test:///default", .read_only = true}, std::move(token));
+        avirt::open_options options{"test:///default"};
+        options.read_only = true;
+        return r.conn.async_open(std::move(options), std::move(token));
     });
     visit_one("connection.close", connection, [](rig& r, auto token) {
         return r.conn.async_close(std::move(token));
@@ -124,7 +125,7 @@ void for_each_operation(Visitor visit)
     });
     visit_one("loop.drain", nothing, [](rig& r, auto token) { return r.loop.async_drain(std::move(token)); });
     visit_one("stream.open", connection, [](rig& r, auto token) {
-        return r.stream.async_open(r.conn, avirt::screenshot{.domain = "test"}, std::move(token));
+        return r.stream.async_open(r.conn, avirt::screenshot{"test"}, std::move(token));
     });
     visit_one("stream.read", stream, [](rig& r, auto token) {
         return r.stream.async_read_some(asio::buffer(r.memory), std::move(token));

@@ -52,10 +52,8 @@ BOOST_FIXTURE_TEST_CASE(nothing_is_read_that_is_not_taken, flow_fixture)
     relay console{io.get_executor()};
     const auto output = std::make_shared<slow_sink>(io.get_executor());
     const auto flood = [&]() -> asio::awaitable<void> {
-        avirt::console where;
-        where.domain = "flood";
-        co_await connection.async_open(guests.uri(), asio::use_awaitable);
-        co_await console.open(connection, where);
+        co_await connection.async_open(guests.uri());
+        co_await console.open(connection, avirt::console{"flood"});
         co_await console.attach(output);
         co_await console.run();
         co_await console.close();

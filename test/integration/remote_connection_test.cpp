@@ -112,7 +112,7 @@ BOOST_AUTO_TEST_CASE(the_daemon_quits)
 
 BOOST_AUTO_TEST_CASE(the_daemon_does_not_answer)
 {
-    avirt::open_options options{.uri = uri};
+    avirt::open_options options{uri};
     options.keepalive_interval = std::chrono::seconds(1);
     options.keepalive_count = 1;
     avirt::connection impatient{io};
@@ -231,7 +231,10 @@ struct impatient_fixture : own_daemon, remote_fixture
 
     static avirt::open_options options(const std::string& uri)
     {
-        return {.uri = uri, .keepalive_interval = std::chrono::seconds(1), .keepalive_count = 5};
+        avirt::open_options o{uri};
+        o.keepalive_interval = std::chrono::seconds(1);
+        o.keepalive_count = 5;
+        return o;
     }
 
     /// Of keepalive's, where nothing else happens.

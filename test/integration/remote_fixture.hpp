@@ -48,10 +48,7 @@ struct remote_fixture : support::loop_fixture
 
     explicit remote_fixture(support::libvirtd& d = shared_daemon()) : remote_fixture(d, d.uri()) {}
 
-    remote_fixture(support::libvirtd& d, const std::string& u)
-        : remote_fixture(d, avirt::open_options{.uri = u})
-    {
-    }
+    remote_fixture(support::libvirtd& d, const std::string& u) : remote_fixture(d, avirt::open_options{u}) {}
 
     remote_fixture(support::libvirtd& d, avirt::open_options o) : daemon(d), how_to_open(std::move(o))
     {
@@ -213,17 +210,17 @@ struct remote_fixture : support::loop_fixture
 
     static avirt::volume_download download(const std::string& name)
     {
-        return {.volume = {.pool = "pool", .name = name}};
+        return avirt::volume_download{{"pool", name}};
     }
 
     static avirt::volume_upload upload(const std::string& name)
     {
-        return {.volume = {.pool = "pool", .name = name}};
+        return avirt::volume_upload{{"pool", name}};
     }
 
     static avirt::console console(const std::string& domain, unsigned flags = 0)
     {
-        return {.domain = domain, .flags = flags};
+        return avirt::console{domain, {}, flags};
     }
 
     static std::string content(const std::filesystem::path& path)

@@ -29,7 +29,7 @@ struct fred
 
     avirt::open_options options(const std::string& uri, const std::string& password)
     {
-        avirt::open_options o{.uri = uri};
+        avirt::open_options o{uri};
         o.authenticate = [this, password](std::span<avirt::credential> credentials) {
             for (auto& c : credentials) {
                 asked += c.type == VIR_CRED_AUTHNAME ? 1 : 0;
@@ -91,7 +91,7 @@ struct door : fred, support::loop_fixture
 
     error_code open(avirt::authenticator a)
     {
-        avirt::open_options o{.uri = guarded_daemon().uri()};
+        avirt::open_options o{guarded_daemon().uri()};
         o.authenticate = std::move(a);
         return open(std::move(o));
     }
@@ -153,7 +153,7 @@ BOOST_FIXTURE_TEST_CASE(refused, door)
 
 BOOST_FIXTURE_TEST_CASE(nobody_to_ask, door)
 {
-    const auto ec = open(avirt::open_options{.uri = guarded_daemon().uri()});
+    const auto ec = open(avirt::open_options{guarded_daemon().uri()});
     BOOST_TEST((ec == avirt::condition::denied));
     BOOST_TEST(why.code == int{VIR_ERR_AUTH_FAILED});
     BOOST_TEST_INFO(why.message);
@@ -170,7 +170,7 @@ BOOST_FIXTURE_TEST_CASE(it_throws, door)
 BOOST_FIXTURE_TEST_CASE(cancelled_while_it_asks, door)
 {
     support::gate g;
-    avirt::open_options o{.uri = guarded_daemon().uri()};
+    avirt::open_options o{guarded_daemon().uri()};
     o.authenticate = g.entry(1);
     asio::cancellation_signal signal;
     outcome opened;

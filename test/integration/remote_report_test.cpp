@@ -228,9 +228,10 @@ BOOST_FIXTURE_TEST_CASE(of_what_connections_register, slow_fixture)
     BOOST_TEST(loop.stats().timeouts == 1u);
 
     avirt::connection remote(io);
+    avirt::open_options options{shared_daemon().uri()};
+    options.keepalive_interval = 0s;
     outcome opened;
-    remote.async_open(
-        avirt::open_options{.uri = shared_daemon().uri(), .keepalive_interval = 0s}, opened.handler());
+    remote.async_open(options, opened.handler());
     run_until_done(opened);
     BOOST_TEST(loop.stats().watches == 1u);
     BOOST_TEST(loop.stats().timeouts == 1u);

@@ -123,12 +123,11 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_opened)
         return opened.ec();
     };
     BOOST_TEST(bool(failure_of(download("nothing")) == avirt::condition::not_found));
+    BOOST_TEST(bool(failure_of(avirt::volume_download{{"nothing", "x"}}) == avirt::condition::not_found));
     BOOST_TEST(bool(
-        failure_of(avirt::volume_download{.volume = {.pool = "nothing", .name = "x"}})
+        failure_of(avirt::volume_upload{avirt::volume_locator::at_path("/nothing")})
         == avirt::condition::not_found));
-    BOOST_TEST(bool(
-        failure_of(avirt::volume_upload{.volume = {.path = "/nothing"}}) == avirt::condition::not_found));
-    BOOST_TEST(failure_of(avirt::volume_upload{}) == boost::system::errc::invalid_argument);
+    BOOST_TEST(failure_of(avirt::volume_upload{{"", ""}}) == boost::system::errc::invalid_argument);
     BOOST_TEST(!stream.is_open());
 }
 
@@ -136,8 +135,8 @@ BOOST_AUTO_TEST_CASE(found_by_path_and_key)
 {
     const auto path = make_volume("located", 5000);
     for (const auto& where :
-         {avirt::volume_locator{.path = path.string()}, avirt::volume_locator{.key = path.string()}}) {
-        open_stream(avirt::volume_download{.volume = where});
+         {avirt::volume_locator::at_path(path.string()), avirt::volume_locator::with_key(path.string())}) {
+        open_stream(avirt::volume_download{where});
         BOOST_TEST((receive(1000) == content(path)));
         stream.close();
     }

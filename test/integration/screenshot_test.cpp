@@ -203,8 +203,7 @@ BOOST_AUTO_TEST_CASE(many_at_a_time_on_one_connection)
     std::list<avirt::async_stream> streams;
     std::list<outcome> opened;
     for (int i = 0; i < 8; ++i) {
-        streams.emplace_back(io).async_open(
-            conn, avirt::screenshot{.domain = "test"}, opened.emplace_back().handler());
+        streams.emplace_back(io).async_open(conn, avirt::screenshot{"test"}, opened.emplace_back().handler());
     }
     run_until([&] { return std::ranges::all_of(opened, [](auto& o) { return o.calls() == 1; }); });
     std::list<reader> readers;
@@ -230,7 +229,7 @@ BOOST_AUTO_TEST_CASE(one_object_again_and_again)
     open_connection();
     for (int i = 0; i < 5; ++i) {
         outcome opened;
-        stream.async_open(conn, avirt::screenshot{.domain = "test"}, opened.handler());
+        stream.async_open(conn, avirt::screenshot{"test"}, opened.handler());
         run_until_done(opened);
         check(opened, {});
         reader r(stream, 4096);
@@ -264,8 +263,7 @@ BOOST_AUTO_TEST_CASE(by_uuid)
 {
     open_connection();
     outcome opened;
-    stream.async_open(
-        conn, avirt::screenshot{.domain = "6695eb01-f6a4-8304-79aa-97f2502e193f"}, opened.handler());
+    stream.async_open(conn, avirt::screenshot{"6695eb01-f6a4-8304-79aa-97f2502e193f"}, opened.handler());
     run_until_done(opened);
     check(opened, {});
 }
@@ -279,11 +277,11 @@ BOOST_AUTO_TEST_CASE(errors_of_opening)
         run_until_done(o);
         return o.ec();
     };
-    const avirt::screenshot good{.domain = "test"};
+    const avirt::screenshot good{"test"};
     BOOST_TEST(open(good) == avirt::error::not_open);
     open_connection();
-    BOOST_TEST(open(avirt::screenshot{.domain = "nobody"}) == avirt::condition::not_found);
-    BOOST_TEST(open(avirt::console{.domain = "test"}) == avirt::condition::not_supported);
+    BOOST_TEST(open(avirt::screenshot{"nobody"}) == avirt::condition::not_found);
+    BOOST_TEST(open(avirt::console{"test"}) == avirt::condition::not_supported);
     BOOST_TEST(!stream.is_open());
     BOOST_TEST(
         open([](virConnectPtr, virStreamPtr) -> int { throw std::bad_alloc(); }) == avirt::error::call_threw);
@@ -327,7 +325,7 @@ BOOST_AUTO_TEST_CASE(an_opener_that_cannot_be_copied)
     stream.async_open(
         conn,
         [domain = std::make_unique<std::string>("test")](virConnectPtr c, virStreamPtr s) {
-            return avirt::screenshot{.domain = *domain}(c, s);
+            return avirt::screenshot{*domain}(c, s);
         },
         opened.handler());
     run_until_done(opened);
@@ -386,7 +384,7 @@ BOOST_AUTO_TEST_CASE(adopted_from_elsewhere)
 {
     open_connection();
     virStreamPtr s = virStreamNew(conn.native_handle(), VIR_STREAM_NONBLOCK);
-    BOOST_REQUIRE(avirt::screenshot{.domain = "test"}(conn.native_handle(), s) == 0);
+    BOOST_REQUIRE(avirt::screenshot{"test"}(conn.native_handle(), s) == 0);
     avirt::async_stream adopted(io.get_executor(), s);
     BOOST_TEST(adopted.native_handle() == s);
     reader r(adopted, 4096);
@@ -408,7 +406,7 @@ BOOST_AUTO_TEST_CASE(released_and_read_by_hand)
     virStreamAbort(s);
     virStreamFree(s);
     outcome reopened;
-    stream.async_open(conn, avirt::screenshot{.domain = "test"}, reopened.handler());
+    stream.async_open(conn, avirt::screenshot{"test"}, reopened.handler());
     run_until_done(reopened);
     check(reopened, {});
 }

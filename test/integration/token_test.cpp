@@ -176,10 +176,10 @@ BOOST_AUTO_TEST_CASE(of_call)
     auto later = [&] {
         std::string text = "a text that does not fit a small string";
         auto owned = std::make_unique<int>(5);
-        auto f = [text, owned = std::move(owned)](virConnectPtr) {
-            return static_cast<int>(text.size()) + *owned;
+        const auto f = [](virConnectPtr, const std::string& a, std::unique_ptr<int> b) {
+            return static_cast<int>(a.size()) + *b;
         };
-        return conn.async_call(std::move(f), asio::deferred);
+        return conn.async_call(avirt::calling(f, text, std::move(owned)), asio::deferred);
     }();
     outcome o;
     std::move(later)(o.handler());
@@ -196,15 +196,32 @@ BOOST_AUTO_TEST_CASE(of_call)
     std::move(of_an_lvalue)(second.handler());
     run_until_done(second);
     BOOST_TEST(second.bytes() == 39u);
+
+    auto with_arguments = [&] {
+        const std::string text = "a text that does not fit a small string";
+        return conn.async_call(
+            avirt::calling(
+                [](virConnectPtr, std::string_view a, const char* b, std::unique_ptr<int> c,
+                   const char* none) {
+                    return none ? 0 : static_cast<int>(a.size() + std::string_view(b).size()) + *c;
+                },
+                std::string_view(text), text.c_str(), std::make_unique<int>(5),
+                static_cast<const char*>(nullptr)),
+            asio::deferred);
+    }();
+    outcome third;
+    std::move(with_arguments)(third.handler());
+    run_until_done(third);
+    check(third, {});
+    BOOST_TEST(third.bytes() == 83u);
 }
 
 BOOST_AUTO_TEST_CASE(of_stream_open)
 {
     open_connection();
     auto later = [&] {
-        avirt::screenshot opener;
-        opener.domain = std::string("6695eb01-f6a4-8304-79aa") + "-97f2502e193f";
-        return stream.async_open(conn, opener, asio::deferred);
+        const std::string uuid = "6695eb01-f6a4-8304-79aa-97f2502e193f";
+        return stream.async_open(conn, avirt::screenshot{uuid}, asio::deferred);
     }();
     outcome o;
     std::move(later)(o.handler());
@@ -247,7 +264,7 @@ BOOST_AUTO_TEST_CASE(of_tokens)
     open_connection();
     avirt::error_details why;
     auto later = [&] {
-        const avirt::screenshot opener{.domain = "nobody"};
+        const avirt::screenshot opener{"nobody"};
         return stream.async_open(conn, opener, avirt::with_details(asio::deferred, why));
     }();
     outcome o;
@@ -268,7 +285,7 @@ BOOST_AUTO_TEST_CASE(the_default_is_deferred)
     run_until_done(called);
     check(called, {});
     outcome opened;
-    stream.async_open(conn, avirt::screenshot{.domain = "test"})(opened.handler());
+    stream.async_open(conn, avirt::screenshot{"test"})(opened.handler());
     run_until_done(opened);
     check(opened, {});
     outcome waited;

@@ -9,9 +9,11 @@
 #include <libvirt/libvirt.h>
 
 #include <concepts>
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -49,8 +51,59 @@ bool failed(const T& result)
         return false;
 }
 
+template <class T>
+concept libvirt_object = std::is_pointer_v<T> && requires(T object)
+{
+    release_reference(object);
+};
+
+/// What an operation completes with if the function returned an R: what nobody waits for any more is
+/// released with it.
+template <class R>
+struct owned_result
+{
+    using type = R;
+
+    static type take(R result)
+    {
+        return result;
+    }
+};
+
+template <libvirt_object Pointer>
+struct owned_result<Pointer>
+{
+    using type = handle<Pointer>;
+
+    static type take(Pointer object) noexcept
+    {
+        return type(object);
+    }
+};
+
+template <>
+struct owned_result<char*>
+{
+    using type = std::string;
+
+    static type take(char* text)
+    {
+        const std::unique_ptr<char, decltype(&std::free)> owner(text, &std::free);
+        return text ? type(text) : type();
+    }
+};
+
+template <>
+struct owned_result<void>
+{
+    using type = void;
+};
+
 template <class F>
-using call_result = std::invoke_result_t<F&, virConnectPtr>;
+using raw_call_result = std::decay_t<std::invoke_result_t<F&, virConnectPtr>>;
+
+template <class F>
+using call_result = typename owned_result<raw_call_result<F>>::type;
 
 template <class R>
 struct call_signature_of
@@ -83,9 +136,10 @@ public:
                 std::invoke(*function_, connection);
             }
             else {
-                result_.emplace(std::invoke(*function_, connection));
-                if (failed(*result_))
+                raw_call_result<F> result = std::invoke(*function_, connection);
+                if (failed(result))
                     f = last_failure();
+                result_.emplace(owned_result<raw_call_result<F>>::take(std::move(result)));
             }
         }
         catch (...) {

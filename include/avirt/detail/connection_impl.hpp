@@ -13,6 +13,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 
 namespace avirt {
 
@@ -37,9 +38,17 @@ struct credential
 /// Fills in the results; false refuses. Runs on a worker thread, and may block.
 using authenticator = std::function<bool(std::span<credential>)>;
 
+/// How a connection is opened. Set by name:
+///
+/// @code
+/// avirt::open_options options{"qemu:///system"};
+/// options.read_only = true;
+/// @endcode
 struct open_options
 {
-    std::string uri{};            ///< Empty: libvirt's default.
+    open_options(std::string connection_uri = {}) : uri(std::move(connection_uri)) {}
+
+    std::string uri;              ///< Empty: libvirt's default.
     bool read_only = false;       ///< Without permission to change anything.
     unsigned flags = 0;           ///< VIR_CONNECT_*.
     authenticator authenticate{}; ///< Empty: libvirt looks into its configuration, and asks nobody.

@@ -28,11 +28,6 @@ concept mutable_buffers = asio::is_mutable_buffer_sequence<T>::value;
 template <class T>
 concept const_buffers = asio::is_const_buffer_sequence<T>::value;
 
-template <class T>
-concept stream_opener = std::is_invocable_r_v < int,
-        std::decay_t<T>
-&, virConnectPtr, virStreamPtr > ;
-
 /// Starts a stream, on a worker thread.
 class opener_base
 {

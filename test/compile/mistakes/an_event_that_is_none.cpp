@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <avirt/avirt.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <string>
+
+// says: libvirt_event
+void make_mistake(avirt::connection& conn)
+{
+    avirt::event_source<int> source{conn};
+}
