@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
-#include <avirt/detail/failure.hpp>
 #include <avirt/error.hpp>
+
+#include "error_messages.hpp"
+
+#include <avirt/detail/failure.hpp>
 
 #include <boost/asio/error.hpp>
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <optional>
 #include <string_view>
 #include <system_error>
@@ -34,30 +38,8 @@ public:
 
     const char* message(int value, char*, std::size_t) const noexcept override
     {
-        switch (static_cast<error>(value)) {
-        case error::event_loop_in_use:
-            return "another avirt::event_loop is bound";
-        case error::foreign_event_loop:
-            return "libvirt already has an event loop implementation that is not avirt's";
-        case error::no_event_loop:
-            return "no avirt::event_loop is bound";
-        case error::not_open:
-            return "not open";
-        case error::already_open:
-            return "already open";
-        case error::operation_in_progress:
-            return "an operation of this kind is already under way";
-        case error::at_hole:
-            return "the read stopped at a hole";
-        case error::wrong_connection:
-            return "the opener used an object of another connection";
-        case error::call_threw:
-            return "the called function threw an exception";
-        case error::events_lost:
-            return "events were lost because the queue overflowed";
-        case error::result_unknown:
-            return "the connection was lost before the result was known";
-        }
+        if (const char* sentence = detail::sentence_for(static_cast<error>(value)))
+            return sentence;
         return "unknown avirt error";
     }
 
@@ -93,26 +75,8 @@ public:
 
     const char* message(int value, char*, std::size_t) const noexcept override
     {
-        switch (static_cast<condition>(value)) {
-        case condition::connection_lost:
-            return "the connection to the hypervisor is lost";
-        case condition::console_in_use:
-            return "another session has the console";
-        case condition::console_taken_over:
-            return "another session took the console over";
-        case condition::guest_gone:
-            return "the domain is not running";
-        case condition::not_found:
-            return "no such object";
-        case condition::denied:
-            return "access denied";
-        case condition::timed_out:
-            return "timed out";
-        case condition::not_supported:
-            return "not supported";
-        case condition::no_space:
-            return "no space left";
-        }
+        if (const char* sentence = detail::sentence_for(static_cast<condition>(value)))
+            return sentence;
         return "unknown avirt condition";
     }
 
@@ -137,6 +101,10 @@ public:
             return is(errc::not_supported) || is(errc::operation_not_supported);
         case condition::no_space:
             return is(errc::no_space_on_device);
+        case condition::already_exists:
+            return is(errc::file_exists);
+        case condition::busy:
+            return is(errc::device_or_resource_busy);
         default:
             return false;
         }
@@ -184,6 +152,17 @@ std::optional<condition> condition_of(int number) noexcept
     case VIR_ERR_CONFIG_UNSUPPORTED:
     case VIR_ERR_ARGUMENT_UNSUPPORTED:
         return condition::not_supported;
+    case VIR_ERR_DOM_EXIST:
+    case VIR_ERR_NETWORK_EXIST:
+    case VIR_ERR_STORAGE_VOL_EXIST:
+    case VIR_ERR_NETWORK_PORT_EXIST:
+    case VIR_ERR_STORAGE_POOL_BUILT:
+        return condition::already_exists;
+    case VIR_ERR_OPERATION_INVALID:
+        return condition::wrong_state;
+    case VIR_ERR_RESOURCE_BUSY:
+    case VIR_ERR_BLOCK_COPY_ACTIVE:
+        return condition::busy;
     default:
         return {};
     }
@@ -210,37 +189,20 @@ public:
         return "libvirt";
     }
 
+    const char* message(int value, char* buffer, std::size_t size) const noexcept override
+    {
+        const char* sentence =
+            is_refined_ ? detail::sentence_for(refined_) : detail::sentence_for_libvirt(value);
+        if (sentence)
+            return sentence;
+        std::snprintf(buffer, size, "libvirt reports error %d, which is newer than this avirt", value);
+        return buffer;
+    }
+
     std::string message(int value) const override
     {
-        // libvirt's own table, which grows with it; the sentence of a particular failure is in its details.
-        switch (value) {
-        case VIR_ERR_NO_DOMAIN:
-            return "domain not found";
-        case VIR_ERR_OPERATION_FAILED:
-            return "operation failed";
-        case VIR_ERR_OPERATION_INVALID:
-            return "the operation is not valid in the present state";
-        case VIR_ERR_INTERNAL_ERROR:
-            return "libvirt internal error";
-        case VIR_ERR_INVALID_ARG:
-            return "invalid argument";
-        case VIR_ERR_NO_CONNECT:
-            return "no driver for this URI";
-        case VIR_ERR_NO_SUPPORT:
-            return "not supported by the driver";
-        case VIR_ERR_CONFIG_UNSUPPORTED:
-            return "configuration not supported";
-        case VIR_ERR_RPC:
-            return "remote procedure call failed";
-        case VIR_ERR_AUTH_FAILED:
-            return "authentication failed";
-        case VIR_ERR_NO_STORAGE_VOL:
-            return "storage volume not found";
-        case VIR_ERR_NO_STORAGE_POOL:
-            return "storage pool not found";
-        default:
-            return "libvirt error " + std::to_string(value);
-        }
+        char buffer[80];
+        return message(value, buffer, sizeof buffer);
     }
 
     bool equivalent(int value, const error_condition& c) const noexcept override
@@ -270,6 +232,10 @@ public:
             return errc::make_error_condition(errc::timed_out);
         case condition::not_supported:
             return errc::make_error_condition(errc::not_supported);
+        case condition::already_exists:
+            return errc::make_error_condition(errc::file_exists);
+        case condition::busy:
+            return errc::make_error_condition(errc::device_or_resource_busy);
         default:
             return {value, *this};
         }

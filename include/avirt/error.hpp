@@ -43,12 +43,16 @@ enum class condition {
     timed_out,           ///< A time limit of libvirt's ran out.
     not_supported,       ///< The driver cannot do this.
     no_space,            ///< The storage is full.
+    already_exists,      ///< A name, UUID, ... that is taken.
+    wrong_state,         ///< The object is not in the state that this needs; a guest that is gone, too.
+    busy,                ///< A lock, a job or a pool at work: later it may go.
 };
 
 /// The category of avirt::error.
 AVIRT_DECL const boost::system::error_category& avirt_category() noexcept;
 
-/// The category of libvirt's own errors: the value is its virErrorNumber.
+/// The category of libvirt's own errors: the value is its virErrorNumber, and the message what the number
+/// means, or what avirt knows better. What libvirt says of a particular failure is in its details.
 ///
 /// An error of libvirt's that wraps an errno (VIR_ERR_SYSTEM_ERROR) is reported in the system category.
 AVIRT_DECL const boost::system::error_category& libvirt_category() noexcept;
