@@ -12,7 +12,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <optional>
-#include <string_view>
 #include <system_error>
 
 namespace avirt {
@@ -277,26 +276,23 @@ const error_category& refined_category(condition c) noexcept
     }
 }
 
-/// libvirt's number for a connection that is gone is the one for everything; only the text tells.
-bool says_connection_lost(const virError& e) noexcept
+/// libvirt's own client says so of its connection to the daemon, and a daemon of its connections to others:
+/// there is no number for that, and messages are translated (docs/libvirt.md, "Errors").
+bool is_of_rpc(const error_details& d) noexcept
 {
-    if (e.domain != VIR_FROM_RPC)
-        return false;
-    const std::string_view text(e.message ? e.message : "");
-    const auto says = [&](std::string_view part) { return text.find(part) != std::string_view::npos; };
-    return e.code == VIR_ERR_SYSTEM_ERROR ? e.int1 == EIO // "End of file while reading data"
-                                          : e.code == VIR_ERR_INTERNAL_ERROR
-            && (says("client socket is closed") || says("connection closed")
-                || says("received hangup event on socket") || says("received error event on socket"));
+    return d.domain == VIR_FROM_RPC && (d.code == VIR_ERR_INTERNAL_ERROR || d.code == VIR_ERR_SYSTEM_ERROR);
 }
 
-error_code code_of(const virError& e) noexcept
+error_code code_of(const error_details& d) noexcept
 {
-    if (says_connection_lost(e))
-        return {e.code, refined_category(condition::connection_lost)};
-    if (e.code == VIR_ERR_SYSTEM_ERROR && e.int1 > 0)
-        return {e.int1, boost::system::system_category()};
-    return {e.code, libvirt_category()};
+    if (d.code == VIR_ERR_SYSTEM_ERROR && d.int1 > 0)
+        return {d.int1, boost::system::system_category()};
+    return {d.code, libvirt_category()};
+}
+
+error_code code_of_lost(const error_details& d) noexcept
+{
+    return {d.code, refined_category(condition::connection_lost)};
 }
 
 std::string text(const char* s)
@@ -357,7 +353,9 @@ failure last_failure()
     d.str3 = text(e->str3);
     d.int1 = e->int1;
     d.int2 = e->int2;
-    return {code_of(*e), std::move(d)};
+    // Whether the connection lives is not known here. The end of its socket is an EIO.
+    const bool is_lost = is_of_rpc(d) && (d.code == VIR_ERR_INTERNAL_ERROR || d.int1 == EIO);
+    return {is_lost ? code_of_lost(d) : code_of(d), std::move(d)};
 }
 
 failure current_failure()
@@ -385,6 +383,19 @@ failure current_failure()
     catch (...) {
         return with_text(error::call_threw, "an exception that is not a std::exception");
     }
+}
+
+bool concerns_connection(const error_details& d) noexcept
+{
+    return is_of_rpc(d) || d.code == VIR_ERR_SSH || d.code == VIR_ERR_LIBSSH
+        || d.code == VIR_ERR_GNUTLS_ERROR;
+}
+
+failure with_connection(failure f, bool is_alive)
+{
+    if (f && concerns_connection(f.details))
+        f.code = is_alive ? code_of(f.details) : code_of_lost(f.details);
+    return f;
 }
 
 failure describe_failure(int domain, const char* message, condition c)

@@ -60,6 +60,7 @@ void stream_transport::refuse_sends()
 
 failure stream_transport::explain(failure f) const
 {
+    f = weigh(std::move(f), link_);
     // The daemon says no more than that to the stream that loses its console.
     if (is_console_ && f.details.code == VIR_ERR_RPC && f.details.domain == VIR_FROM_STREAMS)
         return refine(std::move(f), condition::console_taken_over);

@@ -189,6 +189,33 @@ BOOST_AUTO_TEST_CASE(each_number_of_libvirts_has_a_meaning)
     BOOST_TEST(libvirt(9999).message().find("9999") != std::string::npos);
 }
 
+// libvirt's client says the same of its own connection as the daemon does of one that it has.
+BOOST_AUTO_TEST_CASE(a_loss_is_told_by_the_numbers_and_the_connection)
+{
+    using avirt::detail::with_connection;
+    const auto said = [](int domain, int code, int errno_number = 0) {
+        avirt::detail::failure f(libvirt(code));
+        f.details.domain = domain;
+        f.details.code = code;
+        f.details.int1 = errno_number;
+        return f;
+    };
+    for (const auto& f :
+         {said(VIR_FROM_RPC, VIR_ERR_INTERNAL_ERROR), said(VIR_FROM_RPC, VIR_ERR_SYSTEM_ERROR, ETIMEDOUT),
+          said(VIR_FROM_LIBSSH, VIR_ERR_LIBSSH), said(VIR_FROM_RPC, VIR_ERR_GNUTLS_ERROR)}) {
+        BOOST_TEST(with_connection(f, false).code == condition::connection_lost);
+        BOOST_TEST((with_connection(f, true).code != condition::connection_lost));
+    }
+    BOOST_TEST(with_connection(said(VIR_FROM_RPC, VIR_ERR_SYSTEM_ERROR, EIO), true).code == errc::io_error);
+    for (const auto& f :
+         {said(VIR_FROM_QEMU, VIR_ERR_INTERNAL_ERROR), said(VIR_FROM_STREAMS, VIR_ERR_SYSTEM_ERROR, EIO),
+          said(VIR_FROM_RPC, VIR_ERR_NO_DOMAIN)}) {
+        BOOST_TEST(with_connection(f, false).code == f.code);
+        BOOST_TEST((with_connection(f, false).code != condition::connection_lost));
+    }
+    BOOST_TEST(!with_connection({}, false));
+}
+
 struct libvirts_error
 {
     std::string message = "the sentence";
@@ -244,6 +271,22 @@ BOOST_FIXTURE_TEST_CASE(an_errno_is_one, libvirts_error)
     BOOST_TEST(avirt::detail::last_failure().code == libvirt(VIR_ERR_SYSTEM_ERROR));
 }
 
+BOOST_FIXTURE_TEST_CASE(where_the_connection_is_not_known, libvirts_error)
+{
+    message = "Geschlossen"; // Its text does not matter.
+    e.domain = VIR_FROM_RPC;
+    e.code = VIR_ERR_INTERNAL_ERROR;
+    const auto lost = avirt::detail::last_failure();
+    BOOST_TEST(lost.code == condition::connection_lost);
+    BOOST_TEST(lost.code == libvirt(VIR_ERR_INTERNAL_ERROR));
+    BOOST_TEST(lost.code.message() == boost::system::error_condition(condition::connection_lost).message());
+    e.code = VIR_ERR_SYSTEM_ERROR;
+    e.int1 = EIO;
+    BOOST_TEST(avirt::detail::last_failure().code == condition::connection_lost);
+    e.domain = VIR_FROM_QEMU;
+    e.code = VIR_ERR_INTERNAL_ERROR;
+    BOOST_TEST((avirt::detail::last_failure().code != condition::connection_lost));
+}
 BOOST_FIXTURE_TEST_CASE(what_is_missing_is_empty, libvirts_error)
 {
     e.message = e.str1 = e.str2 = e.str3 = nullptr;
