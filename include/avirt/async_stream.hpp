@@ -320,7 +320,8 @@ public:
     ///
     /// Outstanding reads and waits complete with operation_aborted. Errors: error::not_open,
     /// error::operation_in_progress (a write or another finish is outstanding: the stream stays as it is),
-    /// error::result_unknown (the connection was lost meanwhile), and libvirt's. Otherwise the object is not
+    /// error::result_unknown (the connection was lost meanwhile, and libvirt gave no other reason), and
+    /// libvirt's: condition::no_space of a refused upload, for instance. Otherwise the object is not
     /// open afterwards, whatever the result. Cancellation: terminal, partial and total; a connection of the
     /// stream's own is cut off then.
     ///

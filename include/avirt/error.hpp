@@ -24,7 +24,7 @@ enum class error {
     wrong_connection,      ///< An opener used an object of another connection.
     call_threw,            ///< A function given to async_call threw.
     events_lost,           ///< The event queue overflowed.
-    result_unknown,        ///< The connection was lost while a finish was under way.
+    result_unknown, ///< The connection was lost while a finish was under way; libvirt gave no other reason.
 };
 
 /// What went wrong, whoever reported it: compare the error_code of any operation with these.

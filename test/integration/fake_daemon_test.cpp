@@ -11,6 +11,7 @@
 #include <boost/test/unit_test.hpp>
 #include <libvirt/virterror.h>
 
+#include <cerrno>
 #include <future>
 #include <string>
 
@@ -205,6 +206,42 @@ BOOST_AUTO_TEST_CASE(nothing_comes_after_the_end)
     run_until([&] { return loop.stats().dispatched > before; });
     BOOST_TEST(receive(64, ec).empty());
     BOOST_TEST(ec == asio::error::eof);
+}
+
+// The daemon answers what comes behind a refusal too, and libvirt gives the connection up for that.
+BOOST_AUTO_TEST_CASE(a_refusal_is_not_made_a_loss)
+{
+    const support::fake_libvirtd daemon([](auto& s) {
+        s.error(VIR_ERR_SYSTEM_ERROR, VIR_FROM_STREAMS, "cannot write to stream", ENOSPC);
+        s.close();
+    });
+    open(daemon);
+    outcome lost, finished;
+    stream.async_wait(avirt::async_stream::wait_type::error, lost.handler());
+    run_until_done(lost);
+    outcome written;
+    while (!written.ec()) {
+        written = {};
+        stream.async_write_some(asio::buffer("x", 1), written.handler());
+        run_until_done(written);
+    }
+    BOOST_TEST(written.ec() == avirt::condition::no_space);
+    stream.async_finish(finished.handler());
+    run_until_done(finished);
+    BOOST_TEST(finished.ec() == avirt::condition::no_space);
+    BOOST_TEST((finished.ec() != avirt::condition::connection_lost));
+}
+
+BOOST_AUTO_TEST_CASE(a_finish_without_a_daemon)
+{
+    const support::fake_libvirtd daemon([](auto& s) { s.close(); });
+    open(daemon);
+    outcome lost, finished;
+    stream.async_wait(avirt::async_stream::wait_type::error, lost.handler());
+    run_until_done(lost);
+    stream.async_finish(finished.handler());
+    run_until_done(finished);
+    BOOST_TEST(finished.ec() == avirt::error::result_unknown);
 }
 
 BOOST_AUTO_TEST_CASE(an_end_without_anything)

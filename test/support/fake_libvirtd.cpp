@@ -69,10 +69,11 @@ std::uint32_t first_number(std::string_view arguments)
     return number;
 }
 
-std::string error_body(int code, int domain, const std::string& text)
+std::string error_body(int code, int domain, const std::string& text, int errno_number = 0)
 {
-    const encoded nothing = xdr(0, 0, 0, 0, 0, 0, 0); // No domain, three strings, two numbers, network.
-    return xdr(code, domain, std::optional(text), 2 /* VIR_ERR_ERROR */, nothing).bytes;
+    // No domain, three strings, two numbers, no network.
+    const encoded rest = xdr(0, 0, 0, 0, errno_number, 0, 0);
+    return xdr(code, domain, std::optional(text), 2 /* VIR_ERR_ERROR */, rest).bytes;
 }
 
 bool is_registration(std::uint32_t procedure)
@@ -113,9 +114,9 @@ void fake_libvirtd::session::eof()
     send_all(fd_, packet(goes_on, {}));
 }
 
-void fake_libvirtd::session::error(int code, int domain, const std::string& text)
+void fake_libvirtd::session::error(int code, int domain, const std::string& text, int errno_number)
 {
-    send_all(fd_, packet(failed, error_body(code, domain, text)));
+    send_all(fd_, packet(failed, error_body(code, domain, text, errno_number)));
 }
 
 void fake_libvirtd::session::event(std::uint32_t procedure, const encoded& body)

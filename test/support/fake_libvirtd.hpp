@@ -31,7 +31,7 @@ public:
         /// The same, a byte at a time.
         void fragments(std::string_view bytes);
         void eof();
-        void error(int code, int domain, const std::string& message);
+        void error(int code, int domain, const std::string& message, int errno_number = 0);
         /// A message that answers no call.
         void event(std::uint32_t procedure, const encoded& body);
         /// No more of it than so many bytes.
