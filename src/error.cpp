@@ -260,6 +260,7 @@ const error_category& refined_category(condition c) noexcept
     static const auto& guest_gone = *new libvirt_category_impl(condition::guest_gone);
     static const auto& lost = *new libvirt_category_impl(condition::connection_lost);
     static const auto& not_found = *new libvirt_category_impl(condition::not_found);
+    static const auto& not_supported = *new libvirt_category_impl(condition::not_supported);
     switch (c) {
     case condition::console_in_use:
         return in_use;
@@ -271,6 +272,8 @@ const error_category& refined_category(condition c) noexcept
         return lost;
     case condition::not_found:
         return not_found;
+    case condition::not_supported:
+        return not_supported;
     default:
         return libvirt_category();
     }
@@ -409,8 +412,9 @@ failure describe_failure(int domain, const char* message, condition c)
 
 failure refine(failure f, condition c)
 {
-    if (f.code.category() == libvirt_category())
-        f.code.assign(f.code.value(), refined_category(c));
+    const bool is_errno = f.details.code == VIR_ERR_SYSTEM_ERROR; // of libvirt's
+    if (is_errno || f.code.category() == libvirt_category())
+        f.code.assign(is_errno ? f.details.code : f.code.value(), refined_category(c));
     return f;
 }
 

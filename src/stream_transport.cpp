@@ -7,6 +7,7 @@
 #include <libvirt/virterror.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <limits>
 #include <optional>
 
@@ -75,9 +76,14 @@ void stream_transport::refuse_sends()
 failure stream_transport::explain(failure f) const
 {
     f = weigh(std::move(f), link_);
+    if (!is_console_ || f.details.domain != VIR_FROM_STREAMS)
+        return f;
     // The daemon says no more than that to the stream that loses its console.
-    if (is_console_ && f.details.code == VIR_ERR_RPC && f.details.domain == VIR_FROM_STREAMS)
+    if (f.details.code == VIR_ERR_RPC)
         return refine(std::move(f), condition::console_taken_over);
+    // A terminal's error if its other side is gone: QEMU's.
+    if (f.details.code == VIR_ERR_SYSTEM_ERROR && f.details.int1 == EIO)
+        return refine(std::move(f), condition::guest_gone);
     return f;
 }
 

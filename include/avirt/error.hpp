@@ -37,11 +37,11 @@ enum class condition {
     connection_lost = 1, ///< The daemon, or the way to it, is gone.
     console_in_use,      ///< Another session has the console.
     console_taken_over,  ///< Another session took the console over.
-    guest_gone,          ///< The domain is not running.
+    guest_gone,          ///< The domain stopped or was destroyed.
     not_found,           ///< No such domain, volume, device, ...
     denied,              ///< Authentication or authorisation failed.
     timed_out,           ///< A time limit of libvirt's ran out.
-    not_supported,       ///< The driver cannot do this.
+    not_supported,       ///< The driver, or the device, cannot do this.
     no_space,            ///< The storage is full.
     already_exists,      ///< A name, UUID, ... that is taken.
     wrong_state,         ///< The object is not in the state that this needs; a guest that is gone, too.

@@ -287,6 +287,18 @@ BOOST_FIXTURE_TEST_CASE(where_the_connection_is_not_known, libvirts_error)
     e.code = VIR_ERR_INTERNAL_ERROR;
     BOOST_TEST((avirt::detail::last_failure().code != condition::connection_lost));
 }
+
+// With the number that the errno came with: no errno says as much.
+BOOST_FIXTURE_TEST_CASE(a_refined_errno_is_libvirts, libvirts_error)
+{
+    e.code = VIR_ERR_SYSTEM_ERROR;
+    e.int1 = EACCES;
+    const auto refined = avirt::detail::refine(avirt::detail::last_failure(), condition::guest_gone);
+    BOOST_TEST(refined.code == condition::guest_gone);
+    BOOST_TEST(refined.code == libvirt(VIR_ERR_SYSTEM_ERROR));
+    BOOST_TEST((refined.code != condition::denied));
+}
+
 BOOST_FIXTURE_TEST_CASE(what_is_missing_is_empty, libvirts_error)
 {
     e.message = e.str1 = e.str2 = e.str3 = nullptr;
