@@ -164,7 +164,9 @@ struct volume_download
     volume_locator volume;
     std::uint64_t offset;
     std::uint64_t length;
-    bool sparse = false; ///< Holes are sent as holes, and received as zeros.
+    /// Holes come as holes (VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM), which saves sending them. They are read
+    /// as zeros: there is no operation yet that reads one as a hole.
+    bool sparse = false;
 
     AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;
 };
@@ -194,7 +196,9 @@ struct volume_upload
     volume_locator volume;
     std::uint64_t offset;
     std::uint64_t length;
-    bool sparse = false; ///< Holes may be sent as holes.
+    /// libvirt is told that holes may come (VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM). There is no operation yet
+    /// that sends one: what is written is sent as data, zeros too.
+    bool sparse = false;
 
     AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;
 };
