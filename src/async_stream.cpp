@@ -28,11 +28,12 @@ struct stream_origin
     std::shared_ptr<const connect_options> own; // null: on the application's
 };
 
+/// libvirt has no number of its own for it, but names its own argument that is wrong: the stream. Nothing
+/// else is ever wrong with that.
 bool is_wrong_connection(const failure& f)
 {
-    // libvirt has no number of its own for it.
-    return f.details.code == VIR_ERR_INVALID_ARG
-        && f.details.message.find("stream must match connection") != std::string::npos;
+    const auto& d = f.details;
+    return d.code == VIR_ERR_INVALID_ARG && (d.str2 == "stream" || d.str2 == "st");
 }
 
 class stream_impl_object final : public stream_impl,
@@ -369,7 +370,7 @@ private:
         if (!f) {
             virConnectPtr connection = own ? own : origin.connection.get();
             stream = virStreamNew(connection, VIR_STREAM_NONBLOCK);
-            f = stream ? opener.open(connection, stream) : last_failure();
+            f = weigh(stream ? opener.open(connection, stream) : last_failure(), origin.link);
             was_opened = stream && !f;
         }
         if (is_wrong_connection(f))

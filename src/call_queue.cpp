@@ -36,7 +36,7 @@ void run_alone(
     virConnectPtr own = connect(options, link, f);
     if (own && owner.call_begins(number)) {
         const naming_scope naming(link);
-        f = function.run(own);
+        f = weigh(function.run(own), link);
     }
     owner.call_returned(number, std::move(f));
     if (own) {
@@ -105,8 +105,8 @@ void call_queue::submit(entry& c, const std::shared_ptr<call_owner>& owner, cons
                 owner->socket_found(n, link);
             }
         }
-        const naming_scope naming(std::move(link));
-        auto f = function->run(connection.get());
+        const naming_scope naming(link);
+        auto f = weigh(function->run(connection.get()), link);
         connection.drop();
         owner->call_returned(n, std::move(f));
     });

@@ -252,7 +252,7 @@ private:
         if (n == would_block)
             result.ending = error_code(asio::error::broken_pipe); // Nobody will ever take it.
         else if (n < 0)
-            result.ending = last_failure();
+            result.ending = explain(last_failure());
         else
             result.bytes = static_cast<std::size_t>(n);
         return true;
@@ -271,7 +271,7 @@ private:
         job_ = worker_pool::instance().submit(
             [self = shared_from_this(), stream, copy = std::move(copy), number = ++job_number_] {
                 const int n = virStreamSend(stream.get(), copy.data(), copy.size());
-                self->sent(number, n, n == -1 ? last_failure() : failure());
+                self->sent(number, n, n == -1 ? self->explain(last_failure()) : failure());
             });
     }
 

@@ -13,7 +13,7 @@ namespace {
 
 using std::chrono::seconds;
 
-virConnectPtr open(const connect_options& options, failure& why)
+virConnectPtr open(const connect_options& options, const connection_link& link, failure& why)
 {
     const unsigned read_only = options.read_only ? VIR_CONNECT_RO : 0;
     authentication asked(options);
@@ -21,6 +21,9 @@ virConnectPtr open(const connect_options& options, failure& why)
         options.uri.empty() ? nullptr : options.uri.c_str(), asked.native(), options.flags | read_only);
     if (!connection)
         why = asked.thrown() ? asked.thrown() : last_failure();
+    // What never had a socket has not lost it: a host that cannot be resolved, for instance.
+    if (why.details.code == VIR_ERR_INTERNAL_ERROR && !link.is_remote)
+        why = with_connection(std::move(why), true);
     asked.ended(connection != nullptr);
     return connection;
 }
@@ -37,7 +40,7 @@ virConnectPtr connect(
     const connect_options& options, const std::shared_ptr<connection_link>& link, failure& why)
 {
     const link_scope scope(link);
-    virConnectPtr connection = open(options, why);
+    virConnectPtr connection = open(options, *link, why);
     if (connection && link->is_remote && options.keepalive_interval > seconds(0)) {
         // libvirt's own count comes first, where it can send at all.
         link->max_silence = options.keepalive_count + 1;
@@ -57,7 +60,7 @@ virConnectPtr connect_for_stream(
     const auto interval = is_off ? longest_interval : std::min(options.keepalive_interval, longest_interval);
 
     const link_scope scope(link);
-    virConnectPtr connection = open(options, why);
+    virConnectPtr connection = open(options, *link, why);
     if (connection && link->is_remote) {
         const auto patience = options.keepalive_interval * (options.keepalive_count + 1);
         link->max_silence = is_off ? 0 : static_cast<unsigned>(patience / interval);

@@ -136,6 +136,12 @@ void watch_scope::note(int watch) noexcept
     latest_watch = watch;
 }
 
+failure weigh(failure f, const std::shared_ptr<connection_link>& link)
+{
+    // libvirt ends its watch of the socket before it reports a loss.
+    return link && link->is_remote ? with_connection(std::move(f), link->socket >= 0) : f;
+}
+
 failure lost_failure(const connection_link& link)
 {
     const auto because = [](const char* why) {

@@ -127,6 +127,9 @@ public:
     static void note(int watch) noexcept;
 };
 
+/// What libvirt has reported on the connection, by what the loop knows of its socket. @p link may be null.
+failure weigh(failure f, const std::shared_ptr<connection_link>& link);
+
 /// What an operation fails with on a connection that libvirt has given, or will give, up.
 failure lost_failure(const connection_link& link);
 

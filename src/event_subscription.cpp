@@ -6,7 +6,6 @@
 
 #include <libvirt/virterror.h>
 
-#include <cstring>
 #include <utility>
 
 namespace avirt::detail {
@@ -60,11 +59,12 @@ handle<Object> find(
     return handle<Object>(found);
 }
 
-/// Whether libvirt has the same function for the same events already.
+/// libvirt says that of a function that it has already for the same events, among other things: it has no
+/// number for that alone.
 bool is_taken()
 {
     const virError* e = virGetLastError();
-    return e && e->code == VIR_ERR_INVALID_ARG && e->message && std::strstr(e->message, "already tracked");
+    return e && e->code == VIR_ERR_INVALID_ARG;
 }
 
 int add(
