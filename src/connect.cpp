@@ -2,11 +2,13 @@
 #include "connect.hpp"
 
 #include "event_registry.hpp"
+#include "patience.hpp"
 
 #include <libvirt/virterror.h>
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 namespace avirt::detail {
 namespace {
@@ -75,6 +77,7 @@ std::shared_ptr<connection_link> find_socket(
     virConnectPtr connection, const std::shared_ptr<connection_link>& link)
 {
     // Whatever asks the daemon will do: the thread that asks disables the socket's watch meanwhile.
+    const link_work work(link);
     const search_scope search(link);
     unsigned long version = 0;
     if (virConnectGetLibVersion(connection, &version) < 0)
@@ -82,26 +85,14 @@ std::shared_ptr<connection_link> find_socket(
     return search.found;
 }
 
-closing_patience::closing_patience(const std::shared_ptr<connection_link>& link)
+failure open_timed_out()
 {
-    constexpr int milliseconds = 1000;
-    using held = std::shared_ptr<connection_link>;
-    auto argument = std::make_unique<held>(link);
-    const auto interrupt = [](int, void* l) {
-        event_registry::instance().interrupt(**static_cast<held*>(l));
-    };
-    timer_ = event_registry::instance().add_timeout(
-        milliseconds, interrupt, argument.get(), [](void* l) { delete static_cast<held*>(l); });
-    if (timer_ >= 0)
-        argument.release();
-    else
-        event_registry::instance().interrupt(*link); // No loop is bound: nobody would ever do it.
-}
-
-closing_patience::~closing_patience()
-{
-    if (timer_ >= 0)
-        event_registry::instance().remove_timeout(timer_);
+    error_details details;
+    details.domain = VIR_FROM_RPC;
+    details.code = VIR_ERR_OPERATION_TIMEOUT;
+    details.level = VIR_ERR_ERROR;
+    details.message = "the connection could not be opened in time";
+    return {error_code(details.code, libvirt_category()), std::move(details)};
 }
 
 } // namespace avirt::detail

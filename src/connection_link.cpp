@@ -106,14 +106,15 @@ const std::shared_ptr<connection_link>& link_scope::current() noexcept
     return current_link;
 }
 
-search_scope::search_scope(std::shared_ptr<connection_link> l) noexcept : link(std::move(l))
+search_scope::search_scope(std::shared_ptr<connection_link> l) noexcept
+    : link(std::move(l)),
+      outer_(std::exchange(current_search, this))
 {
-    current_search = this;
 }
 
 search_scope::~search_scope()
 {
-    current_search = nullptr;
+    current_search = outer_;
 }
 
 search_scope* search_scope::current() noexcept

@@ -47,8 +47,6 @@ struct connection_link
     std::atomic<bool> is_remote{false};
     /// Why libvirt gave, or will give, the connection up.
     std::atomic<end> ended_by{end::none};
-    /// Its owner has closed it: what is still done on it is not worth waiting for.
-    std::atomic<bool> is_closed{false};
 
     /// A process that libvirt has started to get to the daemon, as a pidfd: SSH, for instance.
     unique_fd command;
@@ -56,6 +54,12 @@ struct connection_link
     /// Keepalive intervals without an answer before the connection is interrupted; 0: for ever.
     unsigned max_silence = 0;
     std::vector<std::weak_ptr<link_observer>> observers;
+
+    unsigned uses = 0;      // See link_use.
+    unsigned works = 0;     // See link_work.
+    unsigned closings = 0;  // See closing_scope.
+    bool is_shared = false; // The application may have it, too: what is under way there is not ours to end.
+    int patience = 0;       // the timer that ends it; 0: none
 };
 
 /// While it lives, what this thread registers is reported under the connection's URI: what an application
@@ -99,17 +103,25 @@ private:
 class search_scope
 {
 public:
-    /// @param link becomes the socket's, where that has none yet.
+    /// @param link becomes the socket's, where that has none yet; null: a new one does.
     explicit search_scope(std::shared_ptr<connection_link> link) noexcept;
-    ~search_scope();
+    virtual ~search_scope();
     search_scope(const search_scope&) = delete;
     search_scope& operator=(const search_scope&) = delete;
 
     /// The search of this thread, or null.
     static search_scope* current() noexcept;
 
-    const std::shared_ptr<connection_link> link;
+    std::shared_ptr<connection_link> link;
     std::shared_ptr<connection_link> found{}; // the socket's
+
+private:
+    friend class event_registry;
+
+    /// It is found. Called with libvirt's locks held.
+    virtual void on_found() noexcept {}
+
+    search_scope* const outer_;
 };
 
 /// Sees the watch that libvirt adds on this thread, while it lives.

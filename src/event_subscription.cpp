@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "event_subscription.hpp"
 
-#include "connect.hpp"
+#include "patience.hpp"
 #include "worker_pool.hpp"
 
 #include <libvirt/virterror.h>
@@ -133,15 +133,12 @@ public:
 
     ~removal() override
     {
-        if (id_ >= 0)
-            worker_pool::instance().submit(
-                [object = object_, id = id_, c = connection_, link = link_]() mutable {
-                    std::optional<closing_patience> patience;
-                    if (link && link->is_closed)
-                        patience.emplace(link);
-                    take_back(object, id, c);
-                },
-                worker_pool::place::urgent);
+        if (id_ < 0)
+            return;
+        auto& pool = worker_pool::instance();
+        pool.submit(pool.make([object = object_, id = id_, c = connection_, link = link_]() mutable {
+            take_back(object, id, c, link);
+        }));
     }
 
     bool is_internal() const noexcept override
@@ -151,13 +148,16 @@ public:
 
     failure run(virConnectPtr) noexcept override
     {
-        take_back(object_, std::exchange(id_, -1), connection_);
+        take_back(object_, std::exchange(id_, -1), connection_, link_);
         return {};
     }
 
 private:
-    static void take_back(event_object object, int id, connection_reference& connection)
+    static void take_back(
+        event_object object, int id, connection_reference& connection,
+        const std::shared_ptr<connection_link>& link)
     {
+        const link_work work(link);
         remove(connection.get(), object, id);
         connection.drop();
     }

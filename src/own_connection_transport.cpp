@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "connect.hpp"
 #include "event_registry.hpp"
 #include "release_queue.hpp"
 #include "stream_transport.hpp"
@@ -155,15 +154,15 @@ public:
     {
         is_listening_ = false;
         event_registry::instance().resume(*link_);
+        event_registry::instance().share(link_);
         // The stream keeps its connection open.
-        release_later([](void* c) { virConnectClose(static_cast<virConnectPtr>(c)); }, connection_);
+        close_later(connection_);
         return stream_;
     }
 
     void dispose() override
     {
-        const closing_patience patience(link_);
-        virConnectClose(connection_);
+        close_now(connection_);
     }
 
     void on_sending() override
@@ -242,11 +241,6 @@ private:
             event_registry::instance().pause(*link_);
         else
             event_registry::instance().resume(*link_);
-    }
-
-    bool is_impatient() const noexcept override
-    {
-        return true;
     }
 
     const virConnectPtr connection_;

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "stream_transport.hpp"
 
-#include "connect.hpp"
-
 #include <boost/asio/error.hpp>
 #include <libvirt/virterror.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <limits>
-#include <optional>
 
 namespace avirt::detail {
 namespace {
@@ -24,15 +21,21 @@ bool blames_connection(const error_details& d)
 
 failure stream_transport::finish(int (*function)(virStreamPtr), bool is_awaited)
 {
-    std::optional<closing_patience> patience;
-    if (!is_awaited && is_impatient())
-        patience.emplace(link_);
+    if (!is_awaited)
+        use_.end();
+    const link_work work(link_);
     auto f = function(stream_) < 0 ? explain(last_failure()) : failure();
     const bool is_lost = link_ && link_->socket < 0;
     if (f && is_lost && function == &virStreamFinish && blames_connection(f.details))
         f.code = error::result_unknown;
     virStreamFree(stream_);
+    use_.end();
     return f;
+}
+
+void stream_transport::interrupt() noexcept
+{
+    use_.end();
 }
 
 std::size_t stream_transport::receive(asio::mutable_buffer buffer)
