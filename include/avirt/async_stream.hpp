@@ -217,7 +217,7 @@ public:
 
     /// A supervised connection has the connection that a stream is opened on: pass host.connection().
     template <class E, class... Rest>
-    void async_open(basic_supervised_connection<E>& host, Rest&&...) = delete;
+    void async_open(basic_supervised_connection<E>& host, Rest&&...) = delete; // pass host.connection()
 
     /// Reads what is there, and waits where nothing is.
     ///
