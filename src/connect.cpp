@@ -7,6 +7,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
+#include <memory>
+#include <string_view>
 
 namespace avirt::detail {
 namespace {
@@ -29,6 +32,14 @@ void keep_alive(virConnectPtr connection, seconds interval, unsigned count)
 {
     if (virConnectSetKeepAlive(connection, static_cast<int>(interval.count()), count) < 0)
         virResetLastError(); // The other side does not know of it.
+}
+
+/// Whether libvirt's messages can be written past libvirt. On a Unix socket SASL does not encrypt, but in a
+/// pair that leads to a command it may ("ext"); what SSH encrypts it takes unencrypted.
+bool is_plain(virConnectPtr connection, const connection_link& link)
+{
+    const std::unique_ptr<char, decltype(&std::free)> uri(virConnectGetURI(connection), &std::free);
+    return uri && is_local(link) && std::string_view(uri.get()).find("+ext:") == std::string_view::npos;
 }
 
 } // namespace
@@ -61,6 +72,7 @@ virConnectPtr connect_for_stream(
     if (connection && link->is_remote) {
         const auto patience = options.keepalive_interval * (options.keepalive_count + 1);
         link->max_silence = is_off ? 0 : static_cast<unsigned>(patience / interval);
+        link->is_plain = is_plain(connection, *link);
         keep_alive(connection, interval, unreachable);
         enlarge_send_buffer(*link);
         event_registry::instance().pause(*link);

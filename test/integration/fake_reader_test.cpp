@@ -3,10 +3,13 @@
 
 #include <support/resident_bytes.hpp>
 
+#include <boost/asio/write.hpp>
 #include <boost/test/data/test_case.hpp>
 
+#include <array>
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -179,6 +182,75 @@ BOOST_AUTO_TEST_CASE(whose_side_writes)
         BOOST_TEST(growth() < 16 * mebibyte);
         stream.close();
     }
+}
+
+BOOST_AUTO_TEST_CASE(who_is_kept_alive)
+{
+    flood output;
+    {
+        const support::fake_libvirtd daemon([&](auto& s) { output(s); });
+        open(impatient(daemon), avirt::console{"vm"});
+        wait_for_data();
+        wait_for_keepalives(daemon, 1);
+        const std::size_t sent = output.packets;
+        wait_for_keepalives(daemon, 4);
+        // What is sent to keep the daemon content brings nothing in.
+        BOOST_TEST(output.packets <= sent + 1);
+
+        // And the daemon, which has read all of it, is not taken for lost.
+        std::string buffer(mebibyte, '\0');
+        for (int i = 0; i < 16; ++i) {
+            outcome read;
+            stream.async_read_some(asio::buffer(buffer), read.handler());
+            run_until_done(read);
+            BOOST_TEST(read.ec() == error_code());
+        }
+        stream.close();
+    }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_FIXTURE_TEST_SUITE(silent_daemon, absent_reader_fixture)
+
+BOOST_AUTO_TEST_CASE(behind_what_is_not_read_and_a_full_socket)
+{
+    std::promise<void> is_over;
+    const support::fake_libvirtd daemon([&](auto& s) {
+        for (int i = 0; i < 10; ++i)
+            s.data("unread");
+        is_over.get_future().wait();
+    });
+    open(impatient(daemon), avirt::console{"vm"});
+    wait_for_data();
+    const std::string much(8 * mebibyte, 'x');
+    outcome written;
+    asio::async_write(stream, asio::buffer(much), written.handler());
+    BOOST_CHECK_NO_THROW(run_until_done(written));
+    is_over.set_value();
+    BOOST_TEST(bool(written.ec() == avirt::condition::connection_lost));
+    std::array<char, 100> buffer{};
+    outcome read;
+    stream.async_read_some(asio::buffer(buffer), read.handler());
+    run_until_done(read);
+    BOOST_TEST(read.bytes() > 0u);
+}
+
+BOOST_AUTO_TEST_CASE(behind_what_is_not_read)
+{
+    std::promise<void> is_over;
+    const support::fake_libvirtd daemon([&](auto& s) {
+        for (int i = 0; i < 10; ++i)
+            s.data("unread");
+        is_over.get_future().wait();
+    });
+    open(impatient(daemon), avirt::console{"vm"});
+    wait_for_data();
+    outcome ended;
+    stream.async_wait(avirt::async_stream::wait_type::error, ended.handler());
+    BOOST_CHECK_NO_THROW(run_until_done(ended));
+    is_over.set_value();
+    BOOST_TEST(bool(ended));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
