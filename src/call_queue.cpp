@@ -99,14 +99,19 @@ void call_queue::submit(entry& c, const std::shared_ptr<call_owner>& owner, cons
     c.job = worker_pool::instance().submit([owner, function = c.function,
                                             connection = connection_reference(on.connection), link = on.link,
                                             seeks_socket = on.seeks_socket, n = c.number]() mutable {
+        failure f;
         if (seeks_socket) {
             if (auto found = find_socket(connection.get(), link)) {
                 link = std::move(found);
                 owner->socket_found(n, link);
             }
+            else if (function->needs_watched_socket() && is_unwatched(connection.get()))
+                f = unwatched_failure();
         }
-        const naming_scope naming(std::move(link));
-        auto f = function->run(connection.get());
+        if (!f) {
+            const naming_scope naming(std::move(link));
+            f = function->run(connection.get());
+        }
         connection.drop();
         owner->call_returned(n, std::move(f));
     });

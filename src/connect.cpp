@@ -91,6 +91,23 @@ std::shared_ptr<connection_link> find_socket(
     return search.found;
 }
 
+bool is_unwatched(virConnectPtr connection)
+{
+    // Nothing is changed by it: without a watch there is no keepalive. Drivers in this process do not know of
+    // it at all.
+    const int result = virConnectSetKeepAlive(connection, -1, 0);
+    const bool unwatched = result < 0 && virGetLastErrorCode() == VIR_ERR_INTERNAL_ERROR;
+    virResetLastError();
+    return unwatched;
+}
+
+failure unwatched_failure()
+{
+    failure f = error::no_event_loop;
+    f.details.message = "the connection was opened before the event loop was made: libvirt does not watch it";
+    return f;
+}
+
 closing_patience::closing_patience(const std::shared_ptr<connection_link>& link)
 {
     constexpr int milliseconds = 1000;
