@@ -382,8 +382,11 @@ private:
         const link_work work(origin.link);
         virStreamPtr stream = nullptr;
         bool was_opened = false;
-        if (!origin.link && !origin.is_in_process) // Opened elsewhere, and nothing was called on it yet.
+        if (!origin.link && !origin.is_in_process) { // Opened elsewhere, and nothing was called on it yet.
             origin.link = find_socket(origin.connection.get(), std::make_shared<connection_link>());
+            if (!origin.link && is_unwatched(origin.connection.get()))
+                f = unwatched_failure();
+        }
         if (!f) {
             virConnectPtr connection = own ? own : origin.connection.get();
             stream = virStreamNew(connection, VIR_STREAM_NONBLOCK);

@@ -109,14 +109,19 @@ bool call_queue::submit(entry& c, const std::shared_ptr<call_owner>& owner, cons
     auto run = [owner, function = c.function, connection = connection_reference(on.connection),
                 link = on.link, seeks_socket = on.seeks_socket, n = c.number]() mutable {
         const link_work work(link);
+        failure f;
         if (seeks_socket) {
             if (auto found = find_socket(connection.get(), link)) {
                 link = std::move(found);
                 owner->socket_found(n, link);
             }
+            else if (function->needs_watched_socket() && is_unwatched(connection.get()))
+                f = unwatched_failure();
         }
-        const naming_scope naming(link);
-        auto f = weigh(function->run(connection.get()), link);
+        if (!f) {
+            const naming_scope naming(link);
+            f = weigh(function->run(connection.get()), link);
+        }
         connection.drop();
         owner->call_returned(n, std::move(f));
     };

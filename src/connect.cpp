@@ -36,6 +36,14 @@ void keep_alive(virConnectPtr connection, seconds interval, unsigned count)
         virResetLastError(); // The other side does not know of it.
 }
 
+/// Whether libvirt's messages can be written past libvirt. On a Unix socket SASL does not encrypt, but in a
+/// pair that leads to a command it may ("ext"); what SSH encrypts it takes unencrypted.
+bool is_plain(virConnectPtr connection, const connection_link& link)
+{
+    const std::unique_ptr<char, decltype(&std::free)> uri(virConnectGetURI(connection), &std::free);
+    return uri && is_local(link) && std::string_view(uri.get()).find("+ext:") == std::string_view::npos;
+}
+
 } // namespace
 
 virConnectPtr connect(
@@ -66,6 +74,7 @@ virConnectPtr connect_for_stream(
     if (connection && link->is_remote) {
         const auto patience = options.keepalive_interval * (options.keepalive_count + 1);
         link->max_silence = is_off ? 0 : static_cast<unsigned>(patience / interval);
+        link->is_plain = is_plain(connection, *link);
         keep_alive(connection, interval, unreachable);
         enlarge_send_buffer(*link);
         event_registry::instance().pause(*link);
@@ -83,6 +92,23 @@ std::shared_ptr<connection_link> find_socket(
     if (virConnectGetLibVersion(connection, &version) < 0)
         virResetLastError();
     return search.found;
+}
+
+bool is_unwatched(virConnectPtr connection)
+{
+    // Nothing is changed by it: without a watch there is no keepalive. Drivers in this process do not know of
+    // it at all.
+    const int result = virConnectSetKeepAlive(connection, -1, 0);
+    const bool unwatched = result < 0 && virGetLastErrorCode() == VIR_ERR_INTERNAL_ERROR;
+    virResetLastError();
+    return unwatched;
+}
+
+failure unwatched_failure()
+{
+    failure f = error::no_event_loop;
+    f.details.message = "the connection was opened before the event loop was made: libvirt does not watch it";
+    return f;
 }
 
 failure open_timed_out()

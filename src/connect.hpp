@@ -24,6 +24,13 @@ virConnectPtr connect_for_stream(
 std::shared_ptr<connection_link> find_socket(
     virConnectPtr connection, const std::shared_ptr<connection_link>& link);
 
+/// Whether libvirt does not watch the connection's socket because it was opened before the event loop was
+/// made. Only for a connection whose socket find_socket() did not find.
+bool is_unwatched(virConnectPtr connection);
+
+/// Why what needs a watched socket is refused on such a connection.
+failure unwatched_failure();
+
 /// What an operation fails with if the connection was not open in time.
 failure open_timed_out();
 

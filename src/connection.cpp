@@ -482,6 +482,14 @@ private:
             wait_closed_.complete(aborted, close_reason::client);
     }
 
+    /// Nothing would ever tell it.
+    void fail_wait_closed(std::uint64_t number)
+    {
+        const std::lock_guard guard(mutex_);
+        if (wait_closed_.number() == number)
+            wait_closed_.complete(unwatched_failure(), close_reason::error);
+    }
+
     /// Opened elsewhere, and nothing is known of its socket yet.
     bool seeks_socket() const noexcept
     {
@@ -497,6 +505,11 @@ private:
                 return true;
             }
 
+            bool needs_watched_socket() const noexcept override
+            {
+                return true;
+            }
+
             failure run(virConnectPtr) noexcept override
             {
                 return {};
@@ -504,8 +517,13 @@ private:
         };
         add_call(
             std::make_shared<no_call>(),
-            [weak = weak_from_this()](const error_code&, bool) {
-                if (const auto self = weak.lock())
+            [weak = weak_from_this(), n = wait_closed_.number()](const error_code& ec, bool) {
+                const auto self = weak.lock();
+                if (!self)
+                    return;
+                if (ec == error::no_event_loop)
+                    self->fail_wait_closed(n);
+                else
                     self->on_lost();
             },
             nullptr);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <cstdint>
 #include <fstream>
@@ -188,6 +189,30 @@ void cut_off(const connection_link& link) noexcept
         ::shutdown(link.socket, SHUT_RDWR);
 }
 
+bool is_local(const connection_link& link) noexcept
+{
+    const int fd = link.socket;
+    return fd >= 0 && socket_option(fd, SO_DOMAIN) == AF_UNIX;
+}
+
+unread_and_unsent held_by_socket(const connection_link& link) noexcept
+{
+    unread_and_unsent held;
+    ::ioctl(link.socket, FIONREAD, &held.unread);
+    ::ioctl(link.socket, SIOCOUTQ, &held.unsent);
+    return held;
+}
+
+void say_alive(const connection_link& link) noexcept
+{
+    // libvirt's src/rpc/virkeepaliveprotocol.x: length, program "keep", version, PONG, a message, serial, OK.
+    static constexpr std::array<unsigned char, 28> pong{0, 0, 0, 28, 'k', 'e', 'e', 'p', 0, 0, 0, 1, 0, 0,
+                                                        0, 2, 0, 0,  0,   2,   0,   0,   0, 0, 0, 0, 0, 0};
+    // A Unix socket takes so little as a whole or not at all.
+    [[maybe_unused]] const auto sent =
+        ::send(link.socket, pong.data(), pong.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 std::size_t room_to_send(const connection_link& link, std::size_t wanted) noexcept
 {
     const int fd = link.socket;
@@ -195,8 +220,7 @@ std::size_t room_to_send(const connection_link& link, std::size_t wanted) noexce
         return 0;
     if (wanted <= small_send)
         return wanted;
-    const bool is_local = socket_option(fd, SO_DOMAIN) == AF_UNIX;
-    return std::clamp(is_local ? room_in_unix_socket(fd) : room_in_tcp_socket(fd), small_send, wanted);
+    return std::clamp(is_local(link) ? room_in_unix_socket(fd) : room_in_tcp_socket(fd), small_send, wanted);
 }
 
 void enlarge_send_buffer(const connection_link& link) noexcept
@@ -204,7 +228,7 @@ void enlarge_send_buffer(const connection_link& link) noexcept
     // Twice this, as the kernel counts; or twice what it allows, which is still enough for the largest send.
     constexpr int size = 512 * 1024;
     const int fd = link.socket;
-    if (fd >= 0 && socket_option(fd, SO_DOMAIN) == AF_UNIX && socket_option(fd, SO_SNDBUF) < 2 * size)
+    if (is_local(link) && socket_option(fd, SO_SNDBUF) < 2 * size)
         ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
 }
 

@@ -33,6 +33,13 @@ protected:
     ~link_observer() = default;
 };
 
+/// How many bytes a socket holds that were not read, here and by the peer.
+struct unread_and_unsent
+{
+    int unread = 0;
+    int unsent = 0;
+};
+
 /// What the event loop and a connection know of each other: the one fact that lets avirt send without
 /// blocking, stop reading, and interrupt what is stuck (docs/libvirt.md, "A connection's socket"). All but
 /// the URI is the registry's, under its lock.
@@ -51,8 +58,13 @@ struct connection_link
     /// A process that libvirt has started to get to the daemon, as a pidfd: SSH, for instance.
     unique_fd command;
     int watch = 0;
-    /// Keepalive intervals without an answer before the connection is interrupted; 0: for ever.
+    /// Keepalive intervals without a sign of life before the connection is interrupted; 0: for ever.
     unsigned max_silence = 0;
+    /// The same, so far, and what the socket held when the latest ended.
+    unsigned silence = 0;
+    unread_and_unsent held{};
+    /// The socket carries libvirt's messages as they are: no encryption, no framing.
+    bool is_plain = false;
     std::vector<std::weak_ptr<link_observer>> observers;
 
     unsigned uses = 0;      // See link_use.
@@ -151,6 +163,16 @@ unique_fd command_behind(int socket) noexcept;
 
 /// Frees whoever is stuck in libvirt on the connection.
 void cut_off(const connection_link& link) noexcept;
+
+/// Whether the connection's socket is a Unix socket.
+bool is_local(const connection_link& link) noexcept;
+
+/// What the connection's socket holds.
+unread_and_unsent held_by_socket(const connection_link& link) noexcept;
+
+/// Tells the daemon that we live, past libvirt, which would read as well: with an answer to a PING that was
+/// not asked for. Only on a plain socket that has room, while nobody sends on it.
+void say_alive(const connection_link& link) noexcept;
 
 /// How many of @p wanted bytes the connection's socket takes now without blocking the sender; 0: none.
 std::size_t room_to_send(const connection_link& link, std::size_t wanted) noexcept;

@@ -140,7 +140,9 @@ private:
     void found_socket_locked(connection_link& link, int watch, int fd) noexcept;
     void interrupt_locked(connection_link& link, connection_link::end why) noexcept;
     void lose_locked(const watch_table::watch& removed);
-    bool may_ping_locked(timeout_table::timeout& keepalive) noexcept;
+    bool is_silent_locked(const timeout_table::timeout& keepalive) noexcept;
+    bool keeps_unread_locked(const connection_link& link) noexcept;
+    void keep_alive_unread(lock& held, loop_backend& loop, const connection_link& link);
     void notify(lock& held, const connection_link& link, void (link_observer::*event)());
 
     struct dispatch_scope;

@@ -3,9 +3,8 @@
 // What the registry knows of connections' sockets.
 #include "event_registry.hpp"
 
-#include <sys/ioctl.h>
-
 #include <algorithm>
+#include <utility>
 
 namespace avirt::detail {
 
@@ -200,20 +199,26 @@ void event_registry::lose_locked(const watch_table::watch& removed)
     deferred_.push({tell, new std::shared_ptr<connection_link>(link)});
 }
 
-/// libvirt's keepalive timer was due; every message that arrives sets it anew. A PING that the socket does
-/// not take would block us, and libvirt does not count the intervals in which it sent none.
-bool event_registry::may_ping_locked(timeout_table::timeout& keepalive) noexcept
+/// libvirt's keepalive timer was due. Every message that libvirt reads sets it anew; for what is left in the
+/// socket it is the socket that tells of progress. Whether the daemon was silent for too long.
+bool event_registry::is_silent_locked(const timeout_table::timeout& keepalive) noexcept
 {
     auto& link = *keepalive.link;
-    int unread = 0;
-    const bool is_silent = ::ioctl(link.socket, FIONREAD, &unread) != 0 || unread == 0;
-    if (!is_silent) // It has said something, which is left in the socket.
-        keepalive.in_a_row = 0;
-    if (is_silent && link.max_silence != 0 && keepalive.in_a_row > link.max_silence) {
-        interrupt_locked(link, connection_link::end::silence);
-        return false;
-    }
-    return room_to_send(link, 1) != 0;
+    const auto before = std::exchange(link.held, held_by_socket(link));
+    const auto& now = link.held;
+    const bool has_heard = keepalive.in_a_row == 1 || now.unread != before.unread;
+    // What it says to what it has taken may be behind what we do not read.
+    const bool has_taken = now.unsent < before.unsent || (now.unsent == 0 && now.unread != 0);
+    link.silence = has_heard || has_taken ? 0 : link.silence + 1;
+    return link.max_silence != 0 && link.silence >= link.max_silence;
+}
+
+/// Whether what comes is left in the socket, and a PING of libvirt's would read some of it: it reads while it
+/// writes, and a PING for each of many intervals brings any amount in.
+bool event_registry::keeps_unread_locked(const connection_link& link) noexcept
+{
+    const auto* w = watches_.find(link.watch);
+    return w && w->reading != watch_table::flow::open && link.is_plain && link.held.unread != 0;
 }
 
 } // namespace avirt::detail

@@ -41,7 +41,11 @@ void stream_transport::interrupt() noexcept
 std::size_t stream_transport::receive(asio::mutable_buffer buffer)
 {
     const auto size = std::min<std::size_t>(buffer.size(), std::numeric_limits<int>::max());
-    const int n = virStreamRecv(stream_, static_cast<char*>(buffer.data()), size);
+    return received(virStreamRecv(stream_, static_cast<char*>(buffer.data()), size));
+}
+
+std::size_t stream_transport::received(int n)
+{
     if (n > 0)
         return static_cast<std::size_t>(n);
     if (n == 0)

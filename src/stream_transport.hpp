@@ -115,6 +115,8 @@ protected:
 
     /// What virStreamRecv has; 0: nothing now, or the end.
     std::size_t receive(asio::mutable_buffer buffer);
+    /// The same, of what that function has returned.
+    std::size_t received(int n);
     bool conclude_receive(io_result& result) const;
     /// The connection is lost, or will be: what libvirt has can still be received.
     void lose();

@@ -231,7 +231,9 @@ public:
     /// remains is async_finish(), async_abort() or close(); error::not_open, error::operation_in_progress.
     /// Cancellation: terminal, partial and total; nothing is lost.
     ///
-    /// libvirt: virStreamRecv.
+    /// The holes of a sparse stream are read as zeros, which are made as they are read.
+    ///
+    /// libvirt: virStreamRecv, virStreamRecvFlags, virStreamRecvHole.
     template <
         detail::mutable_buffers MutableBufferSequence,
         BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code, std::size_t))
@@ -242,7 +244,9 @@ public:
             initiate_read{{this}}, token, detail::first_buffer<asio::mutable_buffer>(buffers));
     }
 
-    /// Writes as much as can be written without blocking, and waits where nothing can.
+    /// Writes as much as can be written without blocking, and waits where nothing can. Writing to a daemon
+    /// also receives: on a connection of the stream's own a write waits while 4 MiB or more have come that
+    /// were not read. So write and read at the same time, if the other side answers what it gets.
     ///
     /// @param buffers What; the memory must stay valid until the handler is invoked. Only the first buffer
     /// that is not empty is written.

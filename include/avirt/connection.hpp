@@ -81,7 +81,9 @@ public:
     {
     }
 
-    /// Takes over the reference to a connection that was opened elsewhere.
+    /// Takes over the reference to a connection that was opened elsewhere. One that was opened before the
+    /// event loop was made is watched by none, for the rest of its life: calls work on it; streams, events
+    /// and async_wait_closed() fail with error::no_event_loop, if it leads to a daemon.
     basic_connection(const executor_type& executor, virConnectPtr adopted) : executor_(executor)
     {
         impl().adopt(adopted);

@@ -1,14 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
-#include <avirt/avirt.hpp>
-#include <support/fake_libvirtd.hpp>
-#include <support/loop_fixture.hpp>
-#include <support/outcome.hpp>
-#include <support/printing.hpp>
+#include "fake_fixture.hpp"
 
-#include <boost/asio/buffer.hpp>
-#include <boost/asio/error.hpp>
 #include <boost/test/data/test_case.hpp>
-#include <boost/test/unit_test.hpp>
 #include <libvirt/virterror.h>
 
 #include <cerrno>
@@ -19,58 +12,7 @@
 
 namespace {
 
-namespace asio = boost::asio;
 namespace data = boost::unit_test::data;
-using avirt::error_code;
-using support::outcome;
-
-struct fake_fixture : support::loop_fixture
-{
-    avirt::connection conn{io};
-    avirt::async_stream stream{io};
-
-    ~fake_fixture()
-    {
-        stream.close();
-        conn.close();
-        support::run_to_end(io);
-    }
-
-    void run_until_done(const outcome& o)
-    {
-        run_until([&] { return o.calls() > 0; });
-    }
-
-    void open(const support::fake_libvirtd& daemon)
-    {
-        outcome opened, started;
-        conn.async_open(daemon.uri(), opened.handler());
-        run_until_done(opened);
-        BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
-        stream.async_open(conn, avirt::console{"vm"}, started.handler());
-        run_until_done(started);
-        BOOST_REQUIRE_EQUAL(started.ec(), error_code());
-    }
-
-    /// Everything up to the first error, which stays.
-    std::string receive(std::size_t buffer_size, error_code& ec)
-    {
-        std::string result, buffer(buffer_size, '\0');
-        outcome read;
-        while (!read.ec()) {
-            read = {};
-            stream.async_read_some(asio::buffer(buffer), read.handler());
-            run_until_done(read);
-            result.append(buffer, 0, read.bytes());
-        }
-        ec = read.ec();
-        outcome again;
-        stream.async_read_some(asio::buffer(buffer), again.handler());
-        run_until_done(again);
-        BOOST_TEST(again.ec() == ec);
-        return result;
-    }
-};
 
 const auto sizes = data::make({1, 7, 64, 4096});
 

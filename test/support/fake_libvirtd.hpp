@@ -17,22 +17,31 @@
 
 namespace support {
 
-/// As much of libvirtd's protocol as opening a console and registering for events take, and whatever a script
-/// sends then: for what a real daemon cannot be made to do on demand.
+/// As much of libvirtd's protocol as opening a console, downloading a volume and registering for events take,
+/// and whatever a script sends then: for what a real daemon cannot be made to do on demand. Keepalive
+/// messages are read, and not answered.
 class fake_libvirtd
 {
 public:
-    /// One client, whose console has just been opened or who registers for events. A copy may be kept while
-    /// the client is there; only one thread may send at a time, and an answer of the daemon's is sent as
-    /// well.
+    /// One client, whose console or download has just been opened or who registers for events. A copy may be
+    /// kept while the client is there; only one thread may send at a time, and an answer of the daemon's is
+    /// sent as well.
     class session
     {
     public:
-        session(int fd, std::uint32_t serial) : fd_(fd), serial_(serial) {}
+        session(int fd, std::uint32_t procedure, std::uint32_t serial)
+            : fd_(fd),
+              procedure_(procedure),
+              serial_(serial)
+        {
+        }
 
-        void data(std::string_view bytes);
+        /// False: the client is gone.
+        bool data(std::string_view bytes);
         /// The same, a byte at a time.
         void fragments(std::string_view bytes);
+        /// Of a sparse download.
+        void hole(std::uint64_t length);
         void eof();
         void error(int code, int domain, const std::string& message, int errno_number = 0);
         /// A message that answers no call.
@@ -45,6 +54,7 @@ public:
         std::string packet(std::uint32_t status, std::string_view payload) const;
 
         int fd_;
+        std::uint32_t procedure_;
         std::uint32_t serial_;
     };
 
@@ -71,7 +81,8 @@ public:
     using script = std::function<void(session&)>;
     using registration_script = std::function<void(const session&, const registration&)>;
 
-    /// The script is run whenever a client has opened a console.
+    /// The script is run whenever a client has opened a console or a download. Nothing of that client is read
+    /// before it returns.
     explicit fake_libvirtd(script s);
     /// The script is run before a registration is answered. Events should come later: libvirt drops what
     /// carries a callback id that it has not been told.
@@ -91,6 +102,12 @@ public:
     bool ends_at_next_call() const noexcept
     {
         return ending_ != no_ending;
+    }
+
+    /// How many keepalive messages have been read.
+    int keepalives() const noexcept
+    {
+        return keepalives_;
     }
 
     // From now on, whoever calls:
@@ -131,6 +148,7 @@ private:
     const script console_script_;
     const registration_script registration_script_;
     const event_style event_style_;
+    std::atomic<int> keepalives_{0};
     std::atomic<int> registrations_{0};
     std::atomic<int> next_callback_id_{100};
     std::atomic<int> ending_{no_ending};
