@@ -161,7 +161,7 @@ failure lost_failure(const connection_link& link);
 /// elsewhere.
 unique_fd command_behind(int socket) noexcept;
 
-/// Frees whoever is stuck in libvirt on the connection.
+/// Frees the threads that are stuck in libvirt on the connection.
 void cut_off(const connection_link& link) noexcept;
 
 /// Whether the connection's socket is a Unix socket.
@@ -171,7 +171,7 @@ bool is_local(const connection_link& link) noexcept;
 unread_and_unsent held_by_socket(const connection_link& link) noexcept;
 
 /// Tells the daemon that we live, past libvirt, which would read as well: with an answer to a PING that was
-/// not asked for. Only on a plain socket that has room, while nobody sends on it.
+/// not asked for. Only on a Unix socket that has room, while no thread sends on it.
 void say_alive(const connection_link& link) noexcept;
 
 /// How many of @p wanted bytes the connection's socket takes now without blocking the sender; 0: none.

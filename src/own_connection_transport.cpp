@@ -15,7 +15,7 @@ namespace {
 /// What the daemon takes in one piece, and sends.
 constexpr std::size_t largest_packet = 262120;
 
-/// What is taken out of libvirt at a time, if nobody waits for it.
+/// How much is taken out of libvirt at a time if no read waits for it.
 constexpr std::size_t largest_read = 64 * 1024;
 
 /// How much may have arrived, and not been read, before a write waits: each reads what comes in meanwhile.

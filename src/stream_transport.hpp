@@ -74,8 +74,8 @@ public:
     /// Whether nothing of that buffer has been, or will be, sent.
     virtual bool cancel_send(bool at_any_cost) = 0;
 
-    /// Frees whoever is stuck in libvirt on this stream, at once if that concerns no other, otherwise when
-    /// the connection is not in use any more.
+    /// Frees a thread that is stuck in libvirt on this stream: at once if the connection is the stream's own,
+    /// otherwise when the connection is not in use any more.
     virtual void interrupt() noexcept;
     /// Calls @p then once libvirt will not report anything any more, and nothing of it is under way.
     virtual void stop_listening(std::function<void()> then) = 0;
@@ -133,7 +133,7 @@ protected:
     failure send_failure_; // Nothing can be sent any more.
 
 private:
-    link_use use_; // until it ends, and nobody waits for that any more
+    link_use use_; // until the stream has ended, and no operation waits for that
 };
 
 /// A stream whose connection serves it alone: it owns the connection.

@@ -277,7 +277,7 @@ void worker_pool::rest(lock& held, worker_list::iterator self) noexcept
         if (self->wake.wait_until(held, end) == std::cv_status::timeout)
             break;
     }
-    if (!self->next && !stopping_) // Otherwise whoever gave it something to do has taken it out.
+    if (!self->next && !stopping_) // Otherwise the thread that gave it a job has taken it out.
         busy_.splice(busy_.end(), idle_, self);
 }
 

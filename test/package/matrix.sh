@@ -35,7 +35,7 @@ work_in() {
         exec runuser -l tester -c "cd avirt && $command"
     fi
     exec env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-        bash -lc "cd /root/avirt && $command"
+        bash -lc "cd ~/avirt && $command"
 }
 
 if [[ ${1-} == --in ]]; then

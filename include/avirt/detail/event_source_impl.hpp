@@ -84,7 +84,7 @@ public:
     /// Its connection is given up.
     virtual void lose(const failure& why) noexcept = 0;
     virtual void async_subscribe(wait_handler handler, error_details* details) = 0;
-    /// The same for whoever has it followed: operation_aborted if it is not followed any more.
+    /// The same for the supervisor that follows it: operation_aborted if it is not followed any more.
     virtual void async_resubscribe(wait_handler handler, error_details* details) = 0;
     virtual void async_receive(event_handler handler, error_details* details) = 0;
     virtual void async_unsubscribe(wait_handler handler, error_details* details) = 0;
