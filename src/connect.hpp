@@ -24,18 +24,14 @@ virConnectPtr connect_for_stream(
 std::shared_ptr<connection_link> find_socket(
     virConnectPtr connection, const std::shared_ptr<connection_link>& link);
 
-/// Interrupts a connection that is being ended, if that takes longer than a living daemon needs: nobody is
-/// left to cancel it.
-class closing_patience
-{
-public:
-    explicit closing_patience(const std::shared_ptr<connection_link>& link);
-    ~closing_patience();
-    closing_patience(const closing_patience&) = delete;
-    closing_patience& operator=(const closing_patience&) = delete;
+/// Whether libvirt does not watch the connection's socket because it was opened before the event loop was
+/// made. Only for a connection whose socket find_socket() did not find.
+bool is_unwatched(virConnectPtr connection);
 
-private:
-    int timer_ = -1;
-};
+/// Why what needs a watched socket is refused on such a connection.
+failure unwatched_failure();
+
+/// What an operation fails with if the connection was not open in time.
+failure open_timed_out();
 
 } // namespace avirt::detail

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <cstdint>
 #include <fstream>
@@ -106,14 +107,15 @@ const std::shared_ptr<connection_link>& link_scope::current() noexcept
     return current_link;
 }
 
-search_scope::search_scope(std::shared_ptr<connection_link> l) noexcept : link(std::move(l))
+search_scope::search_scope(std::shared_ptr<connection_link> l) noexcept
+    : link(std::move(l)),
+      outer_(std::exchange(current_search, this))
 {
-    current_search = this;
 }
 
 search_scope::~search_scope()
 {
-    current_search = nullptr;
+    current_search = outer_;
 }
 
 search_scope* search_scope::current() noexcept
@@ -134,6 +136,12 @@ int watch_scope::watch() const noexcept
 void watch_scope::note(int watch) noexcept
 {
     latest_watch = watch;
+}
+
+failure weigh(failure f, const std::shared_ptr<connection_link>& link)
+{
+    // libvirt ends its watch of the socket before it reports a loss.
+    return link && link->is_remote ? with_connection(std::move(f), link->socket >= 0) : f;
 }
 
 failure lost_failure(const connection_link& link)
@@ -181,6 +189,30 @@ void cut_off(const connection_link& link) noexcept
         ::shutdown(link.socket, SHUT_RDWR);
 }
 
+bool is_local(const connection_link& link) noexcept
+{
+    const int fd = link.socket;
+    return fd >= 0 && socket_option(fd, SO_DOMAIN) == AF_UNIX;
+}
+
+unread_and_unsent held_by_socket(const connection_link& link) noexcept
+{
+    unread_and_unsent held;
+    ::ioctl(link.socket, FIONREAD, &held.unread);
+    ::ioctl(link.socket, SIOCOUTQ, &held.unsent);
+    return held;
+}
+
+void say_alive(const connection_link& link) noexcept
+{
+    // libvirt's src/rpc/virkeepaliveprotocol.x: length, program "keep", version, PONG, a message, serial, OK.
+    static constexpr std::array<unsigned char, 28> pong{0, 0, 0, 28, 'k', 'e', 'e', 'p', 0, 0, 0, 1, 0, 0,
+                                                        0, 2, 0, 0,  0,   2,   0,   0,   0, 0, 0, 0, 0, 0};
+    // A Unix socket takes so little as a whole or not at all.
+    [[maybe_unused]] const auto sent =
+        ::send(link.socket, pong.data(), pong.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 std::size_t room_to_send(const connection_link& link, std::size_t wanted) noexcept
 {
     const int fd = link.socket;
@@ -188,8 +220,7 @@ std::size_t room_to_send(const connection_link& link, std::size_t wanted) noexce
         return 0;
     if (wanted <= small_send)
         return wanted;
-    const bool is_local = socket_option(fd, SO_DOMAIN) == AF_UNIX;
-    return std::clamp(is_local ? room_in_unix_socket(fd) : room_in_tcp_socket(fd), small_send, wanted);
+    return std::clamp(is_local(link) ? room_in_unix_socket(fd) : room_in_tcp_socket(fd), small_send, wanted);
 }
 
 void enlarge_send_buffer(const connection_link& link) noexcept
@@ -197,7 +228,7 @@ void enlarge_send_buffer(const connection_link& link) noexcept
     // Twice this, as the kernel counts; or twice what it allows, which is still enough for the largest send.
     constexpr int size = 512 * 1024;
     const int fd = link.socket;
-    if (fd >= 0 && socket_option(fd, SO_DOMAIN) == AF_UNIX && socket_option(fd, SO_SNDBUF) < 2 * size)
+    if (is_local(link) && socket_option(fd, SO_SNDBUF) < 2 * size)
         ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
 }
 

@@ -213,6 +213,23 @@ void event_registry::serve(lock& held, loop_backend& loop, const watch_table::re
         notify(held, *link, &link_observer::on_served);
 }
 
+/// Keeps the daemon content without reading.
+void event_registry::keep_alive_unread(lock& held, loop_backend& loop, const connection_link& link)
+{
+    const auto* w = watches_.find(link.watch);
+    // Under the lock: a thread that is about to send or call disables the watch first.
+    if (w->events == VIR_EVENT_HANDLE_READABLE)
+        return say_alive(link);
+    // What libvirt has to send by itself, an answer to a PING, will do as well; told of nothing else it reads
+    // nothing.
+    if (w->events & VIR_EVENT_HANDLE_WRITABLE)
+        call_out(
+            held, loop, w->id, w->fd, w->owner,
+            [callback = w->callback, id = w->id, fd = w->fd, opaque = w->opaque] {
+                callback(id, fd, VIR_EVENT_HANDLE_WRITABLE, opaque);
+            });
+}
+
 bool event_registry::serve_timeouts(lock& held, loop_backend& loop)
 {
     bool served = false;
@@ -227,8 +244,14 @@ bool event_registry::serve_timeouts(lock& held, loop_backend& loop)
     const auto keep_alive = [&](timeout_table::timeout& t) {
         const auto link = t.link;
         const int id = t.id;
-        if (link->socket >= 0 && !may_ping_locked(t))
-            return;
+        if (link->socket >= 0) {
+            if (is_silent_locked(t))
+                return interrupt_locked(*link, connection_link::end::silence);
+            if (room_to_send(*link, 1) == 0) // It would block us.
+                return;
+            if (keeps_unread_locked(*link))
+                return keep_alive_unread(held, loop, *link);
+        }
         notify(held, *link, &link_observer::on_sending);
         if (auto* still = loop_.get() == &loop ? timeouts_.find(id) : nullptr) {
             call(*still);

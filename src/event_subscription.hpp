@@ -41,6 +41,11 @@ public:
         return receiver_.lock();
     }
 
+    bool needs_watched_socket() const noexcept override
+    {
+        return true;
+    }
+
     failure run(virConnectPtr connection) noexcept override;
 
     /// Has it taken back through the connection, in the order of its calls; completes handler then.

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "connect.hpp"
 #include "event_registry.hpp"
+#include "read_ahead.hpp"
 #include "release_queue.hpp"
 #include "stream_transport.hpp"
 
 #include <algorithm>
-#include <vector>
+#include <array>
+#include <cstdint>
+#include <limits>
 
 namespace avirt::detail {
 namespace {
@@ -13,47 +15,11 @@ namespace {
 /// What the daemon takes in one piece, and sends.
 constexpr std::size_t largest_packet = 262120;
 
-/// What has been taken out of libvirt's queue before somebody read it: a byte, as a rule.
-class read_ahead_buffer
-{
-public:
-    bool empty() const noexcept
-    {
-        return bytes_.size() == taken_;
-    }
+/// What is taken out of libvirt at a time, if nobody waits for it.
+constexpr std::size_t largest_read = 64 * 1024;
 
-    std::size_t take(asio::mutable_buffer to) noexcept
-    {
-        const auto n = asio::buffer_copy(to, asio::buffer(bytes_) + taken_);
-        taken_ += n;
-        if (empty())
-            clear();
-        return n;
-    }
-
-    /// @param receive returns how many bytes it has put into the buffer of that size.
-    template <class Receive>
-    std::size_t append(std::size_t size, Receive receive)
-    {
-        const auto before = bytes_.size();
-        bytes_.resize(before + size);
-        const auto n = receive(asio::buffer(bytes_) + before);
-        bytes_.resize(before + n);
-        return n;
-    }
-
-private:
-    void clear() noexcept
-    {
-        if (bytes_.capacity() > 4096)
-            bytes_ = {};
-        bytes_.clear();
-        taken_ = 0;
-    }
-
-    std::vector<char> bytes_;
-    std::size_t taken_ = 0;
-};
+/// How much may have arrived, and not been read, before a write waits: each reads what comes in meanwhile.
+constexpr std::size_t largest_read_ahead = 4 * 1024 * 1024;
 
 /// There is no stream callback: whatever arrives on this connection is the stream's own, and what has
 /// arrived is taken out of libvirt's queue after each dispatch of the connection's socket.
@@ -81,26 +47,28 @@ public:
 
     bool try_receive(asio::mutable_buffer buffer, io_result& result) override
     {
-        result.bytes = ahead_.take(buffer);
-        buffer += result.bytes;
-        if (buffer.size() != 0 && may_have_more_) {
-            const auto received = receive(buffer);
-            may_have_more_ = received != 0;
-            result.bytes += received;
+        const bool was_full = is_full();
+        const auto wanted = buffer.size();
+        buffer += ahead_.take(buffer);
+        while (buffer.size() != 0 && may_have_more_) {
+            buffer += receive_up_to_hole(buffer);
+            buffer += ahead_.take(buffer); // A hole.
         }
+        result.bytes = wanted - buffer.size();
         control_flow();
+        if (was_full && !is_full()) // A write may wait for it.
+            await(stream_wait_type::write);
         return conclude_receive(result);
     }
 
-    /// virStreamSend would block where the socket is full (docs/libvirt.md, "Sending"): no more than it
-    /// takes.
+    /// virStreamSend would block if the socket were full (docs/libvirt.md, "Sending"): no more than it takes.
     bool try_send(asio::const_buffer buffer, io_result& result) override
     {
         if (send_failure_) {
             result.ending = send_failure_;
             return true;
         }
-        const auto room = room_to_send(*link_, std::min(buffer.size(), largest_packet));
+        const auto room = is_full() ? 0 : room_to_send(*link_, std::min(buffer.size(), largest_packet));
         if (room == 0)
             return false;
         drain();
@@ -118,14 +86,14 @@ public:
     bool is_ready(stream_wait_type type) override
     {
         if (type == stream_wait_type::write)
-            return send_failure_ || room_to_send(*link_, 1) != 0;
+            return send_failure_ || (!is_full() && room_to_send(*link_, 1) != 0);
         settle();
         return end_ || (type == stream_wait_type::read ? !ahead_.empty() : bool(send_failure_));
     }
 
     void await(stream_wait_type type) override
     {
-        if (type == stream_wait_type::write)
+        if (type == stream_wait_type::write && !is_full()) // See try_receive().
             event_registry::instance().await_writable(*link_);
     }
 
@@ -155,15 +123,15 @@ public:
     {
         is_listening_ = false;
         event_registry::instance().resume(*link_);
+        event_registry::instance().share(link_);
         // The stream keeps its connection open.
-        release_later([](void* c) { virConnectClose(static_cast<virConnectPtr>(c)); }, connection_);
+        close_later(connection_);
         return stream_;
     }
 
     void dispose() override
     {
-        const closing_patience patience(link_);
-        virConnectClose(connection_);
+        close_now(connection_);
     }
 
     void on_sending() override
@@ -211,22 +179,47 @@ private:
     void settle()
     {
         if (ahead_.empty() && !end_ && may_have_more_)
-            read_ahead(1);
+            read_ahead_of_reader(1);
         control_flow();
     }
 
-    /// Takes everything out of libvirt's queue, before it sends: it reads while it does, and an error that it
-    /// reads takes the place of what is queued.
+    /// Takes out of libvirt's queue all that it has, before it sends: it reads while it does, and an error
+    /// that it reads takes the place of what is queued. That is no more than it has read with the latest
+    /// send, and a hole is only a length.
     void drain()
     {
         while (may_have_more_ && !end_)
-            read_ahead(largest_packet);
+            read_ahead_of_reader(largest_read);
         control_flow();
     }
 
-    void read_ahead(std::size_t size)
+    void read_ahead_of_reader(std::size_t size)
     {
-        may_have_more_ = ahead_.append(size, [this](asio::mutable_buffer b) { return receive(b); }) != 0;
+        std::array<char, largest_read> bytes;
+        ahead_.append({bytes.data(), receive_up_to_hole(asio::buffer(bytes, size))});
+    }
+
+    /// What virStreamRecv has, up to the next hole, which would go on as zeros to its end: it goes to what
+    /// has been read ahead.
+    std::size_t receive_up_to_hole(asio::mutable_buffer buffer)
+    {
+        constexpr int at_hole = -3;
+        const auto size = std::min<std::size_t>(buffer.size(), std::numeric_limits<int>::max());
+        const int n = virStreamRecvFlags(
+            stream_, static_cast<char*>(buffer.data()), size, VIR_STREAM_RECV_STOP_AT_HOLE);
+        may_have_more_ = n > 0 || n == at_hole;
+        if (n != at_hole)
+            return received(n);
+        long long length = 0;
+        if (virStreamRecvHole(stream_, &length, 0) < 0)
+            return received(-1);
+        ahead_.append_hole(static_cast<std::uint64_t>(std::max(length, 0LL)));
+        return 0;
+    }
+
+    bool is_full() const noexcept
+    {
+        return ahead_.size() >= largest_read_ahead;
     }
 
     /// More comes out of the socket only when libvirt's queue is known to be empty and all that came has been
@@ -234,23 +227,18 @@ private:
     /// (docs/libvirt.md, "Backpressure").
     void control_flow()
     {
-        const bool is_full = may_have_more_ || !ahead_.empty();
-        if (is_full == is_paused_)
+        const bool has_unread = may_have_more_ || !ahead_.empty();
+        if (has_unread == is_paused_)
             return;
-        is_paused_ = is_full;
+        is_paused_ = has_unread;
         if (is_paused_)
             event_registry::instance().pause(*link_);
         else
             event_registry::instance().resume(*link_);
     }
 
-    bool is_impatient() const noexcept override
-    {
-        return true;
-    }
-
     const virConnectPtr connection_;
-    read_ahead_buffer ahead_;
+    read_ahead ahead_;
     bool may_have_more_ = true; // libvirt's queue is not known to be empty
     bool is_paused_ = true;     // See connect_for_stream().
 };

@@ -30,6 +30,7 @@ public:
         virFreeCallback free = nullptr;
         std::shared_ptr<connection_link> link{};
         std::shared_ptr<connection_link> owner{}; // under whose URI it is reported
+        bool is_own = false;                      // avirt's, not libvirt's
         unsigned in_a_row = 0;                    // times it was due since it was updated last
         clock::time_point deadline{};
         std::uint32_t position = id_table<timeout>::none; // in the heap, or in the list of the ready ones

@@ -25,7 +25,8 @@ namespace avirt {
 /// transferred. Cancellation: a cancellation that reaches the handler's slot is passed on to the operation.
 ///
 /// The completion handler is invoked when both the operation and the timer have ended. It keeps its
-/// associated executor and allocator.
+/// associated executor and allocator. An executor or a cancellation slot that is bound to the token belongs
+/// inside, `cancel_after(5s, bind_executor(strand, token))`: outside, it does not reach the timer.
 ///
 /// Thread safety: the timer cancels the operation concurrently with what else is done to its object: if
 /// several threads run the context, the operation must be started and completed in a strand, implicit or

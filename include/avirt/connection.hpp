@@ -81,7 +81,9 @@ public:
     {
     }
 
-    /// Takes over the reference to a connection that was opened elsewhere.
+    /// Takes over the reference to a connection that was opened elsewhere. One that was opened before the
+    /// event loop was made is watched by none, for the rest of its life: calls work on it; streams, events
+    /// and async_wait_closed() fail with error::no_event_loop, if it leads to a daemon.
     basic_connection(const executor_type& executor, virConnectPtr adopted) : executor_(executor)
     {
         impl().adopt(adopted);
@@ -229,6 +231,9 @@ public:
     /// lost; elsewhere f runs to its end on a thread that counts against nothing.
     /// Calls on one connection run one after the other if libvirt is older than 10.4, at the same time
     /// otherwise.
+    ///
+    /// Once cancelled, the operation may complete while f is still running: f must own what it uses, and
+    /// capture nothing by reference that ends with the caller.
     ///
     /// In a coroutine, a closure that holds a std::string, say, needs a name of its own before the co_await
     /// expression, because GCC 12 destroys a temporary one twice; there, a temporary does not compile.

@@ -22,11 +22,11 @@ enum class error {
     not_open,              ///< The object is not open.
     already_open,          ///< The object is open already.
     operation_in_progress, ///< A second read, write, open, ... while one is outstanding.
-    at_hole,               ///< A read stopped at a hole.
+    at_hole,               ///< A read stopped at a hole. Not reported yet: holes are read as zeros.
     wrong_connection,      ///< An opener used an object of another connection.
     call_threw,            ///< A function given to async_call threw.
     events_lost,           ///< The event queue overflowed.
-    result_unknown,        ///< The connection was lost while a finish was under way.
+    result_unknown, ///< The connection was lost while a finish was under way; libvirt gave no other reason.
 };
 
 /// What went wrong, whoever reported it: compare the error_code of any operation with these.
@@ -39,18 +39,22 @@ enum class condition {
     connection_lost = 1, ///< The daemon, or the way to it, is gone.
     console_in_use,      ///< Another session has the console.
     console_taken_over,  ///< Another session took the console over.
-    guest_gone,          ///< The domain is not running.
+    guest_gone,          ///< The domain stopped or was destroyed.
     not_found,           ///< No such domain, volume, device, ...
     denied,              ///< Authentication or authorisation failed.
     timed_out,           ///< A time limit of libvirt's ran out.
-    not_supported,       ///< The driver cannot do this.
+    not_supported,       ///< The driver, or the device, cannot do this.
     no_space,            ///< The storage is full.
+    already_exists,      ///< A name, UUID, ... that is taken.
+    wrong_state,         ///< The object is not in the state that this needs; a guest that is gone, too.
+    busy,                ///< A lock, a job or a pool at work: later it may go.
 };
 
 /// The category of avirt::error.
 AVIRT_DECL const boost::system::error_category& avirt_category() noexcept;
 
-/// The category of libvirt's own errors: the value is its virErrorNumber.
+/// The category of libvirt's own errors: the value is its virErrorNumber, and the message what the number
+/// means, or what avirt knows better. What libvirt says of a particular failure is in its details.
 ///
 /// An error of libvirt's that wraps an errno (VIR_ERR_SYSTEM_ERROR) is reported in the system category.
 AVIRT_DECL const boost::system::error_category& libvirt_category() noexcept;

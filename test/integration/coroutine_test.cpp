@@ -197,6 +197,11 @@ BOOST_FIXTURE_TEST_CASE(calling_takes_the_place_of_a_closure, natural_fixture)
         co_await conn.async_open(uri);
         avirt::domain vm = co_await conn.async_call(avirt::calling(virDomainLookupByUUIDString, uuid));
         BOOST_TEST(std::string(virDomainGetName(vm.get())) == "test");
+        co_await conn.async_call(avirt::calling(virDomainSuspend, vm.ref()));
+        const auto xml = co_await conn.async_call(avirt::calling(virDomainGetXMLDesc, vm.ref(), 0));
+        BOOST_TEST(xml.find("<name>test</name>") != std::string::npos);
+        co_await conn.async_call(avirt::calling(
+            [](virConnectPtr, avirt::domain d) { return virDomainResume(d.get()); }, std::move(vm)));
         const int size = co_await conn.async_call(
             avirt::own_connection,
             avirt::calling(

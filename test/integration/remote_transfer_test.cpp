@@ -1,26 +1,19 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "remote_fixture.hpp"
 
+#include <support/resident_bytes.hpp>
+
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/test/data/test_case.hpp>
 
-#include <unistd.h>
-
 // Volumes, up and down, through a daemon.
 
 namespace {
 
 namespace data = boost::unit_test::data;
-
-std::size_t resident_bytes()
-{
-    std::size_t pages = 0;
-    std::ifstream("/proc/self/statm") >> pages >> pages;
-    return pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-}
 
 } // namespace
 
@@ -84,7 +77,7 @@ BOOST_AUTO_TEST_CASE(a_reader_that_stays_away_costs_little)
 {
     constexpr std::size_t size = 100'000'000;
     const auto path = make_volume("big", size);
-    const auto before = resident_bytes();
+    const auto before = support::resident_bytes();
     open_stream(download("big"));
     // Until nothing moves any more: the daemon waits for us.
     for (std::uint64_t last = 0; last != loop.stats().dispatched;) {
@@ -92,7 +85,7 @@ BOOST_AUTO_TEST_CASE(a_reader_that_stays_away_costs_little)
         io.restart();
         io.run_for(std::chrono::milliseconds(200));
     }
-    BOOST_TEST(resident_bytes() - before < 16u * 1024 * 1024);
+    BOOST_TEST(support::resident_bytes() - before < 16u * 1024 * 1024);
     std::size_t total = 0;
     std::string buffer(1024 * 1024, '\0');
     std::ifstream expected(path, std::ios::binary);

@@ -19,7 +19,8 @@ namespace {
 
 // src/remote/remote_protocol.x and src/rpc/virnetprotocol.x
 constexpr std::uint32_t program = 0x20008086;
-enum type : std::uint32_t { call, reply, message, stream };
+constexpr std::uint32_t keepalive_program = 0x6b656570;
+enum type : std::uint32_t { call, reply, message, stream, hole = 6 };
 enum status : std::uint32_t { ok, failed, goes_on };
 enum procedure : std::uint32_t {
     domain_lookup_by_name = 23,
@@ -27,11 +28,12 @@ enum procedure : std::uint32_t {
     connect_supports_feature = 60,
     auth_list = 66,
     storage_pool_lookup_by_name = 84,
+    storage_vol_lookup_by_path = 97,
     node_device_lookup_by_name = 113,
     secret_lookup_by_uuid = 141,
     old_domain_event_register_any = 167,
     old_domain_event_deregister_any = 168,
-    domain_open_console = 201,
+    storage_vol_download = 209,
     connect_list_all_domains = 273,
     network_event_register_any = 313,
     network_event_deregister_any = 314,
@@ -44,7 +46,9 @@ enum procedure : std::uint32_t {
     secret_event_register_any = 380,
     secret_event_deregister_any = 381
 };
-constexpr std::uint32_t feature_event_callback = 14; // src/libvirt_internal.h
+// src/libvirt_internal.h
+constexpr std::uint32_t feature_program_keepalive = 10;
+constexpr std::uint32_t feature_event_callback = 14;
 
 struct header
 {
@@ -69,10 +73,11 @@ std::uint32_t first_number(std::string_view arguments)
     return number;
 }
 
-std::string error_body(int code, int domain, const std::string& text)
+std::string error_body(int code, int domain, const std::string& text, int errno_number = 0)
 {
-    const encoded nothing = xdr(0, 0, 0, 0, 0, 0, 0); // No domain, three strings, two numbers, network.
-    return xdr(code, domain, std::optional(text), 2 /* VIR_ERR_ERROR */, nothing).bytes;
+    // No domain, three strings, two numbers, no network.
+    const encoded rest = xdr(0, 0, 0, 0, errno_number, 0, 0);
+    return xdr(code, domain, std::optional(text), 2 /* VIR_ERR_ERROR */, rest).bytes;
 }
 
 bool is_registration(std::uint32_t procedure)
@@ -94,12 +99,17 @@ bool is_registration(std::uint32_t procedure)
 
 std::string fake_libvirtd::session::packet(std::uint32_t status, std::string_view payload) const
 {
-    return make_packet(domain_open_console, stream, serial_, status, payload);
+    return make_packet(procedure_, stream, serial_, status, payload);
 }
 
-void fake_libvirtd::session::data(std::string_view bytes)
+bool fake_libvirtd::session::data(std::string_view bytes)
 {
-    send_all(fd_, packet(goes_on, bytes));
+    return send_all(fd_, packet(goes_on, bytes));
+}
+
+void fake_libvirtd::session::hole(std::uint64_t length)
+{
+    send_all(fd_, make_packet(procedure_, type::hole, serial_, goes_on, xdr(length, 0 /* no flags */).bytes));
 }
 
 void fake_libvirtd::session::fragments(std::string_view bytes)
@@ -113,9 +123,9 @@ void fake_libvirtd::session::eof()
     send_all(fd_, packet(goes_on, {}));
 }
 
-void fake_libvirtd::session::error(int code, int domain, const std::string& text)
+void fake_libvirtd::session::error(int code, int domain, const std::string& text, int errno_number)
 {
-    send_all(fd_, packet(failed, error_body(code, domain, text)));
+    send_all(fd_, packet(failed, error_body(code, domain, text, errno_number)));
 }
 
 void fake_libvirtd::session::event(std::uint32_t procedure, const encoded& body)
@@ -166,6 +176,34 @@ std::string fake_libvirtd::uri() const
     return "qemu+unix:///session?socket=" + (directory_ / "socket").string();
 }
 
+void fake_libvirtd::answer(std::uint32_t procedure, const encoded& body)
+{
+    set_answer(procedure, {ok, body.bytes});
+}
+
+void fake_libvirtd::refuse(std::uint32_t procedure, int code, int domain, const std::string& message)
+{
+    set_answer(procedure, {failed, error_body(code, domain, message)});
+}
+
+void fake_libvirtd::hang_up_at(std::uint32_t procedure)
+{
+    set_answer(procedure, {ok, {}, true});
+}
+
+void fake_libvirtd::set_answer(std::uint32_t procedure, other_answer a)
+{
+    const std::lock_guard guard(mutex_);
+    other_answers_[procedure] = std::move(a);
+}
+
+std::optional<fake_libvirtd::other_answer> fake_libvirtd::other_answer_to(std::uint32_t procedure) const
+{
+    const std::lock_guard guard(mutex_);
+    const auto found = other_answers_.find(procedure);
+    return found == other_answers_.end() ? std::nullopt : std::optional(found->second);
+}
+
 void fake_libvirtd::serve()
 {
     struct client
@@ -200,9 +238,20 @@ void fake_libvirtd::serve_client(int fd)
             break;
         if (kind == stream && state == goes_on)
             continue; // Nobody reads it.
+        if (prog == keepalive_program) {
+            ++keepalives_;
+            continue;
+        }
         if (const int how = ending_; how != no_ending) {
             ::shutdown(fd, how);
             ending_ = no_ending;
+            continue;
+        }
+        if (const auto other = kind == call ? other_answer_to(proc) : std::nullopt) {
+            if (other->is_none)
+                ::shutdown(fd, SHUT_RDWR);
+            else
+                send_all(fd, make_packet(proc, reply, serial, other->status, other->body));
             continue;
         }
         if (kind == stream)
@@ -217,8 +266,8 @@ void fake_libvirtd::serve_client(int fd)
         }
         else
             send_all(fd, make_packet(proc, reply, serial, ok, answer_to(fd, proc, payload)));
-        if (kind == call && proc == domain_open_console) {
-            session s(fd, serial);
+        if (kind == call && (proc == domain_open_console || proc == storage_vol_download)) {
+            session s(fd, proc, serial);
             console_script_(s);
         }
     }
@@ -232,14 +281,18 @@ std::string fake_libvirtd::answer_to(int fd, std::uint32_t procedure, std::strin
     case auth_list:
         return xdr(1, 0).bytes; // None.
     case connect_supports_feature: {
-        const bool is_asked = first_number(arguments) == feature_event_callback;
-        return xdr(is_asked && event_style_ == event_style::with_callback_ids ? 1 : 0).bytes;
+        const auto feature = first_number(arguments);
+        const bool has_ids =
+            feature == feature_event_callback && event_style_ == event_style::with_callback_ids;
+        return xdr(has_ids || feature == feature_program_keepalive ? 1 : 0).bytes;
     }
     case domain_lookup_by_name:
         return xdr("vm", uuid, 1).bytes;
     case network_lookup_by_name:
     case storage_pool_lookup_by_name:
         return xdr("vm", uuid).bytes;
+    case storage_vol_lookup_by_path:
+        return xdr("pool", "vm", "key").bytes;
     case node_device_lookup_by_name:
         return xdr("vm").bytes;
     case secret_lookup_by_uuid:
@@ -268,7 +321,7 @@ std::string fake_libvirtd::register_client(int fd, bool has_callback_id, std::st
     ++registrations_;
     if (registration_script_)
         registration_script_(
-            session(fd, 0),
+            session(fd, 0, 0),
             {static_cast<int>(first_number(arguments)), id,
              std::string(arguments.substr(std::min(arguments.size(), before_object)))});
     return has_callback_id ? xdr(id).bytes : std::string();

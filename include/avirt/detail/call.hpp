@@ -32,6 +32,12 @@ public:
     {
         return false;
     }
+
+    /// Whether it makes no sense on a connection whose socket libvirt does not watch.
+    virtual bool needs_watched_socket() const noexcept
+    {
+        return false;
+    }
 };
 
 template <class T>

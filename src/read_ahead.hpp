@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <avirt/detail/config.hpp>
+
+#include <boost/asio/buffer.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <list>
+#include <string_view>
+#include <vector>
+
+namespace avirt::detail {
+
+/// What was taken out of libvirt's queue before it was read: bytes, and holes as their lengths. Gives memory
+/// back as it is read.
+class read_ahead
+{
+public:
+    bool empty() const noexcept
+    {
+        return pieces_.empty();
+    }
+
+    /// The memory that it takes, roughly.
+    std::size_t size() const noexcept
+    {
+        return size_;
+    }
+
+    void append(std::string_view bytes)
+    {
+        if (bytes.empty())
+            return;
+        if (pieces_.empty() || pieces_.back().bytes.empty()
+            || pieces_.back().bytes.size() + bytes.size() > largest_piece) {
+            pieces_.emplace_back();
+            size_ += sizeof(piece);
+        }
+        auto& last = pieces_.back().bytes;
+        last.insert(last.end(), bytes.begin(), bytes.end());
+        size_ += bytes.size();
+    }
+
+    void append_hole(std::uint64_t length)
+    {
+        if (length == 0)
+            return;
+        if (pieces_.empty() || pieces_.back().hole == 0
+            || length > std::numeric_limits<std::uint64_t>::max() - pieces_.back().hole) {
+            pieces_.emplace_back();
+            size_ += sizeof(piece);
+        }
+        pieces_.back().hole += length;
+    }
+
+    /// Fills the buffer as far as it can; a hole is read as zeros. Returns how many bytes that are.
+    std::size_t take(asio::mutable_buffer to) noexcept
+    {
+        const auto wanted = to.size();
+        while (to.size() != 0 && !pieces_.empty()) {
+            auto& first = pieces_.front();
+            const bool is_hole = first.hole != 0;
+            const auto left = is_hole ? first.hole : first.bytes.size() - taken_;
+            const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(left, to.size()));
+            if (is_hole) {
+                std::memset(to.data(), 0, n);
+                first.hole -= n;
+            }
+            else {
+                std::memcpy(to.data(), first.bytes.data() + taken_, n);
+                taken_ += n;
+            }
+            to += n;
+            if (n == left)
+                drop_first();
+        }
+        return wanted - to.size();
+    }
+
+private:
+    /// Small packets share a piece.
+    static constexpr std::size_t largest_piece = 64 * 1024;
+
+    /// Bytes or a hole, not both.
+    struct piece
+    {
+        std::vector<char> bytes{};
+        std::uint64_t hole = 0;
+    };
+
+    void drop_first() noexcept
+    {
+        size_ -= sizeof(piece) + pieces_.front().bytes.size();
+        pieces_.pop_front();
+        taken_ = 0;
+    }
+
+    std::list<piece> pieces_;
+    std::size_t taken_ = 0; // of the first
+    std::size_t size_ = 0;
+};
+
+} // namespace avirt::detail
