@@ -282,7 +282,13 @@ catch (const std::bad_alloc&) {
 void event_registry::update_timeout(int timer, int interval) noexcept
 {
     lock held(mutex_);
-    timeouts_.update(timer, interval, called_timer_ == timer && dispatcher_ == std::this_thread::get_id());
+    using from = timeout_table::update_from;
+    const bool is_here = dispatcher_ == std::this_thread::get_id();
+    timeouts_.update(
+        timer, interval,
+        !is_here                     ? from::elsewhere
+            : called_timer_ == timer ? from::its_callback
+                                     : from::dispatch);
     wake(held, timeouts_changed_locked());
 }
 

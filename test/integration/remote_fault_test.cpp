@@ -287,6 +287,19 @@ BOOST_AUTO_TEST_CASE(a_read)
     check_lost(read);
 }
 
+BOOST_AUTO_TEST_CASE(a_finish)
+{
+    make_volume("silent", 0);
+    outcome opened, finished;
+    stream.async_open(watched, upload("silent"), opened.handler());
+    run_until_done(opened);
+    BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
+    daemon.freeze();
+    stream.async_finish(finished.handler());
+    run_until_done(finished);
+    BOOST_TEST(finished.ec().failed());
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_FIXTURE_TEST_SUITE(remote_console, fault_fixture)
