@@ -34,6 +34,26 @@ namespace data = boost::unit_test::data;
 using namespace std::chrono_literals;
 using asio::cancellation_type;
 
+BOOST_AUTO_TEST_SUITE(cancel_after_of_every_operation)
+
+BOOST_AUTO_TEST_CASE(does_not_fire)
+{
+    for_each_operation([](auto op) {
+        rig r;
+        op.prepare(r);
+        outcome o;
+        op.launch(r, avirt::cancel_after(1h, o.handler()));
+        BOOST_TEST(!o);
+        r.run_until_done(o);
+        r.check(o, {});
+        r.stream.close();
+        r.conn.close();
+        support::run_to_end(r.io); // the timer is not left behind
+    });
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
 BOOST_FIXTURE_TEST_SUITE(cancel_after, rig)
 
 BOOST_AUTO_TEST_CASE(fires)
@@ -50,22 +70,6 @@ BOOST_AUTO_TEST_CASE(fires)
     timer.async_wait(avirt::cancel_after(1ns, waited.handler()));
     run_until_done(waited);
     check(waited, aborted);
-}
-
-BOOST_AUTO_TEST_CASE(does_not_fire)
-{
-    for_each_operation([](auto op) {
-        rig r;
-        op.prepare(r);
-        outcome o;
-        op.launch(r, avirt::cancel_after(1h, o.handler()));
-        BOOST_TEST(!o);
-        r.run_until_done(o);
-        r.check(o, {});
-        r.stream.close();
-        r.conn.close();
-        support::run_to_end(r.io); // the timer is not left behind
-    });
 }
 
 BOOST_AUTO_TEST_CASE(invokes_the_handler_when_both_have_ended)
@@ -166,6 +170,16 @@ BOOST_DATA_TEST_CASE(passes_a_cancellation_on, data::make(support::every_cancell
     launch([](auto slot, auto handler) {
         return avirt::cancel_after(1h, asio::bind_cancellation_slot(slot, handler));
     });
+}
+
+BOOST_AUTO_TEST_CASE(fires_beside_a_slot_that_is_bound_inside_of_it)
+{
+    asio::cancellation_signal signal;
+    std::optional<cancellation_type> seen;
+    outcome o;
+    async_never(io, seen, avirt::cancel_after(1ns, asio::bind_cancellation_slot(signal.slot(), o.handler())));
+    run_until_done(o);
+    BOOST_TEST((seen == cancellation_type::terminal));
 }
 
 BOOST_AUTO_TEST_CASE(tokens_throw)
