@@ -22,11 +22,16 @@ namespace avirt {
 ///
 /// Errors: operation_aborted after the timeout, or what else the operation completes with when it is
 /// cancelled; it may have succeeded at the same time. async_read() and the like tell how much was
-/// transferred. Cancellation: a cancellation that reaches the handler's slot is passed on to the operation.
+/// transferred.
+///
+/// Cancellation: a cancellation that reaches the token's slot is passed on to the operation.
 ///
 /// The completion handler is invoked when both the operation and the timer have ended. It keeps its
-/// associated executor and allocator. An executor or a cancellation slot that is bound to the token belongs
-/// inside, `cancel_after(5s, bind_executor(strand, token))`: outside, it does not reach the timer.
+/// associated executor and allocator.
+///
+/// What is bound goes inside, as `cancel_after(timeout, bind_executor(strand, token))`. A bind_executor or
+/// bind_cancellation_slot outside concerns the operation alone, with Asio's own cancel_after too: the handler
+/// would not be invoked on that executor, and that slot would take the place of the timer's.
 ///
 /// Thread safety: the timer cancels the operation concurrently with what else is done to its object: if
 /// several threads run the context, the operation must be started and completed in a strand, implicit or
