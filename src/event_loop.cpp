@@ -4,6 +4,7 @@
 #include "call_queue.hpp"
 #include "context_service.hpp"
 #include "event_registry.hpp"
+#include "fork_gate.hpp"
 #include "pending.hpp"
 #include "worker_pool.hpp"
 
@@ -172,7 +173,7 @@ private:
             descriptor_->release();
     }
 
-    mutable std::mutex mutex_;
+    mutable fork_safe_mutex mutex_;
     asio::any_io_executor executor_;
     asio::any_io_executor first_turn_; // Work, until a free callback that began before the loop has returned.
     std::optional<asio::posix::stream_descriptor> descriptor_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "event_registry.hpp"
 
+#include "fork_gate.hpp"
 #include "worker_pool.hpp"
 
 #include <avirt/detail/failure.hpp>
@@ -375,13 +376,15 @@ event_loop_stats event_registry::stats() const noexcept
 
 void event_registry::before_fork()
 {
-    // The child gets the tables in one piece.
+    // The child gets everything in one piece: first what locks the tables inside its own locks, then they.
+    fork_gate::close();
     instance().mutex_.lock();
 }
 
 void event_registry::after_fork_in_parent()
 {
     instance().mutex_.unlock();
+    fork_gate::open_in_parent();
 }
 
 void event_registry::after_fork_in_any_child()
@@ -391,6 +394,7 @@ void event_registry::after_fork_in_any_child()
     self.holds_ = 0; // What they are for goes on in the parent alone.
     self.watches_.disown();
     self.mutex_.unlock();
+    fork_gate::open_in_child();
 }
 
 void event_registry::after_fork_in_child()

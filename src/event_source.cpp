@@ -5,6 +5,7 @@
 #include "context_service.hpp"
 #include "event_registry.hpp"
 #include "event_subscription.hpp"
+#include "fork_gate.hpp"
 #include "pending.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -349,7 +350,7 @@ private:
         lose_if_lost();
     }
 
-    mutable std::mutex mutex_;
+    mutable fork_safe_mutex mutex_;
     asio::any_io_executor executor_;
     const std::shared_ptr<connection_impl> connection_;
     const event_kind kind_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "connection_link.hpp"
+#include "fork_gate.hpp"
 #include "patience.hpp"
 
 #include <avirt/detail/stream_impl.hpp>
@@ -22,7 +23,7 @@ class stream_operations
 {
 public:
     /// Held wherever the other members are called, and those of the transport.
-    std::mutex& mutex() const noexcept
+    fork_safe_mutex& mutex() const noexcept
     {
         return mutex_;
     }
@@ -37,7 +38,7 @@ protected:
     ~stream_operations() = default;
 
 private:
-    mutable std::mutex mutex_;
+    mutable fork_safe_mutex mutex_;
 };
 
 /// How the bytes of one open stream get to libvirt and back. Nothing blocks but finish() and dispose().

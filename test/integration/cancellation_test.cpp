@@ -12,10 +12,10 @@ namespace {
 namespace data = boost::unit_test::data;
 using asio::cancellation_type;
 
-/// All the places of the pool are taken: nothing that needs a worker begins.
+/// The only thread of the pool is taken: nothing that needs one begins.
 struct stuck_rig : rig
 {
-    stuck_rig() : rig({.max_blocking_calls = 1}) {}
+    stuck_rig() : rig({.max_threads = 1}) {}
 
     ~stuck_rig()
     {
