@@ -57,7 +57,7 @@ asio::awaitable<void> list(asio::io_context& io, std::string uri)
         std::cout << std::setw(5) << (id == static_cast<unsigned>(-1) ? "-" : std::to_string(id)) << "  "
                   << std::left << std::setw(30) << d.name << std::right << "  " << name_of(d.state) << '\n';
     }
-    co_await connection.async_close(asio::use_awaitable);
+    co_await connection.async_close();
 }
 
 int main(int argc, char* argv[])

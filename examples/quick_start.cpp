@@ -8,33 +8,34 @@
 
 #include <boost/asio.hpp>
 
+#include <chrono>
 #include <exception>
 #include <iostream>
 #include <string>
 
 namespace asio = boost::asio;
+using namespace std::chrono_literals;
 
 asio::awaitable<void> greet(asio::io_context& io, std::string domain, std::string uri)
 {
     avirt::connection connection{io};
-    co_await connection.async_open(uri, avirt::with_details(asio::use_awaitable)); // throws libvirt's text
+    co_await connection.async_open(uri, avirt::with_details(asio::use_awaitable)); // throws libvirt's message
 
-    // Any libvirt function, off the event loop. Its result comes back, its error as an exception.
-    int running = co_await connection.async_call(
-        [](virConnectPtr c) { return virConnectNumOfDomains(c); }, asio::use_awaitable);
+    // Any libvirt function, off the event loop: its result is returned, its error thrown.
+    int running = co_await connection.async_call(virConnectNumOfDomains);
     std::cout << running << " domains are running\n";
 
     // A libvirt stream is an Asio stream: all of Asio's algorithms work on it.
-    avirt::console serial{domain};
     avirt::async_stream console{io};
-    co_await console.async_open(connection, serial, avirt::with_details(asio::use_awaitable));
+    co_await console.async_open(connection, avirt::console{domain}, avirt::with_details(asio::use_awaitable));
     co_await asio::async_write(console, asio::buffer("\r", 1), asio::use_awaitable);
 
     std::string text;
-    co_await asio::async_read_until(console, asio::dynamic_buffer(text), "login: ", asio::use_awaitable);
+    co_await asio::async_read_until(
+        console, asio::dynamic_buffer(text), "login: ", avirt::cancel_after(1min, asio::use_awaitable));
     std::cout << text << std::endl;
 
-    co_await console.async_finish(asio::use_awaitable);
+    co_await console.async_finish();
 }
 
 int main(int argc, char* argv[])

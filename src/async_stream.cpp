@@ -5,7 +5,9 @@
 #include "connection_reference.hpp"
 #include "context_service.hpp"
 #include "event_registry.hpp"
+#include "patience.hpp"
 #include "pending.hpp"
+#include "release_queue.hpp"
 #include "stream_transport.hpp"
 #include "worker_pool.hpp"
 
@@ -13,6 +15,7 @@
 #include <libvirt/virterror.h>
 
 #include <array>
+#include <optional>
 
 namespace avirt::detail {
 namespace {
@@ -26,13 +29,15 @@ struct stream_origin
     bool is_in_process;
     std::shared_ptr<connection_link> link;      // null: not known, or in this process
     std::shared_ptr<const connect_options> own; // null: on the application's
+    std::shared_ptr<job_lane> lane;             // the application's connection's
 };
 
+/// libvirt has no number of its own for it, but names its own argument that is wrong: the stream. Nothing
+/// else is ever wrong with that.
 bool is_wrong_connection(const failure& f)
 {
-    // libvirt has no number of its own for it.
-    return f.details.code == VIR_ERR_INVALID_ARG
-        && f.details.message.find("stream must match connection") != std::string::npos;
+    const auto& d = f.details;
+    return d.code == VIR_ERR_INVALID_ARG && (d.str2 == "stream" || d.str2 == "st");
 }
 
 class stream_impl_object final : public stream_impl,
@@ -53,7 +58,8 @@ public:
     {
         const std::lock_guard guard(mutex());
         // Where it leads is not known: the careful way.
-        transport_ = make_callback_transport(operations(), stream, false, true, nullptr);
+        transport_ =
+            make_callback_transport(operations(), stream, false, true, nullptr, std::make_shared<job_lane>());
         transport_->listen(); // A read will tell where that fails.
     }
 
@@ -113,25 +119,34 @@ public:
                                                      : error{};
         if (refused != error{})
             return complete_now(std::move(handler), details, refused);
-        cancel_with(handler, open_, [](auto& self, asio::cancellation_type) {
-            self.open_.complete(aborted);
-            self.abandon_open();
-        });
-        open_.start(std::move(handler), executor_, details);
-        stream_origin origin{std::move(reference), connection.is_in_process(), connection.link(), nullptr};
+        stream_origin origin{
+            std::move(reference), connection.is_in_process(), connection.link(), nullptr, connection.lane()};
         if (!shares_connection)
             origin.own = connection.reopen_options();
         if (origin.own) {
             origin.link = std::make_shared<connection_link>();
             origin.link->uri = origin.own->uri;
-            open_link_ = origin.link;
         }
-        open_job_ =
-            worker_pool::instance().submit([self = shared_from_this(), origin = std::move(origin),
-                                            opener = std::move(opener), number = open_.number()]() mutable {
+        const auto lane = origin.lane;
+        const auto link = origin.link;
+        const auto own_link = origin.own ? link : nullptr;
+        auto job = worker_pool::instance().make(
+            [self = shared_from_this(), origin = std::move(origin), opener = std::move(opener),
+             number = open_.number() + 1]() mutable {
                 self->open_on_worker(origin, *opener, number);
                 origin.connection.drop();
-            });
+            },
+            lane);
+        cancel_with(handler, open_, [](auto& self, asio::cancellation_type) {
+            self.open_.complete(aborted);
+            self.abandon_open();
+        });
+        open_.start(std::move(handler), executor_, details);
+        open_link_ = own_link;
+        open_use_ = link_use(link);
+        open_job_ = std::move(job);
+        if (const auto no_thread = worker_pool::instance().submit(open_job_))
+            end_open(no_thread);
     }
 
     bool try_read(asio::mutable_buffer buffer, io_result& result) override
@@ -324,6 +339,8 @@ private:
     /// A thread that is stuck there is freed at the cost of the connection, where that is the stream's own.
     void abandon_open() noexcept
     {
+        time_to_connect_.reset();
+        open_use_.end();
         const auto job = std::exchange(open_job_, nullptr);
         const auto link = std::exchange(open_link_, nullptr);
         if (job && !worker_pool::instance().abandon(job) && link)
@@ -361,7 +378,8 @@ private:
     void open_on_worker(stream_origin& origin, opener_base& opener, std::uint64_t number)
     {
         failure f;
-        virConnectPtr own = origin.own ? connect_for_stream(*origin.own, origin.link, f) : nullptr;
+        virConnectPtr own = origin.own ? connect_in_time(origin, number, f) : nullptr;
+        const link_work work(origin.link);
         virStreamPtr stream = nullptr;
         bool was_opened = false;
         if (!origin.link && !origin.is_in_process) { // Opened elsewhere, and nothing was called on it yet.
@@ -372,7 +390,7 @@ private:
         if (!f) {
             virConnectPtr connection = own ? own : origin.connection.get();
             stream = virStreamNew(connection, VIR_STREAM_NONBLOCK);
-            f = stream ? opener.open(connection, stream) : last_failure();
+            f = weigh(stream ? opener.open(connection, stream) : last_failure(), origin.link);
             was_opened = stream && !f;
         }
         if (is_wrong_connection(f))
@@ -380,14 +398,12 @@ private:
         {
             const std::lock_guard guard(mutex());
             if (open_ && open_.number() == number) {
-                open_job_.reset();
-                open_link_.reset();
                 if (was_opened) {
-                    transport_ = own
-                        ? make_own_connection_transport(
-                            operations(), stream, opener.is_console(), own, origin.link)
-                        : make_callback_transport(
-                            operations(), stream, opener.is_console(), !origin.is_in_process, origin.link);
+                    transport_ = own ? make_own_connection_transport(
+                                     operations(), stream, opener.is_console(), own, origin.link)
+                                     : make_callback_transport(
+                                         operations(), stream, opener.is_console(), !origin.is_in_process,
+                                         origin.link, origin.lane);
                     f = transport_->listen();
                     if (f) {
                         transport_.reset();
@@ -397,7 +413,7 @@ private:
                         own = nullptr;
                     }
                 }
-                open_.complete(std::move(f));
+                end_open(std::move(f));
             }
         }
         if (stream) {
@@ -406,7 +422,41 @@ private:
             virStreamFree(stream);
         }
         if (own)
-            virConnectClose(own);
+            close_now(own);
+    }
+
+    virConnectPtr connect_in_time(const stream_origin& origin, std::uint64_t number, failure& why)
+    {
+        {
+            const std::lock_guard guard(mutex());
+            if (open_ && open_.number() == number)
+                time_to_connect_.emplace(origin.own->timeout, [weak = weak_from_this(), number] {
+                    if (const auto self = weak.lock())
+                        self->connecting_takes_too_long(number);
+                });
+        }
+        virConnectPtr connection = connect_for_stream(*origin.own, origin.link, why);
+        const std::lock_guard guard(mutex());
+        if (open_ && open_.number() == number)
+            time_to_connect_.reset();
+        return connection;
+    }
+
+    void connecting_takes_too_long(std::uint64_t number)
+    {
+        const std::lock_guard guard(mutex());
+        if (open_.number() != number || !open_ || !time_to_connect_)
+            return;
+        open_.complete(open_timed_out());
+        abandon_open();
+    }
+
+    void end_open(failure f)
+    {
+        open_job_.reset();
+        open_link_.reset();
+        open_use_.end();
+        open_.complete(std::move(f));
     }
 
     // Ending ----------------------------------------------------------------------------------------------
@@ -432,12 +482,20 @@ private:
     {
         const auto transport = std::exchange(transport_, nullptr);
         transport->stop_listening([self = shared_from_this(), transport, function, number] {
-            const auto finish = [self, transport, function, number] {
-                self->ending_is_over(number, transport->finish(function, number != 0));
+            auto& pool = worker_pool::instance();
+            const auto no_thread = pool.submit(pool.make([self, transport, function, number] {
+                self->ending_is_over(number, transport->finish(function, self->awaits_end(number)));
                 transport->dispose();
-            };
-            worker_pool::instance().submit(finish, worker_pool::place::urgent);
+            }));
+            if (no_thread) // It is ended later.
+                self->ending_is_over(number, no_thread);
         });
+    }
+
+    bool awaits_end(std::uint64_t number) const
+    {
+        const std::lock_guard guard(mutex());
+        return end_ && end_.number() == number;
     }
 
     void ending_is_over(std::uint64_t number, failure f)
@@ -455,6 +513,8 @@ private:
     pending<void(error_code)> open_;
     std::shared_ptr<worker_pool::job> open_job_;
     std::shared_ptr<connection_link> open_link_; // of a connection of its own
+    link_use open_use_;
+    std::optional<deadline> time_to_connect_;
 
     pending<void(error_code, std::size_t)> read_;
     asio::mutable_buffer read_buffer_;

@@ -53,6 +53,12 @@ inline asio::awaitable<failure> subscribe(std::shared_ptr<event_source_impl> sou
     co_return f;
 }
 
+inline asio::awaitable<void> resubscribe(std::shared_ptr<event_source_impl> source)
+{
+    co_await awaiting<void(error_code)>(
+        [&](auto handler) { source->async_resubscribe(wait_handler(std::move(handler)), nullptr); });
+}
+
 inline asio::awaitable<failure> wait_closed(std::shared_ptr<connection_impl> on, asio::cancellation_slot slot)
 {
     failure f;

@@ -4,6 +4,7 @@
 #include "connect.hpp"
 #include "connection_reference.hpp"
 #include "event_registry.hpp"
+#include "release_queue.hpp"
 
 #include <boost/asio/error.hpp>
 
@@ -33,16 +34,15 @@ void run_alone(
     const std::shared_ptr<connection_link>& link)
 {
     failure f;
+    owner.call_connects(number, options.timeout);
     virConnectPtr own = connect(options, link, f);
     if (own && owner.call_begins(number)) {
         const naming_scope naming(link);
-        f = function.run(own);
+        f = weigh(function.run(own), link);
     }
     owner.call_returned(number, std::move(f));
-    if (own) {
-        const closing_patience patience(link);
-        virConnectClose(own);
-    }
+    if (own)
+        close_now(own);
 }
 
 } // namespace
@@ -75,13 +75,13 @@ std::uint64_t call_queue::add(
 
 void call_queue::start(const std::shared_ptr<call_owner>& owner, const target& on)
 {
-    for (auto& c : calls_) {
+    for (auto next = calls_.begin(); next != calls_.end();) {
         if (ordered_ != 0 || !on.connection)
             return;
-        if (c.job)
-            continue;
-        ordered_ = calls_must_be_ordered() ? c.number : 0;
-        submit(c, owner, on);
+        auto& c = *next++;
+        const auto number = c.number;
+        if (!c.job && submit(c, owner, on) && calls_must_be_ordered())
+            ordered_ = number;
     }
 }
 
@@ -91,14 +91,24 @@ void call_queue::start_beside(
     submit(*find(number), owner, on);
 }
 
-void call_queue::submit(entry& c, const std::shared_ptr<call_owner>& owner, const target& on)
+/// Returns whether it will be run; it has failed otherwise.
+bool call_queue::submit(entry& c, std::function<void()> function, const std::shared_ptr<job_lane>& lane)
+{
+    c.waits.reset();
+    c.job = worker_pool::instance().make(std::move(function), lane);
+    const auto no_thread = worker_pool::instance().submit(c.job);
+    if (no_thread)
+        fail(c.number, no_thread);
+    return !no_thread;
+}
+
+bool call_queue::submit(entry& c, const std::shared_ptr<call_owner>& owner, const target& on)
 {
     c.has_begun = true;
-    c.waits.reset();
     c.link = on.link;
-    c.job = worker_pool::instance().submit([owner, function = c.function,
-                                            connection = connection_reference(on.connection), link = on.link,
-                                            seeks_socket = on.seeks_socket, n = c.number]() mutable {
+    auto run = [owner, function = c.function, connection = connection_reference(on.connection),
+                link = on.link, seeks_socket = on.seeks_socket, n = c.number]() mutable {
+        const link_work work(link);
         failure f;
         if (seeks_socket) {
             if (auto found = find_socket(connection.get(), link)) {
@@ -109,26 +119,47 @@ void call_queue::submit(entry& c, const std::shared_ptr<call_owner>& owner, cons
                 f = unwatched_failure();
         }
         if (!f) {
-            const naming_scope naming(std::move(link));
-            f = function->run(connection.get());
+            const naming_scope naming(link);
+            f = weigh(function->run(connection.get()), link);
         }
         connection.drop();
         owner->call_returned(n, std::move(f));
-    });
+    };
+    return submit(c, std::move(run), on.lane);
 }
 
 void call_queue::start_alone(
     std::uint64_t number, const std::shared_ptr<call_owner>& owner,
-    std::shared_ptr<const connect_options> options)
+    std::shared_ptr<const connect_options> options, const std::shared_ptr<job_lane>& lane)
 {
     auto& c = *find(number);
-    c.waits.reset();
     c.link = std::make_shared<connection_link>();
     c.link->uri = options->uri;
-    c.job = worker_pool::instance().submit(
+    submit(
+        c,
         [owner, function = c.function, options = std::move(options), link = c.link, number] {
             run_alone(*owner, number, *function, *options, link);
-        });
+        },
+        lane);
+}
+
+void call_queue::connects(
+    std::uint64_t number, std::chrono::milliseconds time_limit, std::function<void()> time_is_over)
+{
+    const auto c = find(number);
+    if (c != calls_.end())
+        c->time_to_connect.emplace(time_limit, std::move(time_is_over));
+}
+
+void call_queue::time_out(std::uint64_t number)
+{
+    const auto c = find(number);
+    if (c == calls_.end() || !c->time_to_connect)
+        return;
+    abandon(*c);
+    c->function.reset();
+    c->complete(open_timed_out(), false);
+    calls_.erase(c);
 }
 
 bool call_queue::begins(std::uint64_t number)
@@ -136,6 +167,7 @@ bool call_queue::begins(std::uint64_t number)
     const auto c = find(number);
     if (c == calls_.end())
         return false;
+    c->time_to_connect.reset();
     c->has_begun = true;
     return true;
 }

@@ -3,6 +3,7 @@
 
 #include "authentication.hpp"
 #include "connection_link.hpp"
+#include "patience.hpp"
 #include "pending.hpp"
 #include "worker_pool.hpp"
 
@@ -11,8 +12,10 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/cancellation_type.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <optional>
@@ -29,6 +32,8 @@ public:
     virtual void call_returned(std::uint64_t number, failure f) = 0;
     /// The connection's, found on the way to the function.
     virtual void socket_found(std::uint64_t number, const std::shared_ptr<connection_link>& link) = 0;
+    /// A connection of a call's own is about to be opened.
+    virtual void call_connects(std::uint64_t number, std::chrono::milliseconds time_limit) = 0;
 
 protected:
     ~call_owner() = default;
@@ -44,6 +49,7 @@ public:
     {
         virConnectPtr connection = nullptr;
         std::shared_ptr<connection_link> link{};
+        std::shared_ptr<job_lane> lane{};
         bool seeks_socket = false; // of a connection that was opened elsewhere
     };
 
@@ -62,10 +68,15 @@ public:
     /// Starts a call on a connection that is opened for it.
     void start_alone(
         std::uint64_t number, const std::shared_ptr<call_owner>& owner,
-        std::shared_ptr<const connect_options> options);
+        std::shared_ptr<const connect_options> options, const std::shared_ptr<job_lane>& lane);
     /// Starts a call beside the others.
     void start_beside(std::uint64_t number, const std::shared_ptr<call_owner>& owner, const target& on);
 
+    /// @param time_is_over is called on the loop if the connection is not open by then.
+    void connects(
+        std::uint64_t number, std::chrono::milliseconds time_limit, std::function<void()> time_is_over);
+    /// The time for its connection is over.
+    void time_out(std::uint64_t number);
     bool begins(std::uint64_t number);
     /// False: nobody waits for the call any more.
     bool found_socket(std::uint64_t number, const std::shared_ptr<connection_link>& link);
@@ -108,13 +119,15 @@ private:
         std::shared_ptr<worker_pool::job> job{}; // null: not begun
         std::shared_ptr<connection_link> link{}; // whose socket, shut down, frees its thread
         bool has_begun = false;                  // The function may have been called.
+        std::optional<deadline> time_to_connect{};
         std::optional<place_in_line> waits{std::in_place};
     };
 
     using iterator = std::list<entry>::iterator;
 
     iterator find(std::uint64_t number);
-    void submit(entry& c, const std::shared_ptr<call_owner>& owner, const target& on);
+    bool submit(entry& c, const std::shared_ptr<call_owner>& owner, const target& on);
+    bool submit(entry& c, std::function<void()> function, const std::shared_ptr<job_lane>& lane);
     bool withdraw(entry& c) noexcept;
     void abandon(entry& c, bool cuts_off = true) noexcept;
 

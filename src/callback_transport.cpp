@@ -30,9 +30,10 @@ class callback_transport final : public stream_transport,
 public:
     callback_transport(
         std::weak_ptr<stream_operations> operations, virStreamPtr stream, bool is_console, bool sends_block,
-        std::shared_ptr<connection_link> link)
+        std::shared_ptr<connection_link> link, std::shared_ptr<job_lane> lane)
         : stream_transport(std::move(operations), stream, is_console, std::move(link)),
-          sends_block_(sends_block)
+          sends_block_(sends_block),
+          lane_(std::move(lane))
     {
     }
 
@@ -124,9 +125,6 @@ public:
         return drop_job();
     }
 
-    /// Others use the connection.
-    void interrupt() noexcept override {}
-
     /// libvirt's own dispatch of a stream must not race with its end (docs/libvirt.md, "Streams").
     void stop_listening(std::function<void()> then) override
     {
@@ -151,6 +149,8 @@ public:
         using held = std::shared_ptr<callback_transport>;
         is_listening_ = false;
         remove_callback();
+        if (link_)
+            event_registry::instance().share(link_);
         // A dispatch may be on its way here.
         event_registry::instance().defer(
             [](void* self) { delete static_cast<held*>(self); }, new held(shared_from_this()));
@@ -252,7 +252,7 @@ private:
         if (n == would_block)
             result.ending = error_code(asio::error::broken_pipe); // Nobody will ever take it.
         else if (n < 0)
-            result.ending = last_failure();
+            result.ending = explain(last_failure());
         else
             result.bytes = static_cast<std::size_t>(n);
         return true;
@@ -268,11 +268,20 @@ private:
         const std::shared_ptr<virStream> stream(stream_, [](virStreamPtr s) {
             release_later([](void* p) { virStreamFree(static_cast<virStreamPtr>(p)); }, s);
         });
-        job_ = worker_pool::instance().submit(
+        job_ = worker_pool::instance().make(
             [self = shared_from_this(), stream, copy = std::move(copy), number = ++job_number_] {
+                const link_work work(self->link_);
                 const int n = virStreamSend(stream.get(), copy.data(), copy.size());
-                self->sent(number, n, n == -1 ? last_failure() : failure());
-            });
+                self->sent(number, n, n == -1 ? self->explain(last_failure()) : failure());
+            },
+            lane_);
+        const auto no_thread = worker_pool::instance().submit(job_);
+        if (!no_thread)
+            return;
+        job_.reset();
+        sent_ = io_result{no_thread, 0};
+        if (const auto operations = operations_.lock())
+            operations->retry_write();
     }
 
     void sent(std::uint64_t number, int n, failure f)
@@ -297,12 +306,8 @@ private:
         return true;
     }
 
-    bool is_impatient() const noexcept override
-    {
-        return false;
-    }
-
     const bool sends_block_;
+    const std::shared_ptr<job_lane> lane_;
     bool has_callback_ = false;
     int watch_ = 0; // libvirt's, of a stream that is a file; 0: none
     int mask_ = 0;
@@ -319,10 +324,10 @@ private:
 
 std::shared_ptr<stream_transport> make_callback_transport(
     std::weak_ptr<stream_operations> operations, virStreamPtr stream, bool is_console, bool sends_block,
-    std::shared_ptr<connection_link> link)
+    std::shared_ptr<connection_link> link, std::shared_ptr<job_lane> lane)
 {
     return std::make_shared<callback_transport>(
-        std::move(operations), stream, is_console, sends_block, std::move(link));
+        std::move(operations), stream, is_console, sends_block, std::move(link), std::move(lane));
 }
 
 } // namespace avirt::detail

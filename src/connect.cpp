@@ -2,21 +2,20 @@
 #include "connect.hpp"
 
 #include "event_registry.hpp"
+#include "patience.hpp"
 
 #include <libvirt/virterror.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
-#include <memory>
-#include <string_view>
+#include <utility>
 
 namespace avirt::detail {
 namespace {
 
 using std::chrono::seconds;
 
-virConnectPtr open(const connect_options& options, failure& why)
+virConnectPtr open(const connect_options& options, const connection_link& link, failure& why)
 {
     const unsigned read_only = options.read_only ? VIR_CONNECT_RO : 0;
     authentication asked(options);
@@ -24,6 +23,9 @@ virConnectPtr open(const connect_options& options, failure& why)
         options.uri.empty() ? nullptr : options.uri.c_str(), asked.native(), options.flags | read_only);
     if (!connection)
         why = asked.thrown() ? asked.thrown() : last_failure();
+    // What never had a socket has not lost it: a host that cannot be resolved, for instance.
+    if (why.details.code == VIR_ERR_INTERNAL_ERROR && !link.is_remote)
+        why = with_connection(std::move(why), true);
     asked.ended(connection != nullptr);
     return connection;
 }
@@ -48,7 +50,7 @@ virConnectPtr connect(
     const connect_options& options, const std::shared_ptr<connection_link>& link, failure& why)
 {
     const link_scope scope(link);
-    virConnectPtr connection = open(options, why);
+    virConnectPtr connection = open(options, *link, why);
     if (connection && link->is_remote && options.keepalive_interval > seconds(0)) {
         // libvirt's own count comes first, where it can send at all.
         link->max_silence = options.keepalive_count + 1;
@@ -68,7 +70,7 @@ virConnectPtr connect_for_stream(
     const auto interval = is_off ? longest_interval : std::min(options.keepalive_interval, longest_interval);
 
     const link_scope scope(link);
-    virConnectPtr connection = open(options, why);
+    virConnectPtr connection = open(options, *link, why);
     if (connection && link->is_remote) {
         const auto patience = options.keepalive_interval * (options.keepalive_count + 1);
         link->max_silence = is_off ? 0 : static_cast<unsigned>(patience / interval);
@@ -84,6 +86,7 @@ std::shared_ptr<connection_link> find_socket(
     virConnectPtr connection, const std::shared_ptr<connection_link>& link)
 {
     // Whatever asks the daemon will do: the thread that asks disables the socket's watch meanwhile.
+    const link_work work(link);
     const search_scope search(link);
     unsigned long version = 0;
     if (virConnectGetLibVersion(connection, &version) < 0)
@@ -108,26 +111,14 @@ failure unwatched_failure()
     return f;
 }
 
-closing_patience::closing_patience(const std::shared_ptr<connection_link>& link)
+failure open_timed_out()
 {
-    constexpr int milliseconds = 1000;
-    using held = std::shared_ptr<connection_link>;
-    auto argument = std::make_unique<held>(link);
-    const auto interrupt = [](int, void* l) {
-        event_registry::instance().interrupt(**static_cast<held*>(l));
-    };
-    timer_ = event_registry::instance().add_timeout(
-        milliseconds, interrupt, argument.get(), [](void* l) { delete static_cast<held*>(l); });
-    if (timer_ >= 0)
-        argument.release();
-    else
-        event_registry::instance().interrupt(*link); // No loop is bound: nobody would ever do it.
-}
-
-closing_patience::~closing_patience()
-{
-    if (timer_ >= 0)
-        event_registry::instance().remove_timeout(timer_);
+    error_details details;
+    details.domain = VIR_FROM_RPC;
+    details.code = VIR_ERR_OPERATION_TIMEOUT;
+    details.level = VIR_ERR_ERROR;
+    details.message = "the connection could not be opened in time";
+    return {error_code(details.code, libvirt_category()), std::move(details)};
 }
 
 } // namespace avirt::detail

@@ -31,18 +31,7 @@ bool is_unwatched(virConnectPtr connection);
 /// Why what needs a watched socket is refused on such a connection.
 failure unwatched_failure();
 
-/// Interrupts a connection that is being ended, if that takes longer than a living daemon needs: nobody is
-/// left to cancel it.
-class closing_patience
-{
-public:
-    explicit closing_patience(const std::shared_ptr<connection_link>& link);
-    ~closing_patience();
-    closing_patience(const closing_patience&) = delete;
-    closing_patience& operator=(const closing_patience&) = delete;
-
-private:
-    int timer_ = -1;
-};
+/// What an operation fails with if the connection was not open in time.
+failure open_timed_out();
 
 } // namespace avirt::detail

@@ -6,7 +6,9 @@
 #include "connection_link.hpp"
 #include "context_service.hpp"
 #include "event_registry.hpp"
+#include "patience.hpp"
 #include "pending.hpp"
+#include "release_queue.hpp"
 #include "worker_pool.hpp"
 
 #include <boost/asio/error.hpp>
@@ -81,11 +83,18 @@ public:
         return link_ && link_->is_remote ? link_ : nullptr;
     }
 
+    std::shared_ptr<job_lane> lane() const override
+    {
+        const std::lock_guard guard(mutex_);
+        return lane_;
+    }
+
     void adopt(virConnectPtr connection) override
     {
         const std::lock_guard guard(mutex_);
-        connection_ = connection;
         link_ = std::make_shared<connection_link>(); // It finds its socket by the first call.
+        connection_ = connection;
+        use_ = link_use(link_);
     }
 
     virConnectPtr release() override
@@ -93,6 +102,8 @@ public:
         const std::lock_guard guard(mutex_);
         abort_operations(false);
         wait_closed_.complete(aborted, close_reason::client);
+        if (link_)
+            event_registry::instance().share(link_);
         return give_up_locked();
     }
 
@@ -105,20 +116,18 @@ public:
     void close() noexcept override
     {
         const std::lock_guard guard(mutex_);
-        mark_closed();
         abort_all();
-        close_later();
+        close_connection();
     }
 
     void discard(const failure& why) noexcept override
     {
         const std::lock_guard guard(mutex_);
-        mark_closed();
         calls_.fail_waiting(why);
         if (wait_closed_)
             see_whether_lost();
         wait_closed_.complete({}, close_reason::client); // It was discarded for another reason.
-        close_later();
+        close_connection();
     }
 
     void shutdown() noexcept override
@@ -128,6 +137,7 @@ public:
         const auto close = close_.take();
         const auto wait_closed = wait_closed_.take();
         abandon_open();
+        closing_use_.end();
         const auto calls = calls_.take_all();
         executor_ = {};
         held.unlock(); // The handlers end outside the lock: they may own this very connection.
@@ -144,17 +154,29 @@ public:
                                                      : error{};
         if (refused != error{})
             return complete_now(std::move(handler), details, refused);
-        on_cancel(handler, [weak = weak_from_this(), n = open_.number() + 1](asio::cancellation_type) {
+        const auto number = open_.number() + 1;
+        const auto known = std::make_shared<connect_options>(std::move(options));
+        const auto link = std::make_shared<connection_link>();
+        link->uri = known->uri;
+        auto lane = std::make_shared<job_lane>(); // What may be stuck in the old one concerns another daemon.
+        auto job = worker_pool::instance().make(
+            [self = shared_from_this(), known, link, number] { self->open_on_worker(*known, link, number); },
+            lane);
+        time_to_open_.emplace(known->timeout, [weak = weak_from_this(), number] {
             if (const auto self = weak.lock())
-                self->cancel_open(n);
+                self->open_takes_too_long(number);
+        });
+        on_cancel(handler, [weak = weak_from_this(), number](asio::cancellation_type) {
+            if (const auto self = weak.lock())
+                self->cancel_open(number);
         });
         open_.start(std::move(handler), executor_, details);
-        options_ = std::make_shared<connect_options>(std::move(options));
-        link_ = std::make_shared<connection_link>();
-        link_->uri = options_->uri;
-        open_job_ =
-            worker_pool::instance().submit([self = shared_from_this(), options = options_, link = link_,
-                                            n = open_.number()] { self->open_on_worker(*options, link, n); });
+        options_ = known;
+        link_ = link;
+        lane_ = std::move(lane);
+        open_job_ = std::move(job);
+        if (const auto no_thread = worker_pool::instance().submit(open_job_))
+            end_open(no_thread);
     }
 
     void async_close(wait_handler handler, error_details* details) override
@@ -165,19 +187,23 @@ public:
         if (!connection_)
             return complete_now(
                 std::move(handler), details, close_ ? error::operation_in_progress : error::not_open);
-        mark_closed();
+        const auto number = close_.number() + 1;
+        const auto job = worker_pool::instance().make(
+            [self = shared_from_this(), connection = connection_, link = link_, number] {
+                const closing_scope scope(link);
+                self->closed(number, virConnectClose(connection) < 0 ? last_failure() : failure());
+            });
         abort_operations();
-        on_cancel(handler, [weak = weak_from_this(), n = close_.number() + 1](asio::cancellation_type) {
+        on_cancel(handler, [weak = weak_from_this(), number](asio::cancellation_type) {
             if (const auto self = weak.lock())
-                self->cancel_close(n);
+                self->cancel_close(number);
         });
         close_.start(std::move(handler), executor_, details);
         closing_link_ = link_;
-        worker_pool::instance().submit(
-            [self = shared_from_this(), connection = give_up_locked(), n = close_.number()] {
-                self->closed(n, virConnectClose(connection) < 0 ? last_failure() : failure());
-            },
-            worker_pool::place::urgent);
+        closing_use_ = std::move(use_);
+        give_up_locked();
+        if (const auto no_thread = worker_pool::instance().submit(job)) // It is closed later.
+            end_close(no_thread);
     }
 
     void async_call(
@@ -196,9 +222,9 @@ public:
         if (!number)
             return;
         if (auto options = reopen_options_locked())
-            calls_.start_alone(*number, shared_from_this(), std::move(options));
+            calls_.start_alone(*number, shared_from_this(), std::move(options), lane_);
         else if (is_in_process_locked()) // There, nothing is lost between threads.
-            calls_.start_beside(*number, shared_from_this(), {connection_, link_});
+            calls_.start_beside(*number, shared_from_this(), {connection_, link_, lane_});
         else
             start_calls();
     }
@@ -254,33 +280,17 @@ private:
 
     virConnectPtr give_up_locked() noexcept
     {
+        use_.end();
         link_.reset();
         options_.reset();
         calls_.forget_order();
         return std::exchange(connection_, nullptr);
     }
 
-    /// Before anything is aborted: what is then done on the connection looks at it.
-    void mark_closed() noexcept
+    void close_connection() noexcept
     {
-        if (link_)
-            link_->is_closed = true;
-    }
-
-    void close_later() noexcept
-    {
-        const auto link = link_;
-        virConnectPtr connection = give_up_locked();
-        if (!connection)
-            return;
-        worker_pool::instance().submit(
-            [connection, link] {
-                std::optional<closing_patience> patience;
-                if (link->is_remote)
-                    patience.emplace(link);
-                virConnectClose(connection);
-            },
-            worker_pool::place::urgent);
+        if (virConnectPtr connection = give_up_locked())
+            close_later(connection);
     }
 
     static void interrupt(const std::shared_ptr<connection_link>& link) noexcept
@@ -292,6 +302,7 @@ private:
     /// Frees the thread, or leaves it alone where libvirt has not told of a socket yet.
     void abandon_open() noexcept
     {
+        time_to_open_.reset();
         if (open_job_ && !worker_pool::instance().abandon(std::exchange(open_job_, nullptr)))
             interrupt(link_);
     }
@@ -307,8 +318,7 @@ private:
     {
         abort_open();
         if (close_)
-            interrupt(closing_link_);
-        close_.complete(aborted);
+            abort_close();
         calls_.abort_all(cuts_off);
         for (const auto& weak : std::exchange(users_, {})) {
             if (const auto user = weak.lock())
@@ -331,14 +341,31 @@ private:
             const std::lock_guard guard(mutex_);
             if (open_ && open_.number() == number) {
                 connection_ = std::exchange(opened, nullptr);
-                if (connection_)
+                if (connection_) {
                     event_registry::instance().observe(*link, weak_from_this());
-                open_job_.reset();
-                open_.complete(std::move(f));
+                    use_ = link_use(link);
+                }
+                end_open(std::move(f));
             }
         }
         if (opened) // Nobody waits for it any more.
-            virConnectClose(opened);
+            close_now(opened);
+    }
+
+    void end_open(failure f)
+    {
+        time_to_open_.reset();
+        open_job_.reset();
+        open_.complete(std::move(f));
+    }
+
+    void open_takes_too_long(std::uint64_t number)
+    {
+        const std::lock_guard guard(mutex_);
+        if (open_.number() != number || !open_)
+            return;
+        open_.complete(open_timed_out());
+        abandon_open();
     }
 
     void cancel_open(std::uint64_t number)
@@ -353,19 +380,29 @@ private:
         const std::lock_guard guard(mutex_);
         if (close_.number() != number || !close_)
             return;
-        close_.complete(aborted);
+        abort_close();
         wait_closed_.complete({}, close_reason::client);
-        interrupt(closing_link_);
+    }
+
+    /// If it waits for its daemon, that ends here; if it comes to that later, it has a second.
+    void abort_close() noexcept
+    {
+        close_.complete(aborted);
+        closing_use_.end();
+        event_registry::instance().interrupt_closing(*std::exchange(closing_link_, nullptr));
     }
 
     void closed(std::uint64_t number, failure f)
     {
         const std::lock_guard guard(mutex_);
-        if (close_.number() != number)
-            return;
+        if (close_.number() == number && close_)
+            end_close(std::move(f));
+    }
+
+    void end_close(failure f)
+    {
         closing_link_.reset();
-        if (!close_) // Cancelled: what is waited for now is the end of another connection.
-            return;
+        closing_use_.end();
         close_.complete(std::move(f));
         wait_closed_.complete({}, close_reason::client);
     }
@@ -390,7 +427,23 @@ private:
 
     void start_calls()
     {
-        calls_.start(shared_from_this(), {connection_, link_, seeks_socket()});
+        calls_.start(shared_from_this(), {connection_, link_, lane_, seeks_socket()});
+    }
+
+    void call_connects(std::uint64_t number, std::chrono::milliseconds time_limit) override
+    {
+        const std::lock_guard guard(mutex_);
+        calls_.connects(number, time_limit, [weak = weak_from_this(), number] {
+            if (const auto self = weak.lock())
+                self->call_takes_too_long(number);
+        });
+    }
+
+    void call_takes_too_long(std::uint64_t number)
+    {
+        const std::lock_guard guard(mutex_);
+        calls_.time_out(number);
+        start_calls();
     }
 
     bool call_begins(std::uint64_t number) override
@@ -409,8 +462,10 @@ private:
     void socket_found(std::uint64_t number, const std::shared_ptr<connection_link>& link) override
     {
         const std::lock_guard guard(mutex_);
-        if (calls_.found_socket(number, link))
-            link_ = link;
+        if (!calls_.found_socket(number, link))
+            return;
+        use_ = link_use(link);
+        link_ = link;
     }
 
     void cancel_call(std::uint64_t number, asio::cancellation_type type)
@@ -501,8 +556,12 @@ private:
     virConnectPtr connection_ = nullptr;
     std::shared_ptr<const connect_options> options_; // null where the connection was opened elsewhere
     std::shared_ptr<connection_link> link_;
+    link_use use_; // while it is open
+    std::shared_ptr<job_lane> lane_ = std::make_shared<job_lane>();
     std::shared_ptr<connection_link> closing_link_; // of the connection that async_close() is closing
+    link_use closing_use_;
     pending<void(error_code)> open_;
+    std::optional<deadline> time_to_open_;
     std::shared_ptr<worker_pool::job> open_job_;
     pending<void(error_code)> close_;
     pending<void(error_code, close_reason)> wait_closed_;

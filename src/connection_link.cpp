@@ -107,14 +107,15 @@ const std::shared_ptr<connection_link>& link_scope::current() noexcept
     return current_link;
 }
 
-search_scope::search_scope(std::shared_ptr<connection_link> l) noexcept : link(std::move(l))
+search_scope::search_scope(std::shared_ptr<connection_link> l) noexcept
+    : link(std::move(l)),
+      outer_(std::exchange(current_search, this))
 {
-    current_search = this;
 }
 
 search_scope::~search_scope()
 {
-    current_search = nullptr;
+    current_search = outer_;
 }
 
 search_scope* search_scope::current() noexcept
@@ -135,6 +136,12 @@ int watch_scope::watch() const noexcept
 void watch_scope::note(int watch) noexcept
 {
     latest_watch = watch;
+}
+
+failure weigh(failure f, const std::shared_ptr<connection_link>& link)
+{
+    // libvirt ends its watch of the socket before it reports a loss.
+    return link && link->is_remote ? with_connection(std::move(f), link->socket >= 0) : f;
 }
 
 failure lost_failure(const connection_link& link)

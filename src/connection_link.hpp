@@ -54,8 +54,6 @@ struct connection_link
     std::atomic<bool> is_remote{false};
     /// Why libvirt gave, or will give, the connection up.
     std::atomic<end> ended_by{end::none};
-    /// Its owner has closed it: what is still done on it is not worth waiting for.
-    std::atomic<bool> is_closed{false};
 
     /// A process that libvirt has started to get to the daemon, as a pidfd: SSH, for instance.
     unique_fd command;
@@ -68,6 +66,12 @@ struct connection_link
     /// The socket carries libvirt's messages as they are: no encryption, no framing.
     bool is_plain = false;
     std::vector<std::weak_ptr<link_observer>> observers;
+
+    unsigned uses = 0;      // See link_use.
+    unsigned works = 0;     // See link_work.
+    unsigned closings = 0;  // See closing_scope.
+    bool is_shared = false; // The application may have it, too: what is under way there is not ours to end.
+    int patience = 0;       // the timer that ends it; 0: none
 };
 
 /// While it lives, what this thread registers is reported under the connection's URI: what an application
@@ -111,17 +115,25 @@ private:
 class search_scope
 {
 public:
-    /// @param link becomes the socket's, where that has none yet.
+    /// @param link becomes the socket's, where that has none yet; null: a new one does.
     explicit search_scope(std::shared_ptr<connection_link> link) noexcept;
-    ~search_scope();
+    virtual ~search_scope();
     search_scope(const search_scope&) = delete;
     search_scope& operator=(const search_scope&) = delete;
 
     /// The search of this thread, or null.
     static search_scope* current() noexcept;
 
-    const std::shared_ptr<connection_link> link;
+    std::shared_ptr<connection_link> link;
     std::shared_ptr<connection_link> found{}; // the socket's
+
+private:
+    friend class event_registry;
+
+    /// It is found. Called with libvirt's locks held.
+    virtual void on_found() noexcept {}
+
+    search_scope* const outer_;
 };
 
 /// Sees the watch that libvirt adds on this thread, while it lives.
@@ -139,6 +151,9 @@ public:
     static void note(int watch) noexcept;
 };
 
+/// What libvirt has reported on the connection, by what the loop knows of its socket. @p link may be null.
+failure weigh(failure f, const std::shared_ptr<connection_link>& link);
+
 /// What an operation fails with on a connection that libvirt has given, or will give, up.
 failure lost_failure(const connection_link& link);
 
@@ -146,7 +161,7 @@ failure lost_failure(const connection_link& link);
 /// elsewhere.
 unique_fd command_behind(int socket) noexcept;
 
-/// Frees whoever is stuck in libvirt on the connection.
+/// Frees the threads that are stuck in libvirt on the connection.
 void cut_off(const connection_link& link) noexcept;
 
 /// Whether the connection's socket is a Unix socket.
@@ -156,7 +171,7 @@ bool is_local(const connection_link& link) noexcept;
 unread_and_unsent held_by_socket(const connection_link& link) noexcept;
 
 /// Tells the daemon that we live, past libvirt, which would read as well: with an answer to a PING that was
-/// not asked for. Only on a plain socket that has room, while nobody sends on it.
+/// not asked for. Only on a Unix socket that has room, while no thread sends on it.
 void say_alive(const connection_link& link) noexcept;
 
 /// How many of @p wanted bytes the connection's socket takes now without blocking the sender; 0: none.

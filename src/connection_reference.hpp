@@ -38,7 +38,7 @@ public:
     void drop() noexcept
     {
         if (auto* connection = std::exchange(holder_->connection, nullptr))
-            virConnectClose(connection);
+            close_now(connection);
     }
 
 private:
@@ -51,7 +51,7 @@ private:
         ~holder()
         {
             if (connection)
-                release_later([](void* c) { virConnectClose(static_cast<virConnectPtr>(c)); }, connection);
+                close_later(connection);
         }
     };
 

@@ -52,7 +52,7 @@ public:
         while (called_ < batch_.size()) {
             const auto next = batch_[called_++];
             if (next.blocks)
-                release_later(next.function, next.argument);
+                release_apart(next.function, next.argument);
             else
                 next.function(next.argument);
         }

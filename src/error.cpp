@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: BSL-1.0
-#include <avirt/detail/failure.hpp>
 #include <avirt/error.hpp>
+
+#include "error_messages.hpp"
+
+#include <avirt/detail/failure.hpp>
 
 #include <boost/asio/error.hpp>
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <optional>
-#include <string_view>
 #include <system_error>
 
 namespace avirt {
@@ -34,30 +37,8 @@ public:
 
     const char* message(int value, char*, std::size_t) const noexcept override
     {
-        switch (static_cast<error>(value)) {
-        case error::event_loop_in_use:
-            return "another avirt::event_loop is bound";
-        case error::foreign_event_loop:
-            return "libvirt already has an event loop implementation that is not avirt's";
-        case error::no_event_loop:
-            return "no avirt::event_loop is bound";
-        case error::not_open:
-            return "not open";
-        case error::already_open:
-            return "already open";
-        case error::operation_in_progress:
-            return "an operation of this kind is already under way";
-        case error::at_hole:
-            return "the read stopped at a hole";
-        case error::wrong_connection:
-            return "the opener used an object of another connection";
-        case error::call_threw:
-            return "the called function threw an exception";
-        case error::events_lost:
-            return "events were lost because the queue overflowed";
-        case error::result_unknown:
-            return "the connection was lost before the result was known";
-        }
+        if (const char* sentence = detail::sentence_for(static_cast<error>(value)))
+            return sentence;
         return "unknown avirt error";
     }
 
@@ -93,26 +74,8 @@ public:
 
     const char* message(int value, char*, std::size_t) const noexcept override
     {
-        switch (static_cast<condition>(value)) {
-        case condition::connection_lost:
-            return "the connection to the hypervisor is lost";
-        case condition::console_in_use:
-            return "another session has the console";
-        case condition::console_taken_over:
-            return "another session took the console over";
-        case condition::guest_gone:
-            return "the domain is not running";
-        case condition::not_found:
-            return "no such object";
-        case condition::denied:
-            return "access denied";
-        case condition::timed_out:
-            return "timed out";
-        case condition::not_supported:
-            return "not supported";
-        case condition::no_space:
-            return "no space left";
-        }
+        if (const char* sentence = detail::sentence_for(static_cast<condition>(value)))
+            return sentence;
         return "unknown avirt condition";
     }
 
@@ -137,6 +100,10 @@ public:
             return is(errc::not_supported) || is(errc::operation_not_supported);
         case condition::no_space:
             return is(errc::no_space_on_device);
+        case condition::already_exists:
+            return is(errc::file_exists);
+        case condition::busy:
+            return is(errc::device_or_resource_busy);
         default:
             return false;
         }
@@ -184,6 +151,17 @@ std::optional<condition> condition_of(int number) noexcept
     case VIR_ERR_CONFIG_UNSUPPORTED:
     case VIR_ERR_ARGUMENT_UNSUPPORTED:
         return condition::not_supported;
+    case VIR_ERR_DOM_EXIST:
+    case VIR_ERR_NETWORK_EXIST:
+    case VIR_ERR_STORAGE_VOL_EXIST:
+    case VIR_ERR_NETWORK_PORT_EXIST:
+    case VIR_ERR_STORAGE_POOL_BUILT:
+        return condition::already_exists;
+    case VIR_ERR_OPERATION_INVALID:
+        return condition::wrong_state;
+    case VIR_ERR_RESOURCE_BUSY:
+    case VIR_ERR_BLOCK_COPY_ACTIVE:
+        return condition::busy;
     default:
         return {};
     }
@@ -210,37 +188,20 @@ public:
         return "libvirt";
     }
 
+    const char* message(int value, char* buffer, std::size_t size) const noexcept override
+    {
+        const char* sentence =
+            is_refined_ ? detail::sentence_for(refined_) : detail::sentence_for_libvirt(value);
+        if (sentence)
+            return sentence;
+        std::snprintf(buffer, size, "libvirt reports error %d, which is newer than this avirt", value);
+        return buffer;
+    }
+
     std::string message(int value) const override
     {
-        // libvirt's own table, which grows with it; the sentence of a particular failure is in its details.
-        switch (value) {
-        case VIR_ERR_NO_DOMAIN:
-            return "domain not found";
-        case VIR_ERR_OPERATION_FAILED:
-            return "operation failed";
-        case VIR_ERR_OPERATION_INVALID:
-            return "the operation is not valid in the present state";
-        case VIR_ERR_INTERNAL_ERROR:
-            return "libvirt internal error";
-        case VIR_ERR_INVALID_ARG:
-            return "invalid argument";
-        case VIR_ERR_NO_CONNECT:
-            return "no driver for this URI";
-        case VIR_ERR_NO_SUPPORT:
-            return "not supported by the driver";
-        case VIR_ERR_CONFIG_UNSUPPORTED:
-            return "configuration not supported";
-        case VIR_ERR_RPC:
-            return "remote procedure call failed";
-        case VIR_ERR_AUTH_FAILED:
-            return "authentication failed";
-        case VIR_ERR_NO_STORAGE_VOL:
-            return "storage volume not found";
-        case VIR_ERR_NO_STORAGE_POOL:
-            return "storage pool not found";
-        default:
-            return "libvirt error " + std::to_string(value);
-        }
+        char buffer[80];
+        return message(value, buffer, sizeof buffer);
     }
 
     bool equivalent(int value, const error_condition& c) const noexcept override
@@ -270,6 +231,10 @@ public:
             return errc::make_error_condition(errc::timed_out);
         case condition::not_supported:
             return errc::make_error_condition(errc::not_supported);
+        case condition::already_exists:
+            return errc::make_error_condition(errc::file_exists);
+        case condition::busy:
+            return errc::make_error_condition(errc::device_or_resource_busy);
         default:
             return {value, *this};
         }
@@ -295,6 +260,7 @@ const error_category& refined_category(condition c) noexcept
     static const auto& guest_gone = *new libvirt_category_impl(condition::guest_gone);
     static const auto& lost = *new libvirt_category_impl(condition::connection_lost);
     static const auto& not_found = *new libvirt_category_impl(condition::not_found);
+    static const auto& not_supported = *new libvirt_category_impl(condition::not_supported);
     switch (c) {
     case condition::console_in_use:
         return in_use;
@@ -306,31 +272,30 @@ const error_category& refined_category(condition c) noexcept
         return lost;
     case condition::not_found:
         return not_found;
+    case condition::not_supported:
+        return not_supported;
     default:
         return libvirt_category();
     }
 }
 
-/// libvirt's number for a connection that is gone is the one for everything; only the text tells.
-bool says_connection_lost(const virError& e) noexcept
+/// libvirt's own client says so of its connection to the daemon, and a daemon of its connections to others:
+/// there is no number for that, and messages are translated (docs/libvirt.md, "Errors").
+bool is_of_rpc(const error_details& d) noexcept
 {
-    if (e.domain != VIR_FROM_RPC)
-        return false;
-    const std::string_view text(e.message ? e.message : "");
-    const auto says = [&](std::string_view part) { return text.find(part) != std::string_view::npos; };
-    return e.code == VIR_ERR_SYSTEM_ERROR ? e.int1 == EIO // "End of file while reading data"
-                                          : e.code == VIR_ERR_INTERNAL_ERROR
-            && (says("client socket is closed") || says("connection closed")
-                || says("received hangup event on socket") || says("received error event on socket"));
+    return d.domain == VIR_FROM_RPC && (d.code == VIR_ERR_INTERNAL_ERROR || d.code == VIR_ERR_SYSTEM_ERROR);
 }
 
-error_code code_of(const virError& e) noexcept
+error_code code_of(const error_details& d) noexcept
 {
-    if (says_connection_lost(e))
-        return {e.code, refined_category(condition::connection_lost)};
-    if (e.code == VIR_ERR_SYSTEM_ERROR && e.int1 > 0)
-        return {e.int1, boost::system::system_category()};
-    return {e.code, libvirt_category()};
+    if (d.code == VIR_ERR_SYSTEM_ERROR && d.int1 > 0)
+        return {d.int1, boost::system::system_category()};
+    return {d.code, libvirt_category()};
+}
+
+error_code code_of_lost(const error_details& d) noexcept
+{
+    return {d.code, refined_category(condition::connection_lost)};
 }
 
 std::string text(const char* s)
@@ -391,7 +356,9 @@ failure last_failure()
     d.str3 = text(e->str3);
     d.int1 = e->int1;
     d.int2 = e->int2;
-    return {code_of(*e), std::move(d)};
+    // Whether the connection lives is not known here. The end of its socket is an EIO.
+    const bool is_lost = is_of_rpc(d) && (d.code == VIR_ERR_INTERNAL_ERROR || d.int1 == EIO);
+    return {is_lost ? code_of_lost(d) : code_of(d), std::move(d)};
 }
 
 failure current_failure()
@@ -421,6 +388,19 @@ failure current_failure()
     }
 }
 
+bool concerns_connection(const error_details& d) noexcept
+{
+    return is_of_rpc(d) || d.code == VIR_ERR_SSH || d.code == VIR_ERR_LIBSSH
+        || d.code == VIR_ERR_GNUTLS_ERROR;
+}
+
+failure with_connection(failure f, bool is_alive)
+{
+    if (f && concerns_connection(f.details))
+        f.code = is_alive ? code_of(f.details) : code_of_lost(f.details);
+    return f;
+}
+
 failure describe_failure(int domain, const char* message, condition c)
 {
     failure f(error_code(VIR_ERR_INTERNAL_ERROR, libvirt_category()));
@@ -432,8 +412,9 @@ failure describe_failure(int domain, const char* message, condition c)
 
 failure refine(failure f, condition c)
 {
-    if (f.code.category() == libvirt_category())
-        f.code.assign(f.code.value(), refined_category(c));
+    const bool is_errno = f.details.code == VIR_ERR_SYSTEM_ERROR; // of libvirt's
+    if (is_errno || f.code.category() == libvirt_category())
+        f.code.assign(is_errno ? f.details.code : f.code.value(), refined_category(c));
     return f;
 }
 

@@ -228,7 +228,7 @@ event_loop::event_loop(executor_type executor, event_loop_options options)
 {
     impl_->start();
     detail::set_up_process(options);
-    detail::worker_pool::instance().set_limit(options.max_blocking_calls);
+    detail::worker_pool::instance().set_limits(options.max_blocking_calls, options.max_threads);
 }
 
 event_loop::~event_loop()

@@ -184,7 +184,7 @@ void event_registry::wake(lock& held, wake_up how) noexcept
     else if (fd)
         signal(*fd);
     else if (how == wake_up::reap)
-        worker_pool::instance().submit_uncounted([] { instance().reap(); });
+        worker_pool::instance().post([] { instance().reap(); }, worker_pool::holds_loop::no);
 }
 
 int event_registry::add_handle(
@@ -224,9 +224,11 @@ void event_registry::update_handle(int watch, int events) noexcept
     // come in between, where one thread runs it; elsewhere the answer would wake the loop in vain.
     const bool is_brief = last_dispatcher_ == std::this_thread::get_id();
     watches_.update(watch, events, is_brief);
-    if (auto* search = search_scope::current())
-        found_locked(*search, watch);
+    auto* const search = search_scope::current();
+    const bool is_found = search && found_locked(*search, watch);
     wake(held, watches_.has_always_ready() ? request_wake_up_locked() : wake_up::none);
+    if (is_found)
+        search->on_found();
 }
 
 int event_registry::remove_handle(int watch)
@@ -263,10 +265,30 @@ catch (const std::bad_alloc&) {
     return -1;
 }
 
+int event_registry::add_own_timeout(
+    int interval, virEventTimeoutCallback callback, void* opaque, virFreeCallback free) noexcept
+try {
+    lock held(mutex_);
+    const int id = timeouts_.add(
+        {.interval = interval, .callback = callback, .opaque = opaque, .free = free, .is_own = true});
+    ++own_timeouts_;
+    wake(held, timeouts_changed_locked());
+    return id;
+}
+catch (const std::bad_alloc&) {
+    return -1;
+}
+
 void event_registry::update_timeout(int timer, int interval) noexcept
 {
     lock held(mutex_);
-    timeouts_.update(timer, interval, called_timer_ == timer && dispatcher_ == std::this_thread::get_id());
+    using from = timeout_table::update_from;
+    const bool is_here = dispatcher_ == std::this_thread::get_id();
+    timeouts_.update(
+        timer, interval,
+        !is_here                     ? from::elsewhere
+            : called_timer_ == timer ? from::its_callback
+                                     : from::dispatch);
     wake(held, timeouts_changed_locked());
 }
 
@@ -276,6 +298,7 @@ int event_registry::remove_timeout(int timer)
     const auto removed = timeouts_.remove(timer);
     if (removed.id == 0)
         return -1;
+    own_timeouts_ -= removed.is_own ? 1u : 0u;
     remove(held, removed.free, removed.opaque, false);
     return 0;
 }
@@ -343,7 +366,7 @@ event_loop_stats event_registry::stats() const noexcept
     lock held(mutex_);
     event_loop_stats s;
     s.watches = watches_.size();
-    s.timeouts = timeouts_.size();
+    s.timeouts = timeouts_.size() - own_timeouts_;
     s.pending_frees = deferred_.size();
     s.dispatched = dispatched_;
     s.longest_callback = longest_callback_;

@@ -60,6 +60,9 @@ public:
     int add_timeout(int interval, virEventTimeoutCallback callback, void* opaque, virFreeCallback free);
     void update_timeout(int timer, int interval) noexcept;
     int remove_timeout(int timer);
+    /// A timeout of avirt's own; with no loop bound it waits for the next.
+    int add_own_timeout(
+        int interval, virEventTimeoutCallback callback, void* opaque, virFreeCallback free) noexcept;
 
     // A connection's socket. Each does nothing where libvirt does not watch one (any more).
 
@@ -73,6 +76,18 @@ public:
     /// Shuts the socket down: whoever is stuck in libvirt on this connection returns, and the connection is
     /// lost (docs/libvirt.md, "A connection's socket").
     void interrupt(connection_link& link) noexcept;
+    /// The same, if its last reference is being dropped.
+    void interrupt_closing(connection_link& link) noexcept;
+
+    // What is under way on a connection that is not in use has to end soon: see patience.hpp.
+    void begin_use(const std::shared_ptr<connection_link>& link) noexcept;
+    void end_use(const std::shared_ptr<connection_link>& link) noexcept;
+    void begin_work(const std::shared_ptr<connection_link>& link) noexcept;
+    void end_work(const std::shared_ptr<connection_link>& link) noexcept;
+    void begin_closing(const std::shared_ptr<connection_link>& link) noexcept;
+    void end_closing(const std::shared_ptr<connection_link>& link) noexcept;
+    /// The application has it from now on.
+    void share(const std::shared_ptr<connection_link>& link) noexcept;
 
     /// Calls function(argument) soon, on a clean stack, while no callback of libvirt's runs: what is removed
     /// from libvirt in there cannot race with its own dispatch.
@@ -118,7 +133,10 @@ private:
     void wake(lock& held, wake_up how) noexcept;
     void remove(lock& held, virFreeCallback free, void* opaque, bool blocks);
 
-    void found_locked(search_scope& search, int watch) noexcept;
+    bool found_locked(search_scope& search, int watch) noexcept;
+    void see_patience_locked(const std::shared_ptr<connection_link>& link) noexcept;
+    void see_patience(lock& held, const std::shared_ptr<connection_link>& link) noexcept;
+    void lose_patience(int timer) noexcept;
     void found_socket_locked(connection_link& link, int watch, int fd) noexcept;
     void interrupt_locked(connection_link& link, connection_link::end why) noexcept;
     void lose_locked(const watch_table::watch& removed);
@@ -149,6 +167,7 @@ private:
     std::shared_ptr<unique_fd> wake_fd_; // shared with whoever is about to signal it
     deferred_queue deferred_;
     std::size_t holds_ = 0;
+    std::size_t own_timeouts_ = 0;
 
     std::shared_ptr<loop_backend> loop_;
     phase phase_ = phase::idle;

@@ -41,6 +41,104 @@ void event_registry::interrupt(connection_link& link) noexcept
     interrupt_locked(link, connection_link::end::interrupted);
 }
 
+void event_registry::interrupt_closing(connection_link& link) noexcept
+{
+    lock held(mutex_);
+    if (link.closings != 0)
+        interrupt_locked(link, connection_link::end::interrupted);
+}
+
+void event_registry::begin_use(const std::shared_ptr<connection_link>& link) noexcept
+{
+    lock held(mutex_);
+    ++link->uses;
+    see_patience(held, link);
+}
+
+void event_registry::end_use(const std::shared_ptr<connection_link>& link) noexcept
+{
+    lock held(mutex_);
+    --link->uses;
+    see_patience(held, link);
+}
+
+void event_registry::begin_work(const std::shared_ptr<connection_link>& link) noexcept
+{
+    lock held(mutex_);
+    ++link->works;
+    see_patience(held, link);
+}
+
+void event_registry::end_work(const std::shared_ptr<connection_link>& link) noexcept
+{
+    lock held(mutex_);
+    --link->works;
+    see_patience(held, link);
+}
+
+void event_registry::begin_closing(const std::shared_ptr<connection_link>& link) noexcept
+{
+    lock held(mutex_);
+    ++link->closings;
+    see_patience(held, link);
+}
+
+void event_registry::end_closing(const std::shared_ptr<connection_link>& link) noexcept
+{
+    lock held(mutex_);
+    --link->closings;
+    see_patience(held, link);
+}
+
+void event_registry::share(const std::shared_ptr<connection_link>& link) noexcept
+{
+    lock held(mutex_);
+    link->is_shared = true;
+    see_patience(held, link);
+}
+
+void event_registry::see_patience(lock& held, const std::shared_ptr<connection_link>& link) noexcept
+{
+    see_patience_locked(link);
+    wake(held, is_idle_locked() ? request_wake_up_locked() : timeouts_changed_locked());
+}
+
+/// Whenever something begins or ends the time starts anew: a daemon that answers is not to be interrupted for
+/// having a lot to answer.
+void event_registry::see_patience_locked(const std::shared_ptr<connection_link>& link) noexcept
+try {
+    constexpr int milliseconds = 1000;
+    if (const int timer = std::exchange(link->patience, 0)) {
+        timeouts_.remove(timer);
+        --own_timeouts_;
+        close_tables_if_unused();
+    }
+    const bool is_vain = link->uses == 0 && (link->closings != 0 || (link->works != 0 && !link->is_shared));
+    if (!is_vain || link->socket < 0)
+        return;
+    const auto call = [](int timer, void*) { instance().lose_patience(timer); };
+    link->patience =
+        timeouts_.add({.interval = milliseconds, .callback = call, .owner = link, .is_own = true});
+    ++own_timeouts_;
+}
+catch (const std::bad_alloc&) {
+    // It may take as long as it likes, then.
+}
+
+void event_registry::lose_patience(int timer) noexcept
+{
+    lock held(mutex_);
+    const auto* t = timeouts_.find(timer);
+    const auto link = t ? t->owner : nullptr;
+    if (!link || link->patience != timer) // It has ended just now.
+        return;
+    timeouts_.remove(timer);
+    --own_timeouts_;
+    link->patience = 0;
+    interrupt_locked(*link, connection_link::end::interrupted);
+    close_tables_if_unused();
+}
+
 // Under the lock: afterwards the number may mean another file.
 void event_registry::interrupt_locked(connection_link& link, connection_link::end why) noexcept
 {
@@ -49,16 +147,24 @@ void event_registry::interrupt_locked(connection_link& link, connection_link::en
     cut_off(link);
 }
 
-void event_registry::found_locked(search_scope& search, int watch) noexcept
-{
+/// Returns whether the search is over by that.
+bool event_registry::found_locked(search_scope& search, int watch) noexcept
+try {
     auto* w = watches_.find(watch);
     if (!w || search.found)
-        return;
+        return false;
     if (!w->link) {
+        if (!search.link)
+            search.link = std::make_shared<connection_link>();
         w->link = search.link;
         found_socket_locked(*w->link, watch, w->fd);
+        see_patience_locked(w->link);
     }
     search.found = w->link;
+    return true;
+}
+catch (const std::bad_alloc&) {
+    return false;
 }
 
 void event_registry::found_socket_locked(connection_link& link, int watch, int fd) noexcept
@@ -77,6 +183,7 @@ void event_registry::lose_locked(const watch_table::watch& removed)
         return;
     link->watch = 0;
     link->socket = -1;
+    see_patience_locked(link);
     link->command = {};
     const bool by_keepalive = kept_alive_ == link.get() && dispatcher_ == std::this_thread::get_id();
     if (link->ended_by == connection_link::end::none)

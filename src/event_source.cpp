@@ -69,6 +69,7 @@ public:
     void close() noexcept override
     {
         const std::lock_guard guard(mutex_);
+        is_followed_ = false; // Who follows it may be about to subscribe it.
         abort_all();
         end_subscription([](const error_code&, bool) {});
     }
@@ -114,33 +115,16 @@ public:
     void async_subscribe(wait_handler handler, error_details* details) override
     {
         const std::lock_guard guard(mutex_);
-        if (!executor_)
-            return; // The context is gone, and with it everybody who could be told.
-        const auto refused = subscribe_ || unsubscribe_ ? error::operation_in_progress
-            : subscription_                             ? error::already_open
-            : !connection_->native_handle()             ? error::not_open
-                                                        : error{};
-        if (refused != error{})
-            return complete_now(subscribe_, std::move(handler), details, refused);
-        on_cancel(
-            handler, [weak = weak_from_this(), n = subscribe_.number() + 1](asio::cancellation_type type) {
-                if (const auto self = weak.lock())
-                    self->cancel_subscribe(n, type);
-            });
-        subscribe_.start(std::move(handler), executor_, details);
-        begin_anew();
-        lost_meanwhile_ = {};
-        link_ = connection_->link();
-        subscription_ = std::make_shared<subscription>(kind_, options_.object, weak_from_this());
-        call_details_ = std::make_shared<error_details>();
-        connection_->async_call(
-            subscription_,
-            call_handler(asio::bind_cancellation_slot(
-                cancel_call_.slot(),
-                [self = shared_from_this(), d = call_details_, n = subscribe_.number()](error_code ec, bool) {
-                    self->subscribed(n, {ec, *d});
-                })),
-            call_details_.get());
+        start_subscribe(std::move(handler), details);
+    }
+
+    void async_resubscribe(wait_handler handler, error_details* details) override
+    {
+        const std::lock_guard guard(mutex_);
+        if (is_followed_ || !executor_)
+            start_subscribe(std::move(handler), details);
+        else
+            complete_now(subscribe_, std::move(handler), details, aborted);
     }
 
     void async_receive(event_handler handler, error_details* details) override
@@ -190,15 +174,46 @@ private:
         failure end{};
     };
 
+    void start_subscribe(wait_handler handler, error_details* details)
+    {
+        if (!executor_)
+            return; // The context is gone, and with it everybody who could be told.
+        const auto refused = subscribe_ || unsubscribe_ ? error::operation_in_progress
+            : subscription_                             ? error::already_open
+            : !connection_->native_handle()             ? error::not_open
+                                                        : error{};
+        if (refused != error{})
+            return complete_now(subscribe_, std::move(handler), details, refused);
+        on_cancel(
+            handler, [weak = weak_from_this(), n = subscribe_.number() + 1](asio::cancellation_type type) {
+                if (const auto self = weak.lock())
+                    self->cancel_subscribe(n, type);
+            });
+        subscribe_.start(std::move(handler), executor_, details);
+        begin_anew();
+        lost_meanwhile_ = {};
+        link_ = connection_->link();
+        subscription_ = std::make_shared<subscription>(kind_, options_.object, weak_from_this());
+        call_details_ = std::make_shared<error_details>();
+        connection_->async_call(
+            subscription_,
+            call_handler(asio::bind_cancellation_slot(
+                cancel_call_.slot(),
+                [self = shared_from_this(), d = call_details_, n = subscribe_.number()](error_code ec, bool) {
+                    self->subscribed(n, {ec, *d});
+                })),
+            call_details_.get());
+    }
+
     template <class Signature, class Handler>
-    void complete_now(const pending<Signature>&, Handler handler, error_details* details, error e)
+    void complete_now(const pending<Signature>&, Handler handler, error_details* details, failure f)
     {
         pending<Signature> p;
         p.start(std::move(handler), executor_, details);
         if constexpr (std::is_same_v<Handler, event_handler>)
-            p.complete(e, nullptr);
+            p.complete(std::move(f), nullptr);
         else
-            p.complete(e);
+            p.complete(std::move(f));
     }
 
     void abort_all() noexcept

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "event_subscription.hpp"
 
-#include "connect.hpp"
+#include "patience.hpp"
 #include "worker_pool.hpp"
 
 #include <libvirt/virterror.h>
 
-#include <cstring>
 #include <utility>
 
 namespace avirt::detail {
@@ -60,11 +59,12 @@ handle<Object> find(
     return handle<Object>(found);
 }
 
-/// Whether libvirt has the same function for the same events already.
+/// libvirt says that of a function that it has already for the same events, among other things: it has no
+/// number for that alone.
 bool is_taken()
 {
     const virError* e = virGetLastError();
-    return e && e->code == VIR_ERR_INVALID_ARG && e->message && std::strstr(e->message, "already tracked");
+    return e && e->code == VIR_ERR_INVALID_ARG;
 }
 
 int add(
@@ -133,15 +133,12 @@ public:
 
     ~removal() override
     {
-        if (id_ >= 0)
-            worker_pool::instance().submit(
-                [object = object_, id = id_, c = connection_, link = link_]() mutable {
-                    std::optional<closing_patience> patience;
-                    if (link && link->is_closed)
-                        patience.emplace(link);
-                    take_back(object, id, c);
-                },
-                worker_pool::place::urgent);
+        if (id_ < 0)
+            return;
+        auto& pool = worker_pool::instance();
+        pool.submit(pool.make([object = object_, id = id_, c = connection_, link = link_]() mutable {
+            take_back(object, id, c, link);
+        }));
     }
 
     bool is_internal() const noexcept override
@@ -151,13 +148,16 @@ public:
 
     failure run(virConnectPtr) noexcept override
     {
-        take_back(object_, std::exchange(id_, -1), connection_);
+        take_back(object_, std::exchange(id_, -1), connection_, link_);
         return {};
     }
 
 private:
-    static void take_back(event_object object, int id, connection_reference& connection)
+    static void take_back(
+        event_object object, int id, connection_reference& connection,
+        const std::shared_ptr<connection_link>& link)
     {
+        const link_work work(link);
         remove(connection.get(), object, id);
         connection.drop();
     }

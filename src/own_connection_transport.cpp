@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "connect.hpp"
 #include "event_registry.hpp"
 #include "read_ahead.hpp"
 #include "release_queue.hpp"
@@ -16,7 +15,7 @@ namespace {
 /// What the daemon takes in one piece, and sends.
 constexpr std::size_t largest_packet = 262120;
 
-/// What is taken out of libvirt at a time, if nobody waits for it.
+/// How much is taken out of libvirt at a time if no read waits for it.
 constexpr std::size_t largest_read = 64 * 1024;
 
 /// How much may have arrived, and not been read, before a write waits: each reads what comes in meanwhile.
@@ -124,15 +123,15 @@ public:
     {
         is_listening_ = false;
         event_registry::instance().resume(*link_);
+        event_registry::instance().share(link_);
         // The stream keeps its connection open.
-        release_later([](void* c) { virConnectClose(static_cast<virConnectPtr>(c)); }, connection_);
+        close_later(connection_);
         return stream_;
     }
 
     void dispose() override
     {
-        const closing_patience patience(link_);
-        virConnectClose(connection_);
+        close_now(connection_);
     }
 
     void on_sending() override
@@ -236,11 +235,6 @@ private:
             event_registry::instance().pause(*link_);
         else
             event_registry::instance().resume(*link_);
-    }
-
-    bool is_impatient() const noexcept override
-    {
-        return true;
     }
 
     const virConnectPtr connection_;

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "release_queue.hpp"
 
+#include "patience.hpp"
 #include "worker_pool.hpp"
 
 #include <pthread.h>
 
 #include <atomic>
 #include <mutex>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -17,57 +19,163 @@ struct reference
 {
     void (*free)(void*);
     void* object;
+    bool blocks;
 };
 
-/// What waits to be released: a job takes all there is, so that a list of a thousand domains costs few jobs.
-struct queue
+/// What waits to be released. One job releases all there is, so that a list of a thousand domains costs few
+/// jobs; only one that comes to wait for a daemon leaves the others to another job. Which one that will be
+/// cannot be known before: it is the last reference to its connection.
+class release_queue
 {
-    std::mutex mutex;
-    std::vector<reference> references;
+public:
+    release_queue()
+    {
+        constexpr std::size_t at_any_rate = 1024; // also when there is no memory left
+        references_.reserve(at_any_rate);
+    }
+
+    void push(const reference& r) noexcept
+    {
+        {
+            const std::lock_guard guard(mutex_);
+            try {
+                references_.push_back(r);
+            }
+            catch (const std::bad_alloc&) {
+                return; // Leaked: there is nothing better to do with it.
+            }
+            if (std::exchange(is_served_, true))
+                return;
+        }
+        start_server();
+    }
+
+    void serve() noexcept
+    {
+        while (release_one())
+            ;
+    }
+
+private:
+    /// The release of one reference.
+    class release final : public closing_scope
+    {
+    public:
+        explicit release(release_queue& queue) noexcept : queue_(queue) {}
+
+        void leave_others() noexcept
+        {
+            if (!std::exchange(has_left_, true))
+                queue_.serve_others();
+        }
+
+        bool has_left_others() const noexcept
+        {
+            return has_left_;
+        }
+
+    private:
+        /// It waits for its daemon.
+        void on_found() noexcept override
+        {
+            closing_scope::on_found();
+            leave_others();
+        }
+
+        release_queue& queue_;
+        bool has_left_ = false;
+    };
+
+    /// Returns whether this job is to go on.
+    bool release_one() noexcept
+    {
+        reference next{};
+        {
+            const std::lock_guard guard(mutex_);
+            is_served_ = !references_.empty();
+            if (!is_served_)
+                return false;
+            next = references_.back();
+            references_.pop_back();
+        }
+        release r(*this);
+        if (next.blocks)
+            r.leave_others();
+        next.free(next.object);
+        return !r.has_left_others();
+    }
+
+    void serve_others() noexcept
+    {
+        {
+            const std::lock_guard guard(mutex_);
+            is_served_ = !references_.empty();
+            if (!is_served_)
+                return;
+        }
+        start_server();
+    }
+
+    void start_server() noexcept;
+
+    std::mutex mutex_;
+    std::vector<reference> references_;
+    bool is_served_ = false; // A job is on its way, or at work and not held up.
 };
 
-std::atomic<queue*> current{nullptr};
+std::atomic<release_queue*> current{nullptr};
 
 // What waits in the parent's is released by the parent's threads, and its lock may be held by one of them.
 void after_fork_in_any_child()
 {
-    current = new queue;
+    current = new release_queue;
 }
 
-queue& instance()
+release_queue& instance()
 {
     // Never destroyed: handles with static storage may end later than it would.
     static const int once = [] {
-        current = new queue;
+        current = new release_queue;
         return ::pthread_atfork(nullptr, nullptr, &after_fork_in_any_child);
     }();
     (void)once;
     return *current;
 }
 
-void release_all()
+void release_queue::start_server() noexcept
 {
-    std::vector<reference> references;
-    {
-        const std::lock_guard guard(instance().mutex);
-        references.swap(instance().references);
-    }
-    for (const auto& r : references)
-        r.free(r.object);
+    if (worker_pool::instance().post([] { instance().serve(); }, worker_pool::holds_loop::yes))
+        return;
+    const std::lock_guard guard(mutex_);
+    is_served_ = false; // The next one tries again.
+}
+
+void close(void* connection)
+{
+    virConnectClose(static_cast<virConnectPtr>(connection));
 }
 
 } // namespace
 
 void release_later(void (*free)(void*), void* object) noexcept
 {
-    bool is_first = false;
-    {
-        const std::lock_guard guard(instance().mutex);
-        is_first = instance().references.empty();
-        instance().references.push_back({free, object});
-    }
-    if (is_first)
-        worker_pool::instance().submit(&release_all, worker_pool::place::urgent);
+    instance().push({free, object, false});
+}
+
+void release_apart(void (*free)(void*), void* object) noexcept
+{
+    instance().push({free, object, true});
+}
+
+void close_later(virConnectPtr connection) noexcept
+{
+    release_later(&close, connection);
+}
+
+void close_now(virConnectPtr connection) noexcept
+{
+    const closing_scope scope;
+    virConnectClose(connection);
 }
 
 } // namespace avirt::detail

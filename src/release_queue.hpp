@@ -1,10 +1,23 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <libvirt/libvirt.h>
+
 namespace avirt::detail {
 
 /// Calls free(object) on a worker thread: the last reference to an object of libvirt's may close its
-/// connection, which blocks, and deadlocks inside libvirt's callbacks (docs/libvirt.md, "References").
+/// connection, which blocks, and deadlocks inside libvirt's callbacks (docs/libvirt.md, "References"). One
+/// that waits for its daemon holds up no other.
 void release_later(void (*free)(void*), void* object) noexcept;
+
+/// The same for what is known to block: where it ends a command, for instance.
+void release_apart(void (*free)(void*), void* object) noexcept;
+
+/// The same for a connection.
+void close_later(virConnectPtr connection) noexcept;
+
+/// Drops a reference to a connection here and now, on a worker thread. A daemon that does not answer keeps it
+/// for a second.
+void close_now(virConnectPtr connection) noexcept;
 
 } // namespace avirt::detail

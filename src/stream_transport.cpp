@@ -1,27 +1,41 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "stream_transport.hpp"
 
-#include "connect.hpp"
-
 #include <boost/asio/error.hpp>
 #include <libvirt/virterror.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <limits>
-#include <optional>
 
 namespace avirt::detail {
+namespace {
+
+/// Whether libvirt says nothing of the stream itself: no more than that the connection is lost, or nothing.
+bool blames_connection(const error_details& d)
+{
+    return concerns_connection(d) || (d.domain == VIR_FROM_NONE && d.code == VIR_ERR_INTERNAL_ERROR);
+}
+
+} // namespace
 
 failure stream_transport::finish(int (*function)(virStreamPtr), bool is_awaited)
 {
-    std::optional<closing_patience> patience;
-    if (!is_awaited && is_impatient())
-        patience.emplace(link_);
-    auto f = function(stream_) < 0 ? last_failure() : failure();
-    if (f && link_ && link_->socket < 0 && function == &virStreamFinish)
+    if (!is_awaited)
+        use_.end();
+    const link_work work(link_);
+    auto f = function(stream_) < 0 ? explain(last_failure()) : failure();
+    const bool is_lost = link_ && link_->socket < 0;
+    if (f && is_lost && function == &virStreamFinish && blames_connection(f.details))
         f.code = error::result_unknown;
     virStreamFree(stream_);
+    use_.end();
     return f;
+}
+
+void stream_transport::interrupt() noexcept
+{
+    use_.end();
 }
 
 std::size_t stream_transport::receive(asio::mutable_buffer buffer)
@@ -53,7 +67,11 @@ bool stream_transport::conclude_receive(io_result& result) const
 void stream_transport::lose()
 {
     is_lost_ = true;
-    refuse_sends();
+    // libvirt may know more: it gives a connection up on which an upload was refused, for instance. A send
+    // fails at once now, and says why.
+    constexpr char byte = 0;
+    auto f = virStreamSend(stream_, &byte, 1) < 0 ? last_failure() : failure();
+    send_failure_ = f && !blames_connection(f.details) ? explain(std::move(f)) : lost_failure(*link_);
 }
 
 void stream_transport::refuse_sends()
@@ -64,9 +82,15 @@ void stream_transport::refuse_sends()
 
 failure stream_transport::explain(failure f) const
 {
+    f = weigh(std::move(f), link_);
+    if (!is_console_ || f.details.domain != VIR_FROM_STREAMS)
+        return f;
     // The daemon says no more than that to the stream that loses its console.
-    if (is_console_ && f.details.code == VIR_ERR_RPC && f.details.domain == VIR_FROM_STREAMS)
+    if (f.details.code == VIR_ERR_RPC)
         return refine(std::move(f), condition::console_taken_over);
+    // A terminal's error if its other side is gone: QEMU's.
+    if (f.details.code == VIR_ERR_SYSTEM_ERROR && f.details.int1 == EIO)
+        return refine(std::move(f), condition::guest_gone);
     return f;
 }
 

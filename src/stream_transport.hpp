@@ -2,6 +2,7 @@
 #pragma once
 
 #include "connection_link.hpp"
+#include "patience.hpp"
 
 #include <avirt/detail/stream_impl.hpp>
 
@@ -13,6 +14,8 @@
 #include <mutex>
 
 namespace avirt::detail {
+
+class job_lane;
 
 /// The operations that are outstanding on a stream, as its transport sees them.
 class stream_operations
@@ -71,8 +74,9 @@ public:
     /// Whether nothing of that buffer has been, or will be, sent.
     virtual bool cancel_send(bool at_any_cost) = 0;
 
-    /// Frees whoever is stuck in libvirt on this stream, where that concerns no other.
-    virtual void interrupt() noexcept = 0;
+    /// Frees a thread that is stuck in libvirt on this stream: at once if the connection is the stream's own,
+    /// otherwise when the connection is not in use any more.
+    virtual void interrupt() noexcept;
     /// Calls @p then once libvirt will not report anything any more, and nothing of it is under way.
     virtual void stop_listening(std::function<void()> then) = 0;
     /// Gives the stream away.
@@ -91,7 +95,8 @@ protected:
         : operations_(std::move(operations)),
           stream_(stream),
           is_console_(is_console),
-          link_(std::move(link))
+          link_(std::move(link)),
+          use_(link_)
     {
     }
 
@@ -128,8 +133,7 @@ protected:
     failure send_failure_; // Nothing can be sent any more.
 
 private:
-    /// Interrupts an ending that nobody waits for, where that concerns no other.
-    virtual bool is_impatient() const noexcept = 0;
+    link_use use_; // until the stream has ended, and no operation waits for that
 };
 
 /// A stream whose connection serves it alone: it owns the connection.
@@ -138,9 +142,10 @@ std::shared_ptr<stream_transport> make_own_connection_transport(
     virConnectPtr connection, std::shared_ptr<connection_link> link);
 
 /// A stream beside others on a connection, or in this process, which libvirt's stream callback tells about.
-/// @p sends_block: whether virStreamSend may block in spite of VIR_STREAM_NONBLOCK.
+/// @p sends_block: whether virStreamSend may block in spite of VIR_STREAM_NONBLOCK; then that is done in the
+/// lane.
 std::shared_ptr<stream_transport> make_callback_transport(
     std::weak_ptr<stream_operations> operations, virStreamPtr stream, bool is_console, bool sends_block,
-    std::shared_ptr<connection_link> link);
+    std::shared_ptr<connection_link> link, std::shared_ptr<job_lane> lane);
 
 } // namespace avirt::detail

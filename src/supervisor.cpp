@@ -54,7 +54,7 @@ public:
         std::erase_if(followed_, [](const auto& s) { return s.expired(); });
         followed_.push_back(source);
         if (is_connected_)
-            source->async_subscribe([](const error_code&) {}, nullptr); // A receive tells where that fails.
+            source->async_resubscribe([](const error_code&) {}, nullptr); // A receive tells where that fails.
     }
 
     void cancel() noexcept override
@@ -197,7 +197,7 @@ private:
             sources = followed_now();
         }
         for (const auto& source : sources)
-            co_await subscribe(source);
+            co_await resubscribe(source);
     }
 
     asio::awaitable<failure> take_snapshot()

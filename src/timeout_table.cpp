@@ -36,7 +36,9 @@ int timeout_table::add(timeout&& t)
     return timeouts_[slot].id;
 }
 
-void timeout_table::update(int id, int interval, bool by_itself) noexcept
+// A thread that waits in a call of libvirt's is woken by each PING that is sent for it, and updates the
+// keepalive timer once. For each message that arrives it does so twice (docs/libvirt.md, "Backpressure").
+void timeout_table::update(int id, int interval, update_from from) noexcept
 {
     const auto slot = timeouts_.find(id);
     if (slot == none)
@@ -44,7 +46,8 @@ void timeout_table::update(int id, int interval, bool by_itself) noexcept
     unschedule(slot);
     auto& t = timeouts_[slot];
     t.interval = interval;
-    t.in_a_row = by_itself ? t.in_a_row : 0;
+    if (from == update_from::dispatch || (from == update_from::elsewhere && ++t.woken > 1))
+        t.in_a_row = 0;
     schedule(slot);
 }
 
@@ -84,6 +87,7 @@ timeout_table::timeout* timeout_table::next_due(clock::time_point now) noexcept
         return nullptr;
     t.deadline = now + std::chrono::milliseconds(t.interval);
     ++t.in_a_row;
+    t.woken = 0;
     sift_down(0);
     return &t;
 }

@@ -30,7 +30,9 @@ public:
         virFreeCallback free = nullptr;
         std::shared_ptr<connection_link> link{};
         std::shared_ptr<connection_link> owner{}; // under whose URI it is reported
-        unsigned in_a_row = 0;                    // times it was due since it was updated last
+        bool is_own = false;                      // avirt's, not libvirt's
+        unsigned in_a_row = 0;                    // times it was due since it was updated for a reason
+        unsigned woken = 0;                       // updates from elsewhere since it was due
         clock::time_point deadline{};
         std::uint32_t position = id_table<timeout>::none; // in the heap, or in the list of the ready ones
     };
@@ -69,8 +71,14 @@ public:
 
     /// Returns the id.
     int add(timeout&& t);
-    /// Starts the interval anew, also where it stays the same. @p by_itself: from inside its own callback.
-    void update(int id, int interval, bool by_itself = false) noexcept;
+    enum class update_from {
+        its_callback,
+        dispatch, // of anything else
+        elsewhere // another thread
+    };
+
+    /// Starts the interval anew, also where it stays the same.
+    void update(int id, int interval, update_from from = update_from::dispatch) noexcept;
     /// The removed timeout; its id is 0 where there was none.
     timeout remove(int id) noexcept;
 

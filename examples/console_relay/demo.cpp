@@ -38,6 +38,17 @@ void drop_root()
     ::prctl(PR_SET_DUMPABLE, 1); // Otherwise our own /proc/self is root's.
 }
 
+/// The driver's warnings would stand in the middle of the conversation; errors are reported by the calls that
+/// fail.
+void keep_log_off_terminal()
+{
+    for (const char* variable : {"LIBVIRT_DEBUG", "LIBVIRT_LOG_FILTERS", "LIBVIRT_LOG_OUTPUTS"}) {
+        if (std::getenv(variable))
+            return; // The user wants to see it.
+    }
+    ::setenv("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null", 1);
+}
+
 class temporary_directory
 {
 public:
@@ -144,6 +155,7 @@ asio::awaitable<void> demo_guest::destroy(avirt::connection& connection)
 
 int with_demo_guest(const std::function<int(demo_guest&)>& use)
 {
+    keep_log_off_terminal();
     drop_root();
     const temporary_directory directory;
     for (const char* variable : {"XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"})

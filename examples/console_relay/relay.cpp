@@ -52,7 +52,8 @@ asio::awaitable<void> relay::open(avirt::connection& connection, avirt::console 
                 failed,
                 "The domain " + quoted + " has no such console (" + why + "); --list shows its consoles.");
         if (e.code() == avirt::condition::not_supported)
-            throw ending(failed, "This hypervisor cannot open consoles like that: " + why + ".");
+            throw ending(
+                failed, "The console of " + quoted + " is of a kind that cannot be opened: " + why + ".");
         if (e.code() == avirt::condition::denied)
             throw ending(
                 failed, "You may not open the console of " + quoted + " (" + why + "); try as another user.");
@@ -117,7 +118,8 @@ ending relay::console_failed(const avirt::exception& why) const
     const auto of_guest = "the console of '" + domain_ + "'";
     if (why.code() == avirt::condition::console_taken_over)
         return {console_ended, "Another session took over " + of_guest + "; --force takes it back."};
-    if (why.code() == asio::error::eof || why.code() == asio::error::broken_pipe)
+    if (why.code() == asio::error::eof || why.code() == asio::error::broken_pipe
+        || why.code() == avirt::condition::guest_gone)
         return {
             console_ended,
             "The guest was shut down: " + of_guest + " has ended. Start it, then attach again."};

@@ -8,6 +8,7 @@
 #include <avirt/error.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/error.hpp>
 #include <boost/asio/execution_context.hpp>
 
 #include <concepts>
@@ -216,7 +217,7 @@ public:
 
     /// A supervised connection has the connection that a stream is opened on: pass host.connection().
     template <class E, class... Rest>
-    void async_open(basic_supervised_connection<E>& host, Rest&&...) = delete;
+    void async_open(basic_supervised_connection<E>& host, Rest&&...) = delete; // pass host.connection()
 
     /// Reads what is there, and waits where nothing is.
     ///
@@ -225,9 +226,9 @@ public:
     /// @param token Completion signature: `void(error_code, std::size_t)`.
     ///
     /// Errors: asio::error::eof at the end of the stream, once and again: it can still be written then;
-    /// condition::connection_lost, condition::console_taken_over and libvirt's, after all that came before
-    /// has been read, once and again: what remains is async_finish(), async_abort() or close();
-    /// error::not_open, error::operation_in_progress.
+    /// condition::connection_lost, condition::console_taken_over, condition::guest_gone (it was destroyed
+    /// while it was written to) and libvirt's, after all that came before has been read, once and again: what
+    /// remains is async_finish(), async_abort() or close(); error::not_open, error::operation_in_progress.
     /// Cancellation: terminal, partial and total; nothing is lost.
     ///
     /// The holes of a sparse stream are read as zeros, which are made as they are read.
@@ -251,8 +252,8 @@ public:
     /// that is not empty is written.
     /// @param token Completion signature: `void(error_code, std::size_t)`.
     ///
-    /// Errors: condition::connection_lost, asio::error::broken_pipe (the guest of a driver inside this
-    /// process is gone) and libvirt's: nothing can be written any more, what has come can still be read;
+    /// Errors: condition::connection_lost, condition::guest_gone and asio::error::broken_pipe (the guest is
+    /// gone) and libvirt's: nothing can be written any more, what has come can still be read;
     /// error::not_open, error::operation_in_progress.
     /// Cancellation: terminal, partial and total until the bytes are handed to libvirt; where that happens on
     /// a worker thread, terminal afterwards: at the connection's cost where the stream shares one, leaving
@@ -324,7 +325,8 @@ public:
     ///
     /// Outstanding reads and waits complete with operation_aborted. Errors: error::not_open,
     /// error::operation_in_progress (a write or another finish is outstanding: the stream stays as it is),
-    /// error::result_unknown (the connection was lost meanwhile), and libvirt's. Otherwise the object is not
+    /// error::result_unknown (the connection was lost meanwhile, and libvirt gave no other reason), and
+    /// libvirt's: condition::no_space of a refused upload, for instance. Otherwise the object is not
     /// open afterwards, whatever the result. Cancellation: terminal, partial and total; a connection of the
     /// stream's own is cut off then.
     ///

@@ -3,6 +3,7 @@
 
 #include <avirt/async_stream.hpp>
 #include <avirt/calling.hpp>
+#include <avirt/cancel_after.hpp>
 #include <avirt/connection.hpp>
 #include <avirt/domain_state.hpp>
 #include <avirt/error.hpp>

@@ -3,8 +3,8 @@
 
 #include <avirt/detail/config.hpp>
 #include <avirt/detail/temporary.hpp>
+#include <avirt/handle.hpp>
 
-#include <cstddef>
 #include <functional>
 #include <optional>
 #include <string>
@@ -44,47 +44,75 @@ using kept_argument_t = typename kept_argument<std::decay_t<Arg>>::type;
 template <class Kept, class Arg>
 Kept keep_argument(Arg&& arg)
 {
-    if constexpr (std::is_same_v<Kept, std::optional<std::string>>)
+    constexpr bool may_be_null =
+        std::is_pointer_v<std::decay_t<Arg>> && !std::is_array_v<std::remove_reference_t<Arg>>;
+    if constexpr (std::is_same_v<Kept, std::optional<std::string>> && may_be_null)
         return arg ? Kept(arg) : Kept();
     else
         return Kept(std::forward<Arg>(arg));
 }
 
+// As libvirt's functions take them.
+
 template <class Kept>
-Kept&& pass_argument(Kept& kept) noexcept
+Kept&& libvirt_argument(Kept& kept) noexcept
 {
     return std::move(kept);
 }
 
-inline const char* pass_argument(std::string& text) noexcept
+inline const char* libvirt_argument(std::string& text) noexcept
 {
     return text.c_str();
 }
 
-inline const char* pass_argument(std::optional<std::string>& text) noexcept
+inline const char* libvirt_argument(std::optional<std::string>& text) noexcept
 {
     return text ? text->c_str() : nullptr;
 }
 
+template <class Pointer>
+Pointer libvirt_argument(handle<Pointer>& object) noexcept
+{
+    return object.get();
+}
+
 template <class Kept>
-using passed_argument = decltype(pass_argument(std::declval<Kept&>()));
+using libvirt_argument_t = decltype(libvirt_argument(std::declval<Kept&>()));
+
+/// How calling<F, Args...> calls its function if it is given Leading.
+template <class F, class Leading, class Args>
+struct calling_form;
+
+template <class F, class... Leading, class... Args>
+struct calling_form<F, std::tuple<Leading...>, std::tuple<Args...>>
+{
+    static constexpr bool is_plain = std::is_invocable_v<F&, Leading..., libvirt_argument_t<Args>...>;
+    static constexpr bool is_with_handles = std::is_invocable_v<F&, Leading..., Args...>;
+    /// One of libvirt's functions on an object.
+    static constexpr bool is_of_object =
+        sizeof...(Leading) == 1 && std::is_invocable_v<F&, libvirt_argument_t<Args>...>;
+    static constexpr bool exists = is_plain || is_with_handles || is_of_object;
+};
 
 } // namespace detail
 
 /// A function together with its further arguments, to be given to basic_connection::async_call() or
-/// basic_async_stream::async_open(): calls `f(connection, args...)` or `f(connection, stream, args...)`.
+/// basic_async_stream::async_open(): calls `f(connection, args...)` or `f(connection, stream, args...)`, or
+/// `f(args...)` if f takes no connection, as libvirt's functions on objects do.
 ///
 /// It takes the place of a closure in a coroutine: GCC 12 does not compile a closure correctly that is a
-/// temporary of a co_await expression and holds a std::string, say.
+/// temporary of a co_await expression and holds a std::string, say. Unlike one that captures references, it
+/// owns all that the function uses, which may still run when its operation was cancelled.
 ///
-/// The arguments are kept as copies and passed as rvalues; a function is therefore called once. A text
-/// (std::string, std::string_view, const char*) is copied, and arrives as a `const char*`, as libvirt's
-/// functions want it.
+/// The arguments are kept as copies and passed as rvalues; the function is therefore called once. A text
+/// (std::string, std::string_view, const char*) is copied and arrives as a `const char*`, an owning handle as
+/// libvirt's pointer, or as the handle if the function takes that.
 ///
 /// Thread safety: distinct objects: safe. Shared objects: unsafe.
 ///
 /// @code
 /// avirt::domain vm = co_await conn.async_call(avirt::calling(virDomainLookupByName, name));
+/// co_await conn.async_call(avirt::calling(virDomainSuspend, vm.ref()));
 /// co_await conn.async_call(avirt::calling([](virConnectPtr c, const char* xml, unsigned flags) {
 ///     return virDomainCreateXML(c, xml, flags);
 /// }, xml, VIR_DOMAIN_START_PAUSED));
@@ -101,12 +129,18 @@ public:
     }
 
     template <class... Leading>
-    requires std::is_invocable_v<F&, Leading..., detail::passed_argument<Args>...>
-    decltype(auto) operator()(Leading... leading)
+    requires detail::calling_form<F, std::tuple<Leading...>, std::tuple<Args...>>::exists decltype(auto)
+    operator()(Leading... leading)
     {
+        using form = detail::calling_form<F, std::tuple<Leading...>, std::tuple<Args...>>;
         return std::apply(
             [&](Args&... kept) -> decltype(auto) {
-                return std::invoke(function_, leading..., detail::pass_argument(kept)...);
+                if constexpr (form::is_plain)
+                    return std::invoke(function_, leading..., detail::libvirt_argument(kept)...);
+                else if constexpr (form::is_with_handles)
+                    return std::invoke(function_, leading..., std::move(kept)...);
+                else
+                    return std::invoke(function_, detail::libvirt_argument(kept)...);
             },
             arguments_);
     }

@@ -232,6 +232,9 @@ public:
     /// Calls on one connection run one after the other if libvirt is older than 10.4, at the same time
     /// otherwise.
     ///
+    /// Once cancelled, the operation may complete while f is still running: f must own what it uses, and
+    /// capture nothing by reference that ends with the caller.
+    ///
     /// In a coroutine, a closure that holds a std::string, say, needs a name of its own before the co_await
     /// expression, because GCC 12 destroys a temporary one twice; there, a temporary does not compile.
     /// avirt::calling takes its place. (Those who know better define AVIRT_ALLOW_TEMPORARY_CLOSURES.)

@@ -6,6 +6,8 @@
 #include <boost/system/error_category.hpp>
 #include <boost/system/error_condition.hpp>
 #include <boost/system/system_error.hpp>
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
 
 #include <string>
 #include <type_traits>
@@ -20,11 +22,11 @@ enum class error {
     not_open,              ///< The object is not open.
     already_open,          ///< The object is open already.
     operation_in_progress, ///< A second read, write, open, ... while one is outstanding.
-    at_hole,               ///< A read stopped at a hole.
+    at_hole,               ///< A read stopped at a hole. Not reported yet: holes are read as zeros.
     wrong_connection,      ///< An opener used an object of another connection.
     call_threw,            ///< A function given to async_call threw.
     events_lost,           ///< The event queue overflowed.
-    result_unknown,        ///< The connection was lost while a finish was under way.
+    result_unknown, ///< The connection was lost while a finish was under way; libvirt gave no other reason.
 };
 
 /// What went wrong, whoever reported it: compare the error_code of any operation with these.
@@ -37,18 +39,22 @@ enum class condition {
     connection_lost = 1, ///< The daemon, or the way to it, is gone.
     console_in_use,      ///< Another session has the console.
     console_taken_over,  ///< Another session took the console over.
-    guest_gone,          ///< The domain is not running.
+    guest_gone,          ///< The domain stopped or was destroyed.
     not_found,           ///< No such domain, volume, device, ...
     denied,              ///< Authentication or authorisation failed.
     timed_out,           ///< A time limit of libvirt's ran out.
-    not_supported,       ///< The driver cannot do this.
+    not_supported,       ///< The driver, or the device, cannot do this.
     no_space,            ///< The storage is full.
+    already_exists,      ///< A name, UUID, ... that is taken.
+    wrong_state,         ///< The object is not in the state that this needs; a guest that is gone, too.
+    busy,                ///< A lock, a job or a pool at work: later it may go.
 };
 
 /// The category of avirt::error.
 AVIRT_DECL const boost::system::error_category& avirt_category() noexcept;
 
-/// The category of libvirt's own errors: the value is its virErrorNumber.
+/// The category of libvirt's own errors: the value is its virErrorNumber, and the message what the number
+/// means, or what avirt knows better. What libvirt says of a particular failure is in its details.
 ///
 /// An error of libvirt's that wraps an errno (VIR_ERR_SYSTEM_ERROR) is reported in the system category.
 AVIRT_DECL const boost::system::error_category& libvirt_category() noexcept;
@@ -67,10 +73,12 @@ inline boost::system::error_condition make_error_condition(condition c) noexcept
 }
 
 /// Everything that a virError carries. Filled through with_details().
+///
+/// This header includes libvirt's own (libvirt/virterror.h), which names what domain, code and level can be.
 struct error_details
 {
     int domain = 0;        ///< virErrorDomain: the part of libvirt that failed.
-    int code = 0;          ///< virErrorNumber.
+    int code = 0;          ///< virErrorNumber: VIR_ERR_NO_DOMAIN, ...
     int level = 0;         ///< virErrorLevel.
     std::string message{}; ///< libvirt's sentence about this very failure.
     std::string str1{};

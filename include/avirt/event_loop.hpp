@@ -32,8 +32,14 @@ struct slow_callback_report
 
 struct event_loop_options
 {
-    /// Threads for blocking libvirt calls. They are one pool per process, so the last loop's wish counts.
+    /// How many blocking libvirt calls may be under way at a time of each connection, those on connections of
+    /// their own included; more wait. Connections share nothing of it. Closing, finishing and aborting need
+    /// no place. The last loop's wish counts.
     std::size_t max_blocking_calls = 16;
+    /// How many threads the process may have for them, and for opening, closing, finishing and aborting: one
+    /// that is stuck in libvirt counts, one that is idle goes after a few seconds. The last loop's wish
+    /// counts.
+    std::size_t max_threads = 1024;
     /// Set SIGPIPE to SIG_IGN if it is SIG_DFL: libvirt's client writes to sockets whose peer may be gone.
     /// The first loop's wish counts.
     bool ignore_sigpipe = true;

@@ -80,7 +80,8 @@ public:
 
     /// A supervised connection has the connection that a source is made with: pass host.connection().
     template <class E>
-    explicit basic_event_source(basic_supervised_connection<E>& host, event_source_options = {}) = delete;
+    explicit basic_event_source(basic_supervised_connection<E>& host, event_source_options = {}) =
+        delete; // pass host.connection()
 
     basic_event_source(basic_event_source&&) noexcept = default;
 

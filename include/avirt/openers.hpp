@@ -20,10 +20,12 @@ namespace avirt {
 
 /// A guest's console: what is written goes to the guest's serial line, what is read comes from it.
 ///
-/// Errors: condition::not_found (no such domain, or no such device), condition::guest_gone (it is not
-/// running), condition::console_in_use, and libvirt's.
+/// Errors: condition::not_found (no such domain, or no such device), condition::not_supported (the device is
+/// no pseudo-terminal), condition::guest_gone (it is not running, or about to end),
+/// condition::console_in_use, condition::connection_lost, and libvirt's.
 ///
-/// libvirt: virDomainLookupByName, virDomainLookupByUUIDString, virDomainOpenConsole.
+/// libvirt: virDomainLookupByName, virDomainLookupByUUIDString, virDomainOpenConsole; where that fails,
+/// virDomainGetState and virDomainGetXMLDesc.
 ///
 /// @code
 /// co_await stream.async_open(conn, avirt::console{"vm1"});
@@ -49,9 +51,10 @@ struct console
 
 /// A picture of a guest's screen, in the format that the driver chooses. Read to eof.
 ///
-/// Errors: condition::not_found, condition::guest_gone, condition::not_supported, and libvirt's.
+/// Errors: condition::not_found, condition::guest_gone, condition::wrong_state (it runs, but has no screen,
+/// for instance), condition::not_supported, condition::connection_lost, and libvirt's.
 ///
-/// libvirt: virDomainScreenshot.
+/// libvirt: virDomainScreenshot; where that fails, virDomainGetState.
 ///
 /// @code
 /// co_await stream.async_open(conn, avirt::screenshot{"vm1"});
@@ -74,10 +77,11 @@ struct screenshot
 
 /// A guest's channel: a line to an agent inside the guest.
 ///
-/// Errors: condition::not_found (no such domain, or no such channel), condition::guest_gone,
-/// condition::console_in_use (another session has the channel), and libvirt's.
+/// Errors: condition::not_found (no such domain, or no such channel), condition::not_supported (the channel
+/// is no Unix socket), condition::guest_gone, condition::console_in_use (another session has the channel),
+/// condition::connection_lost, and libvirt's.
 ///
-/// libvirt: virDomainOpenChannel.
+/// libvirt: virDomainOpenChannel; where that fails, virDomainGetState and virDomainGetXMLDesc.
 ///
 /// @code
 /// co_await stream.async_open(conn, avirt::channel{"vm1", "org.qemu.guest_agent.0"});
@@ -160,7 +164,9 @@ struct volume_download
     volume_locator volume;
     std::uint64_t offset;
     std::uint64_t length;
-    bool sparse = false; ///< Holes are sent as holes, and received as zeros.
+    /// Holes come as holes (VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM), which saves sending them. They are read
+    /// as zeros: there is no operation yet that reads one as a hole.
+    bool sparse = false;
 
     AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;
 };
@@ -190,7 +196,9 @@ struct volume_upload
     volume_locator volume;
     std::uint64_t offset;
     std::uint64_t length;
-    bool sparse = false; ///< Holes may be sent as holes.
+    /// libvirt is told that holes may come (VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM). There is no operation yet
+    /// that sends one: what is written is sent as data, zeros too.
+    bool sparse = false;
 
     AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;
 };

@@ -171,6 +171,8 @@ static_assert(can_be_called<decltype(avirt::calling(virDomainLookupByName, std::
 static_assert(can_be_called<decltype(avirt::calling(virDomainCreateXML, std::string(), 0))>);
 static_assert(can_be_called<
               decltype(avirt::calling([](virConnectPtr, std::unique_ptr<int>) {}, std::unique_ptr<int>()))>);
+static_assert(can_be_called<decltype(avirt::calling(virDomainSuspend, avirt::domain()))>);
+static_assert(!can_be_called<decltype(avirt::calling(virDomainSuspend, avirt::network()))>);
 static_assert(!can_be_called<decltype(avirt::calling(virDomainLookupByName))>);
 static_assert(can_open<decltype(avirt::calling([](virConnectPtr, virStreamPtr, int) { return 0; }, 1))>);
 static_assert(!can_open<decltype(avirt::calling(virDomainLookupByName, "vm1"))>);

@@ -61,7 +61,8 @@ struct console_fixture : support::loop_fixture
         conn.close();
     }
 
-    error_code try_open(avirt::async_stream& stream, const avirt::console& opener)
+    template <class Opener>
+    error_code try_open(avirt::async_stream& stream, const Opener& opener)
     {
         std::optional<error_code> result;
         stream.async_open(conn, opener, [&](error_code ec) { result = ec; });
@@ -267,9 +268,19 @@ BOOST_AUTO_TEST_CASE(openers_say_what_is_wrong)
     avirt::async_stream other(io);
     BOOST_TEST(bool(try_open(other, avirt::console{"nobody"}) == avirt::condition::not_found));
     BOOST_TEST(bool(try_open(other, avirt::console{"echo", "serial7"}) == avirt::condition::not_found));
+    BOOST_TEST(bool(try_open(other, avirt::channel{"echo"}) == avirt::condition::not_found));
+    // There, but no terminal.
+    const auto to_nowhere = try_open(other, avirt::console{"echo", "ua-nowhere"});
+    BOOST_TEST(bool(to_nowhere == avirt::condition::not_supported));
+    BOOST_TEST(!bool(to_nowhere == avirt::condition::not_found));
+    // It has no screen, and runs.
+    const auto no_screen = try_open(other, avirt::screenshot{"echo"});
+    BOOST_TEST(bool(no_screen == avirt::condition::wrong_state));
+    BOOST_TEST(!bool(no_screen == avirt::condition::guest_gone));
     end_console();
     guest->destroy();
     BOOST_TEST(bool(try_open(other, where) == avirt::condition::guest_gone));
+    BOOST_TEST(bool(try_open(other, avirt::screenshot{"echo"}) == avirt::condition::guest_gone));
 }
 
 BOOST_AUTO_TEST_CASE(a_console_is_found_by_uuid_and_alias)

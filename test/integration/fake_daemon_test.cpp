@@ -4,6 +4,7 @@
 #include <boost/test/data/test_case.hpp>
 #include <libvirt/virterror.h>
 
+#include <cerrno>
 #include <future>
 #include <string>
 
@@ -149,6 +150,42 @@ BOOST_AUTO_TEST_CASE(nothing_comes_after_the_end)
     BOOST_TEST(ec == asio::error::eof);
 }
 
+// The daemon answers what comes behind a refusal too, and libvirt gives the connection up for that.
+BOOST_AUTO_TEST_CASE(a_refusal_is_not_made_a_loss)
+{
+    const support::fake_libvirtd daemon([](auto& s) {
+        s.error(VIR_ERR_SYSTEM_ERROR, VIR_FROM_STREAMS, "cannot write to stream", ENOSPC);
+        s.close();
+    });
+    open(daemon);
+    outcome lost, finished;
+    stream.async_wait(avirt::async_stream::wait_type::error, lost.handler());
+    run_until_done(lost);
+    outcome written;
+    while (!written.ec()) {
+        written = {};
+        stream.async_write_some(asio::buffer("x", 1), written.handler());
+        run_until_done(written);
+    }
+    BOOST_TEST(written.ec() == avirt::condition::no_space);
+    stream.async_finish(finished.handler());
+    run_until_done(finished);
+    BOOST_TEST(finished.ec() == avirt::condition::no_space);
+    BOOST_TEST((finished.ec() != avirt::condition::connection_lost));
+}
+
+BOOST_AUTO_TEST_CASE(a_finish_without_a_daemon)
+{
+    const support::fake_libvirtd daemon([](auto& s) { s.close(); });
+    open(daemon);
+    outcome lost, finished;
+    stream.async_wait(avirt::async_stream::wait_type::error, lost.handler());
+    run_until_done(lost);
+    stream.async_finish(finished.handler());
+    run_until_done(finished);
+    BOOST_TEST(finished.ec() == avirt::error::result_unknown);
+}
+
 BOOST_AUTO_TEST_CASE(an_end_without_anything)
 {
     const support::fake_libvirtd daemon([](auto& s) { s.eof(); });
@@ -173,6 +210,165 @@ BOOST_AUTO_TEST_CASE(nothing_spins_at_the_end)
         io.poll();
     }
     BOOST_TEST(loop.stats().dispatched - before < 5u);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+namespace {
+
+constexpr const char* a_guest = R"(<domain type='qemu' id='1'>
+  <devices>
+    <serial type='file'>
+      <source path='/tmp/log'/>
+      <target type='isa-serial' port='0'/>
+      <alias name='serial0'/>
+    </serial>
+    <serial type='pty'>
+      <source path='/dev/pts/9'/>
+      <alias name='a&quot;b'/>
+    </serial>
+    <console type='file'>
+      <source path='/tmp/log'/>
+      <target type='serial' port='0'/>
+      <alias name='serial0'/>
+    </console>
+    <disk type='file'>
+      <alias name='disk0'/>
+    </disk>
+  </devices>
+</domain>
+)";
+
+/// A daemon that cannot open the console, for a reason that is to be found out.
+struct refusal_fixture : fake_fixture
+{
+    support::fake_libvirtd daemon{[](auto&) {}};
+    avirt::error_details why{};
+
+    refusal_fixture()
+    {
+        refuse(VIR_ERR_INTERNAL_ERROR, VIR_FROM_QEMU);
+        daemon.answer(daemon.domain_get_xml_desc, support::xdr(a_guest));
+        daemon.answer(daemon.domain_get_state, support::xdr(int{VIR_DOMAIN_RUNNING}, 0));
+        outcome opened;
+        conn.async_open(daemon.uri(), opened.handler());
+        run_until_done(opened);
+        BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
+    }
+
+    void refuse(int code, int domain)
+    {
+        daemon.refuse(daemon.domain_open_console, code, domain, "what the daemon says");
+    }
+
+    error_code open_console(const std::string& device)
+    {
+        outcome opened;
+        stream.async_open(conn, avirt::console{"vm", device}, avirt::with_details(opened.handler(), why));
+        run_until_done(opened);
+        return opened.ec();
+    }
+};
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(fake_refusal, refusal_fixture)
+
+BOOST_AUTO_TEST_CASE(there_is_no_such_device)
+{
+    for (const auto* device : {"serial1", "disk0", "a\"", "erial0"}) {
+        const auto ec = open_console(device);
+        BOOST_TEST(ec == avirt::condition::not_found);
+        BOOST_TEST((ec != avirt::condition::not_supported));
+    }
+    daemon.answer(daemon.domain_get_xml_desc, support::xdr("<domain type='qemu'>\n  <devices/>\n</domain>"));
+    BOOST_TEST(open_console("") == avirt::condition::not_found);
+}
+
+BOOST_AUTO_TEST_CASE(the_device_is_no_terminal)
+{
+    for (const auto* device : {"", "serial0"}) {
+        const auto ec = open_console(device);
+        BOOST_TEST(ec == avirt::condition::not_supported);
+        BOOST_TEST((ec != avirt::condition::not_found));
+        BOOST_TEST(ec == error_code(VIR_ERR_INTERNAL_ERROR, avirt::libvirt_category()));
+        BOOST_TEST(why.message == "what the daemon says");
+    }
+}
+
+BOOST_AUTO_TEST_CASE(the_device_is_what_it_should_be)
+{
+    const auto ec = open_console("a\"b");
+    BOOST_TEST(ec == error_code(VIR_ERR_INTERNAL_ERROR, avirt::libvirt_category()));
+    BOOST_TEST((ec != avirt::condition::not_found));
+    BOOST_TEST((ec != avirt::condition::not_supported));
+}
+
+BOOST_AUTO_TEST_CASE(nobody_says_what_devices_there_are)
+{
+    daemon.refuse(daemon.domain_get_xml_desc, VIR_ERR_ACCESS_DENIED, VIR_FROM_ACCESS, "no");
+    const auto ec = open_console("serial0");
+    BOOST_TEST(ec == error_code(VIR_ERR_INTERNAL_ERROR, avirt::libvirt_category()));
+    BOOST_TEST((ec != avirt::condition::not_found));
+    BOOST_TEST(why.message == "what the daemon says");
+}
+
+BOOST_AUTO_TEST_CASE(the_connection_is_lost)
+{
+    daemon.hang_up_at(daemon.domain_open_console);
+    const auto ec = open_console("serial0");
+    BOOST_TEST(ec == avirt::condition::connection_lost);
+    BOOST_TEST((ec != avirt::condition::not_found));
+}
+
+// It may have a connection of its own that is lost.
+BOOST_AUTO_TEST_CASE(the_daemon_reports_a_loss_itself)
+{
+    refuse(VIR_ERR_INTERNAL_ERROR, VIR_FROM_RPC);
+    BOOST_TEST((open_console("a\"b") != avirt::condition::connection_lost));
+    daemon.refuse(daemon.connect_get_lib_version, VIR_ERR_INTERNAL_ERROR, VIR_FROM_RPC, "lost");
+    outcome called;
+    conn.async_call(
+        [](virConnectPtr c) {
+            unsigned long version = 0;
+            return virConnectGetLibVersion(c, &version);
+        },
+        called.handler());
+    run_until_done(called);
+    BOOST_TEST(called.ec() == error_code(VIR_ERR_INTERNAL_ERROR, avirt::libvirt_category()));
+    BOOST_TEST((called.ec() != avirt::condition::connection_lost));
+}
+
+BOOST_AUTO_TEST_CASE(calls_after_a_loss)
+{
+    daemon.hang_up_at(daemon.connect_get_lib_version);
+    for (int i = 0; i < 3; ++i) { // The second finds that libvirt has given the connection up.
+        outcome called;
+        conn.async_call(
+            [](virConnectPtr c) {
+                unsigned long version = 0;
+                return virConnectGetLibVersion(c, &version);
+            },
+            avirt::with_details(called.handler(), why));
+        run_until_done(called);
+        BOOST_TEST_INFO(why.message);
+        BOOST_TEST(called.ec() == avirt::condition::connection_lost);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(the_state_is_wrong)
+{
+    refuse(VIR_ERR_OPERATION_INVALID, VIR_FROM_QEMU);
+    const auto ec = open_console("serial0");
+    BOOST_TEST(ec == avirt::condition::wrong_state);
+    BOOST_TEST((ec != avirt::condition::guest_gone));
+    for (const int state : {VIR_DOMAIN_SHUTDOWN, VIR_DOMAIN_SHUTOFF, VIR_DOMAIN_CRASHED}) {
+        daemon.answer(daemon.domain_get_state, support::xdr(state, 0));
+        BOOST_TEST(open_console("serial0") == avirt::condition::guest_gone);
+    }
+    daemon.refuse(daemon.domain_get_state, VIR_ERR_NO_DOMAIN, VIR_FROM_QEMU, "it was undefined");
+    BOOST_TEST(open_console("serial0") == avirt::condition::guest_gone);
+    BOOST_TEST(why.message == "what the daemon says");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -43,12 +43,12 @@ void daemon::define(const std::string& name, const unsigned char* boot_sector)
         fail("the guest cannot be defined");
 }
 
+// The guests go with the daemon: asked to destroy one whose input is stuck, it may never answer
+// (docs/libvirt.md, "Writes that fail in the daemon").
 daemon::~daemon()
 {
-    for (const auto& [name, guest] : guests_) {
-        virDomainDestroy(guest);
+    for (const auto& [name, guest] : guests_)
         virDomainFree(guest);
-    }
     if (connection_)
         virConnectClose(connection_);
 }

@@ -4,8 +4,14 @@
 #include <boost/test/unit_test.hpp>
 
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <string_view>
+
+#include <fcntl.h>
+#include <sched.h>
+#include <unistd.h>
 
 namespace relay_test {
 namespace {
@@ -22,6 +28,33 @@ void remove_lock_of(pid_t process)
     }
 }
 
+/// For the programs that the test starts.
+class machine_without_name
+{
+public:
+    machine_without_name()
+        : own_(::open("/proc/self/ns/uts", O_RDONLY | O_CLOEXEC)),
+          changed_(::unshare(CLONE_NEWUTS) == 0 && ::sethostname(name.data(), name.size()) == 0)
+    {
+    }
+
+    ~machine_without_name()
+    {
+        if (changed_)
+            ::setns(own_.get(), CLONE_NEWUTS);
+    }
+
+    explicit operator bool() const
+    {
+        return changed_;
+    }
+
+private:
+    static constexpr std::string_view name = "avirt-nowhere"; // A name with a dot would not be looked up.
+    file own_;
+    bool changed_;
+};
+
 } // namespace
 
 BOOST_FIXTURE_TEST_SUITE(relay_demo, private_directory)
@@ -33,6 +66,28 @@ BOOST_AUTO_TEST_CASE(conversation)
     BOOST_TEST(
         relay.rest_of_output() == "avirt demo guest: type, and it comes back\r\nHello, guest.\r\nbye\r\n");
     BOOST_TEST(relay.rest_of_errors() == "Booting the demo guest...\n");
+}
+
+// libvirt logs that it cannot, and means the terminal by that.
+BOOST_AUTO_TEST_CASE(on_a_machine_that_cannot_resolve_its_name)
+{
+    machine_without_name here;
+    if (!here) {
+        BOOST_TEST_MESSAGE("skipped: it takes root's rights to give the machine another name");
+        return;
+    }
+    relay_program relay({"--demo"}, {"/dev/null"});
+    BOOST_TEST(relay.status() == 0);
+    BOOST_TEST(relay.rest_of_errors() == "Booting the demo guest...\n");
+}
+
+BOOST_AUTO_TEST_CASE(with_libvirts_log)
+{
+    ::setenv("LIBVIRT_LOG_OUTPUTS", "1:stderr", 1);
+    relay_program relay({"--demo"}, {"/dev/null"});
+    ::unsetenv("LIBVIRT_LOG_OUTPUTS");
+    BOOST_TEST(relay.status() == 0);
+    relay.errors(" : libvirt version: ");
 }
 
 BOOST_AUTO_TEST_CASE(interrupted_while_it_boots)

@@ -287,6 +287,19 @@ BOOST_AUTO_TEST_CASE(a_read)
     check_lost(read);
 }
 
+BOOST_AUTO_TEST_CASE(a_finish)
+{
+    make_volume("silent", 0);
+    outcome opened, finished;
+    stream.async_open(watched, upload("silent"), opened.handler());
+    run_until_done(opened);
+    BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
+    daemon.freeze();
+    stream.async_finish(finished.handler());
+    run_until_done(finished);
+    BOOST_TEST(finished.ec().failed());
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_FIXTURE_TEST_SUITE(remote_console, fault_fixture)
@@ -340,6 +353,59 @@ BOOST_AUTO_TEST_CASE(the_guest_is_destroyed)
     asio::async_read_until(stream, asio::dynamic_buffer(text), "never", read.handler());
     run_until_done(read);
     BOOST_TEST(read.ec() == asio::error::eof);
+}
+
+// Whatever it meets first: the end of the guest's output, or that it takes no more input.
+BOOST_AUTO_TEST_CASE(the_guest_is_destroyed_during_a_write)
+{
+    for (int i = 0; i < 10; ++i) {
+        start_guest("echo", avirt_demo_guest);
+        open_stream(console("echo"));
+        outcome written, destroyed, read;
+        asio::async_write(stream, asio::buffer(much), written.handler());
+        settle();
+        conn.async_call(
+            [](virConnectPtr c) {
+                const avirt::domain guest{virDomainLookupByName(c, "echo")};
+                return virDomainDestroy(guest.get());
+            },
+            destroyed.handler());
+        receive(1000, read);
+        BOOST_TEST_INFO(read.ec());
+        BOOST_TEST(bool(read.ec() == asio::error::eof || read.ec() == avirt::condition::guest_gone));
+        run_until_done(written);
+        BOOST_TEST_INFO(written.ec());
+        BOOST_TEST(
+            bool(written.ec() == asio::error::broken_pipe || written.ec() == avirt::condition::guest_gone));
+        run_until_done(destroyed);
+        BOOST_TEST(destroyed.ec() == error_code());
+        stream.close();
+    }
+}
+
+BOOST_AUTO_TEST_CASE(opened_while_the_guest_dies)
+{
+    for (int i = 0; i < 5; ++i) {
+        start_guest("echo", avirt_demo_guest);
+        outcome destroyed, opened;
+        conn.async_call(
+            avirt::own_connection,
+            [](virConnectPtr c) {
+                const avirt::domain guest{virDomainLookupByName(c, "echo")};
+                return virDomainDestroy(guest.get());
+            },
+            destroyed.handler());
+        // Closing takes a moment: the console is in use meanwhile.
+        while (!opened.ec() || opened.ec() == avirt::condition::console_in_use) {
+            stream.close();
+            opened = {};
+            stream.async_open(conn, console("echo"), opened.handler());
+            run_until_done(opened);
+        }
+        BOOST_TEST_INFO(opened.ec());
+        BOOST_TEST(bool(opened.ec() == avirt::condition::guest_gone));
+        run_until_done(destroyed);
+    }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

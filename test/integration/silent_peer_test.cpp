@@ -17,11 +17,15 @@
 #include <boost/test/data/monomorphic.hpp>
 #include <boost/test/data/test_case.hpp>
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <ostream>
+#include <utility>
+#include <variant>
 
 // Opening a connection to somebody who never answers, and giving up.
 
@@ -134,6 +138,57 @@ BOOST_DATA_TEST_CASE(a_peer_that_leaves, peers, kind)
     BOOST_TEST(bool(o.opened.ec()));
     BOOST_TEST(o.opened.ec() != aborted);
     BOOST_TEST(!o.conn->is_open());
+}
+
+BOOST_DATA_TEST_CASE(an_open_that_takes_too_long, peers, kind)
+{
+    silent_peer peer(kind);
+    support::loop_fixture f;
+    avirt::connection conn(f.io);
+    avirt::open_options options{peer.uri()};
+    options.timeout = std::chrono::milliseconds(100);
+    outcome opened;
+    avirt::error_details why;
+    conn.async_open(options, avirt::with_details(opened.handler(), why));
+    f.run_until([&] { return bool(opened); });
+    BOOST_TEST(opened.ec() == avirt::condition::timed_out);
+    BOOST_TEST(!why.message.empty());
+    BOOST_TEST(!conn.is_open());
+    support::run_to_end(f.io);
+    BOOST_TEST(opened.calls() == 1);
+    peer.leave();
+    BOOST_TEST(support::eventually([&] { return f.loop.stats().abandoned_calls == 0; }));
+    outcome again;
+    options.uri = "test:///default";
+    options.timeout = {};
+    conn.async_open(options, again.handler());
+    f.run_until([&] { return bool(again); });
+    BOOST_TEST(again.ec() == error_code());
+}
+
+BOOST_AUTO_TEST_CASE(a_supervised_host_that_takes_too_long)
+{
+    silent_peer peer(kind::accepts);
+    support::loop_fixture f;
+    avirt::supervision_options options;
+    options.open.uri = peer.uri();
+    options.open.timeout = std::chrono::milliseconds(100);
+    avirt::supervised_connection host(f.io, options);
+    for (int i = 0; i < 2; ++i) {
+        outcome received;
+        const auto report = std::make_shared<avirt::host_report>();
+        host.async_receive([report, h = received.handler()](error_code ec, avirt::host_report r) mutable {
+            *report = std::move(r);
+            h(ec);
+        });
+        f.run_until([&] { return bool(received); });
+        BOOST_TEST(received.ec() == error_code());
+        const auto* away = std::get_if<avirt::host_disconnected>(report.get());
+        BOOST_REQUIRE(away);
+        BOOST_TEST(away->error == avirt::condition::timed_out);
+    }
+    host.close();
+    peer.leave();
 }
 
 // The process ends while the peer is as silent as ever.

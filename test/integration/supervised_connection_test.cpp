@@ -11,11 +11,14 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <algorithm>
 #include <chrono>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <variant>
+#include <vector>
 
 namespace {
 
@@ -293,6 +296,92 @@ struct eventless_rig : supervision_rig
         client->close();
     }
 };
+
+namespace {
+
+/// A daemon that waits while one event is asked for.
+struct waiting_rig : supervision_rig
+{
+    static constexpr int waits_at = VIR_DOMAIN_EVENT_ID_RTC_CHANGE;
+
+    std::promise<void> is_asked, may_answer;
+    std::mutex mutex;
+    std::vector<int> asked_for;
+    support::fake_libvirtd daemon{[this](const auto&, const auto& what) {
+        {
+            const std::lock_guard guard(mutex);
+            asked_for.push_back(what.event);
+        }
+        if (what.event == waits_at) {
+            is_asked.set_value();
+            may_answer.get_future().wait();
+        }
+    }};
+
+    waiting_rig()
+    {
+        options.open.uri = daemon.uri();
+        supervise();
+    }
+
+    ~waiting_rig()
+    {
+        host->close();
+        run_until([&] { return io.poll() == 0 && loop.stats().running_calls == 0; });
+    }
+
+    bool has_asked_for(int event)
+    {
+        const std::lock_guard guard(mutex);
+        return std::ranges::find(asked_for, event) != asked_for.end();
+    }
+};
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(supervised_connection_that_follows, waiting_rig)
+
+BOOST_AUTO_TEST_CASE(a_source_that_is_destroyed_while_another_is_subscribed)
+{
+    avirt::event_source<avirt::domain_rtc_change> first{host->connection()};
+    std::optional<avirt::event_source<avirt::domain_reboot>> second{host->connection()};
+    avirt::event_source<avirt::domain_watchdog> third{host->connection()};
+    host->follow(first);
+    host->follow(*second);
+    host->follow(third);
+    std::optional<avirt::error_code> reported;
+    host->async_receive([&](error_code ec, auto&&) { reported = ec; });
+    auto asked = is_asked.get_future();
+    run_until([&] { return asked.wait_for(0s) == std::future_status::ready; });
+    second.reset();
+    may_answer.set_value();
+    run_until([&] { return reported.has_value(); });
+    BOOST_TEST(*reported == error_code());
+    BOOST_TEST(has_asked_for(VIR_DOMAIN_EVENT_ID_WATCHDOG));
+    BOOST_TEST(!has_asked_for(VIR_DOMAIN_EVENT_ID_REBOOT));
+}
+
+BOOST_AUTO_TEST_CASE(closed_while_a_source_is_subscribed)
+{
+    avirt::event_source<avirt::domain_rtc_change> first{host->connection()};
+    avirt::event_source<avirt::domain_reboot> second{host->connection()};
+    host->follow(first);
+    host->follow(second);
+    outcome reported;
+    host->async_receive([h = reported.handler()](error_code ec, auto&&) mutable { h(ec); });
+    auto asked = is_asked.get_future();
+    run_until([&] { return asked.wait_for(0s) == std::future_status::ready; });
+    const auto first_received = start_receive(first), second_received = start_receive(second);
+    host->close();
+    may_answer.set_value();
+    run_until_done(first_received);
+    run_until_done(second_received);
+    check(first_received, avirt::error::not_open);
+    check(second_received, avirt::error::not_open);
+    BOOST_TEST(!has_asked_for(VIR_DOMAIN_EVENT_ID_REBOOT));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_FIXTURE_TEST_SUITE(supervised_connection_without_events, eventless_rig)
 

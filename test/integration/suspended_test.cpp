@@ -43,17 +43,18 @@ struct world
         if (kind >= read)
             co_await stream.async_open(conn, picture, asio::use_awaitable);
         is_about_to = true;
-        const auto blocked = [pass = gate.entry()](virConnectPtr, virStreamPtr) { return pass(); };
+        const auto entry = gate.entry();
+        const auto blocked = [pass = entry](virConnectPtr, virStreamPtr) { return pass(); };
         switch (kind) {
         case open:
             co_await conn.async_open("test:///default", asio::use_awaitable);
             break;
         case call:
-            co_await conn.async_call(gate.entry(), asio::use_awaitable);
+            co_await conn.async_call(entry, asio::use_awaitable);
             break;
         case queued_call:
             conn.async_call(gate.entry(), asio::detached);
-            co_await conn.async_call(gate.entry(), asio::use_awaitable);
+            co_await conn.async_call(entry, asio::use_awaitable);
             break;
         case close:
             co_await conn.async_close(asio::use_awaitable);

@@ -106,6 +106,7 @@ embedded_guest::embedded_guest(
         + image_.string()
         + "'/><target dev='hda' bus='ide'/></disk>"
           "<serial type='pty'><target port='0'/><alias name='ua-console'/></serial>"
+          "<serial type='null'><target port='1'/><alias name='ua-nowhere'/></serial>"
           "<controller type='usb' model='none'/><memballoon model='none'/></devices></domain>";
     domain_.reset(virDomainDefineXML(connection, xml.c_str()));
     check_libvirt(domain_ ? 0 : -1);

@@ -33,7 +33,6 @@ enum procedure : std::uint32_t {
     secret_lookup_by_uuid = 141,
     old_domain_event_register_any = 167,
     old_domain_event_deregister_any = 168,
-    domain_open_console = 201,
     storage_vol_download = 209,
     connect_list_all_domains = 273,
     network_event_register_any = 313,
@@ -74,10 +73,11 @@ std::uint32_t first_number(std::string_view arguments)
     return number;
 }
 
-std::string error_body(int code, int domain, const std::string& text)
+std::string error_body(int code, int domain, const std::string& text, int errno_number = 0)
 {
-    const encoded nothing = xdr(0, 0, 0, 0, 0, 0, 0); // No domain, three strings, two numbers, network.
-    return xdr(code, domain, std::optional(text), 2 /* VIR_ERR_ERROR */, nothing).bytes;
+    // No domain, three strings, two numbers, no network.
+    const encoded rest = xdr(0, 0, 0, 0, errno_number, 0, 0);
+    return xdr(code, domain, std::optional(text), 2 /* VIR_ERR_ERROR */, rest).bytes;
 }
 
 bool is_registration(std::uint32_t procedure)
@@ -123,9 +123,9 @@ void fake_libvirtd::session::eof()
     send_all(fd_, packet(goes_on, {}));
 }
 
-void fake_libvirtd::session::error(int code, int domain, const std::string& text)
+void fake_libvirtd::session::error(int code, int domain, const std::string& text, int errno_number)
 {
-    send_all(fd_, packet(failed, error_body(code, domain, text)));
+    send_all(fd_, packet(failed, error_body(code, domain, text, errno_number)));
 }
 
 void fake_libvirtd::session::event(std::uint32_t procedure, const encoded& body)
@@ -176,6 +176,34 @@ std::string fake_libvirtd::uri() const
     return "qemu+unix:///session?socket=" + (directory_ / "socket").string();
 }
 
+void fake_libvirtd::answer(std::uint32_t procedure, const encoded& body)
+{
+    set_answer(procedure, {ok, body.bytes});
+}
+
+void fake_libvirtd::refuse(std::uint32_t procedure, int code, int domain, const std::string& message)
+{
+    set_answer(procedure, {failed, error_body(code, domain, message)});
+}
+
+void fake_libvirtd::hang_up_at(std::uint32_t procedure)
+{
+    set_answer(procedure, {ok, {}, true});
+}
+
+void fake_libvirtd::set_answer(std::uint32_t procedure, other_answer a)
+{
+    const std::lock_guard guard(mutex_);
+    other_answers_[procedure] = std::move(a);
+}
+
+std::optional<fake_libvirtd::other_answer> fake_libvirtd::other_answer_to(std::uint32_t procedure) const
+{
+    const std::lock_guard guard(mutex_);
+    const auto found = other_answers_.find(procedure);
+    return found == other_answers_.end() ? std::nullopt : std::optional(found->second);
+}
+
 void fake_libvirtd::serve()
 {
     struct client
@@ -217,6 +245,13 @@ void fake_libvirtd::serve_client(int fd)
         if (const int how = ending_; how != no_ending) {
             ::shutdown(fd, how);
             ending_ = no_ending;
+            continue;
+        }
+        if (const auto other = kind == call ? other_answer_to(proc) : std::nullopt) {
+            if (other->is_none)
+                ::shutdown(fd, SHUT_RDWR);
+            else
+                send_all(fd, make_packet(proc, reply, serial, other->status, other->body));
             continue;
         }
         if (kind == stream)

@@ -8,6 +8,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -40,7 +43,7 @@ public:
         /// Of a sparse download.
         void hole(std::uint64_t length);
         void eof();
-        void error(int code, int domain, const std::string& message);
+        void error(int code, int domain, const std::string& message, int errno_number = 0);
         /// A message that answers no call.
         void event(std::uint32_t procedure, const encoded& body);
         /// No more of it than so many bytes.
@@ -68,6 +71,12 @@ public:
         of_old,            ///< Those of domains have none, as before there were callback ids.
         none,              ///< Refused: there are no events.
     };
+
+    /// The calls that can be answered otherwise.
+    static constexpr std::uint32_t domain_get_xml_desc = 14;
+    static constexpr std::uint32_t connect_get_lib_version = 157;
+    static constexpr std::uint32_t domain_open_console = 201;
+    static constexpr std::uint32_t domain_get_state = 212;
 
     using script = std::function<void(session&)>;
     using registration_script = std::function<void(const session&, const registration&)>;
@@ -101,6 +110,13 @@ public:
         return keepalives_;
     }
 
+    // From now on, whoever calls:
+
+    void answer(std::uint32_t procedure, const encoded& body);
+    void refuse(std::uint32_t procedure, int code, int domain, const std::string& message);
+    /// Hangs up instead of an answer.
+    void hang_up_at(std::uint32_t procedure);
+
     /// How many registrations there are now.
     int registrations() const noexcept
     {
@@ -117,6 +133,18 @@ private:
     std::string answer_to(int fd, std::uint32_t procedure, std::string_view arguments);
     std::string register_client(int fd, bool has_callback_id, std::string_view arguments);
 
+    struct other_answer
+    {
+        std::uint32_t status;
+        std::string body;
+        bool is_none = false;
+    };
+
+    std::optional<other_answer> other_answer_to(std::uint32_t procedure) const;
+    void set_answer(std::uint32_t procedure, other_answer a);
+
+    mutable std::mutex mutex_;
+    std::map<std::uint32_t, other_answer> other_answers_;
     const script console_script_;
     const registration_script registration_script_;
     const event_style event_style_;

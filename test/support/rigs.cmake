@@ -43,3 +43,9 @@ target_compile_features(avirt_test_no_sleep PUBLIC cxx_std_20)
 target_link_libraries(avirt_test_no_sleep
   PUBLIC ${CMAKE_DL_LIBS}
   PRIVATE avirt_warnings)
+
+# The same: it has libvirt speak another language.
+add_library(avirt_test_translation OBJECT ${CMAKE_CURRENT_LIST_DIR}/translation.cpp)
+target_include_directories(avirt_test_translation PUBLIC ${PROJECT_SOURCE_DIR}/test)
+target_compile_features(avirt_test_translation PUBLIC cxx_std_20)
+target_link_libraries(avirt_test_translation PRIVATE avirt_warnings)

@@ -47,7 +47,8 @@ constexpr error every_error[] = {
 constexpr condition every_condition[] = {
     condition::connection_lost, condition::console_in_use, condition::console_taken_over,
     condition::guest_gone,      condition::not_found,      condition::denied,
-    condition::timed_out,       condition::not_supported,  condition::no_space};
+    condition::timed_out,       condition::not_supported,  condition::no_space,
+    condition::already_exists,  condition::wrong_state,    condition::busy};
 
 BOOST_AUTO_TEST_SUITE(error_)
 
@@ -124,8 +125,14 @@ BOOST_AUTO_TEST_CASE(conditions_of_libvirts_numbers)
         condition::not_supported,
         {VIR_ERR_NO_SUPPORT, VIR_ERR_OPERATION_UNSUPPORTED, VIR_ERR_CONFIG_UNSUPPORTED,
          VIR_ERR_ARGUMENT_UNSUPPORTED});
+    check(
+        condition::already_exists,
+        {VIR_ERR_DOM_EXIST, VIR_ERR_NETWORK_EXIST, VIR_ERR_STORAGE_VOL_EXIST, VIR_ERR_NETWORK_PORT_EXIST,
+         VIR_ERR_STORAGE_POOL_BUILT});
+    check(condition::wrong_state, {VIR_ERR_OPERATION_INVALID});
+    check(condition::busy, {VIR_ERR_RESOURCE_BUSY, VIR_ERR_BLOCK_COPY_ACTIVE});
     // libvirt says these of everything.
-    for (int number : {VIR_ERR_INTERNAL_ERROR, VIR_ERR_OPERATION_FAILED, VIR_ERR_OPERATION_INVALID}) {
+    for (int number : {VIR_ERR_INTERNAL_ERROR, VIR_ERR_OPERATION_FAILED}) {
         for (auto c : every_condition)
             BOOST_TEST((libvirt(number) != c));
     }
@@ -141,6 +148,8 @@ BOOST_AUTO_TEST_CASE(conditions_of_errnos)
     BOOST_TEST(system(ENOTSUP) == condition::not_supported);
     BOOST_TEST(system(ECONNRESET) == condition::connection_lost);
     BOOST_TEST(system(EPIPE) == condition::connection_lost);
+    BOOST_TEST(system(EEXIST) == condition::already_exists);
+    BOOST_TEST(system(EBUSY) == condition::busy);
     BOOST_TEST(error_code(error::result_unknown) == condition::connection_lost);
     for (auto c : every_condition) {
         BOOST_TEST((error_code() != c));
@@ -157,10 +166,54 @@ BOOST_AUTO_TEST_CASE(a_refined_code_equals_the_plain_one)
     BOOST_TEST(refined == condition::console_in_use);
     BOOST_TEST((refined != condition::guest_gone));
     BOOST_TEST((libvirt(VIR_ERR_OPERATION_FAILED) != condition::console_in_use));
-    BOOST_TEST(refined.message() == libvirt(VIR_ERR_OPERATION_FAILED).message());
+    const boost::system::error_condition in_use = condition::console_in_use;
+    BOOST_TEST(refined.message() == in_use.message()); // It says more than the number does.
     const error_code foreign = asio::error::eof;
     BOOST_TEST(refine(foreign, condition::guest_gone).code == asio::error::eof);
     BOOST_TEST(refine(libvirt(VIR_ERR_NO_DOMAIN), condition::guest_gone).code == condition::not_found);
+}
+
+BOOST_AUTO_TEST_CASE(each_number_of_libvirts_has_a_meaning)
+{
+    constexpr int newest_known = 113; // VIR_ERR_AGENT_COMMAND_FAILED, of libvirt 11
+    std::set<std::string> messages;
+    for (int number = 1; number <= newest_known; ++number) {
+        const auto message = libvirt(number).message();
+        BOOST_TEST_INFO(message);
+        BOOST_TEST(message.find_first_of("0123456789") == std::string::npos, "number " << number);
+        char buffer[8];
+        BOOST_TEST(message == avirt::libvirt_category().message(number, buffer, sizeof buffer));
+        messages.insert(message);
+    }
+    BOOST_TEST(messages.size() == newest_known - 1u); // Two of them are for SSH.
+    BOOST_TEST(libvirt(9999).message().find("9999") != std::string::npos);
+}
+
+// libvirt's client says the same of its own connection as the daemon does of one that it has.
+BOOST_AUTO_TEST_CASE(a_loss_is_told_by_the_numbers_and_the_connection)
+{
+    using avirt::detail::with_connection;
+    const auto said = [](int domain, int code, int errno_number = 0) {
+        avirt::detail::failure f(libvirt(code));
+        f.details.domain = domain;
+        f.details.code = code;
+        f.details.int1 = errno_number;
+        return f;
+    };
+    for (const auto& f :
+         {said(VIR_FROM_RPC, VIR_ERR_INTERNAL_ERROR), said(VIR_FROM_RPC, VIR_ERR_SYSTEM_ERROR, ETIMEDOUT),
+          said(VIR_FROM_LIBSSH, VIR_ERR_LIBSSH), said(VIR_FROM_RPC, VIR_ERR_GNUTLS_ERROR)}) {
+        BOOST_TEST(with_connection(f, false).code == condition::connection_lost);
+        BOOST_TEST((with_connection(f, true).code != condition::connection_lost));
+    }
+    BOOST_TEST(with_connection(said(VIR_FROM_RPC, VIR_ERR_SYSTEM_ERROR, EIO), true).code == errc::io_error);
+    for (const auto& f :
+         {said(VIR_FROM_QEMU, VIR_ERR_INTERNAL_ERROR), said(VIR_FROM_STREAMS, VIR_ERR_SYSTEM_ERROR, EIO),
+          said(VIR_FROM_RPC, VIR_ERR_NO_DOMAIN)}) {
+        BOOST_TEST(with_connection(f, false).code == f.code);
+        BOOST_TEST((with_connection(f, false).code != condition::connection_lost));
+    }
+    BOOST_TEST(!with_connection({}, false));
 }
 
 struct libvirts_error
@@ -216,6 +269,34 @@ BOOST_FIXTURE_TEST_CASE(an_errno_is_one, libvirts_error)
     BOOST_TEST(f.details.code == int{VIR_ERR_SYSTEM_ERROR});
     e.int1 = 0;
     BOOST_TEST(avirt::detail::last_failure().code == libvirt(VIR_ERR_SYSTEM_ERROR));
+}
+
+BOOST_FIXTURE_TEST_CASE(where_the_connection_is_not_known, libvirts_error)
+{
+    message = "Geschlossen"; // Its text does not matter.
+    e.domain = VIR_FROM_RPC;
+    e.code = VIR_ERR_INTERNAL_ERROR;
+    const auto lost = avirt::detail::last_failure();
+    BOOST_TEST(lost.code == condition::connection_lost);
+    BOOST_TEST(lost.code == libvirt(VIR_ERR_INTERNAL_ERROR));
+    BOOST_TEST(lost.code.message() == boost::system::error_condition(condition::connection_lost).message());
+    e.code = VIR_ERR_SYSTEM_ERROR;
+    e.int1 = EIO;
+    BOOST_TEST(avirt::detail::last_failure().code == condition::connection_lost);
+    e.domain = VIR_FROM_QEMU;
+    e.code = VIR_ERR_INTERNAL_ERROR;
+    BOOST_TEST((avirt::detail::last_failure().code != condition::connection_lost));
+}
+
+// With the number that the errno came with: no errno says as much.
+BOOST_FIXTURE_TEST_CASE(a_refined_errno_is_libvirts, libvirts_error)
+{
+    e.code = VIR_ERR_SYSTEM_ERROR;
+    e.int1 = EACCES;
+    const auto refined = avirt::detail::refine(avirt::detail::last_failure(), condition::guest_gone);
+    BOOST_TEST(refined.code == condition::guest_gone);
+    BOOST_TEST(refined.code == libvirt(VIR_ERR_SYSTEM_ERROR));
+    BOOST_TEST((refined.code != condition::denied));
 }
 
 BOOST_FIXTURE_TEST_CASE(what_is_missing_is_empty, libvirts_error)

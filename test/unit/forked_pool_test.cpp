@@ -14,10 +14,13 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <memory>
+#include <utility>
 
 namespace {
 
 using avirt::detail::event_registry;
+using avirt::detail::job_lane;
 using avirt::detail::worker_pool;
 using support::eventually;
 using support::gate;
@@ -35,10 +38,10 @@ bool holds_in_a_child(Body body)
     return ::waitpid(pid, &status, 0) == pid && status == 0;
 }
 
-bool runs_a_job(worker_pool& pool)
+bool runs_a_job(worker_pool& pool, std::shared_ptr<job_lane> lane)
 {
     std::atomic<bool> has_run{false};
-    pool.submit([&] { has_run = true; });
+    pool.submit(pool.make([&] { has_run = true; }, std::move(lane)));
     return eventually([&] { return has_run && event_registry::instance().is_idle(); });
 }
 
@@ -55,15 +58,18 @@ BOOST_AUTO_TEST_SUITE(forked_pool)
 BOOST_AUTO_TEST_CASE(a_child_does_not_wait_for_its_parents_jobs)
 {
     auto& parents = worker_pool::instance();
-    parents.set_limit(1);
+    parents.set_limits(1, 1024);
+    const auto lane = std::make_shared<job_lane>();
     gate g;
-    const auto running = parents.submit(g.entry());
+    const auto running = parents.make(g.entry(), lane);
+    const auto queued = parents.make(g.entry(), lane);
+    parents.submit(running);
     BOOST_TEST(eventually([&] { return g.arrived() == 1; }));
-    const auto queued = parents.submit(g.entry());
+    parents.submit(queued);
     BOOST_TEST(!event_registry::instance().is_idle());
     BOOST_TEST(holds_in_a_child([&] {
         auto& own = worker_pool::instance();
-        return event_registry::instance().is_idle() && counts_nothing(own) && runs_a_job(own);
+        return event_registry::instance().is_idle() && counts_nothing(own) && runs_a_job(own, lane);
     }));
     BOOST_TEST(holds_in_a_child([&] {
         auto& own = worker_pool::instance();
@@ -71,14 +77,14 @@ BOOST_AUTO_TEST_CASE(a_child_does_not_wait_for_its_parents_jobs)
             if (!own.withdraw(j) || !own.abandon(j))
                 return false;
         }
-        return event_registry::instance().is_idle() && counts_nothing(own) && runs_a_job(own);
+        return event_registry::instance().is_idle() && counts_nothing(own) && runs_a_job(own, lane);
     }));
     BOOST_TEST(parents.stats().running == 1u);
     BOOST_TEST(parents.stats().queued == 1u);
     g.open();
     BOOST_TEST(eventually([] { return event_registry::instance().is_idle(); }));
     BOOST_TEST(g.passed() == 2);
-    parents.set_limit(16);
+    parents.set_limits(16, 1024);
 }
 
 BOOST_AUTO_TEST_CASE(a_child_releases_what_it_drops_while_its_parent_releases)

@@ -118,6 +118,30 @@ BOOST_AUTO_TEST_CASE(remove_returns_what_was_added_once)
     BOOST_TEST(!t.has_ready());
 }
 
+BOOST_AUTO_TEST_CASE(one_update_from_elsewhere_is_no_sign_of_life)
+{
+    using from = timeout_table::update_from;
+    timeout_table t;
+    const int id = t.add({.interval = 1000});
+    auto now = timeout_table::clock::now();
+    const auto due_again = [&] {
+        now += milliseconds(2000);
+        BOOST_REQUIRE(t.next_due(now));
+        return t.find(id)->in_a_row;
+    };
+    BOOST_TEST(due_again() == 1u);
+    t.update(id, 1000, from::its_callback);
+    t.update(id, 1000, from::elsewhere);
+    BOOST_TEST(due_again() == 2u);
+    t.update(id, 1000, from::elsewhere);
+    BOOST_TEST(due_again() == 3u);
+    t.update(id, 1000, from::elsewhere);
+    t.update(id, 1000, from::elsewhere);
+    BOOST_TEST(due_again() == 1u);
+    t.update(id, 1000, from::dispatch);
+    BOOST_TEST(due_again() == 1u);
+}
+
 BOOST_AUTO_TEST_CASE(the_timer_is_armed_for_the_earliest)
 {
     timeout_table t;

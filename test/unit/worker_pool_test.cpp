@@ -10,33 +10,59 @@
 
 #include <signal.h>
 
-#include <filesystem>
-#include <iterator>
+#include <memory>
 #include <numeric>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 namespace {
 
 using avirt::detail::event_registry;
+using avirt::detail::job_lane;
 using avirt::detail::worker_pool;
-using place = worker_pool::place;
 using support::eventually;
 using support::gate;
 
-/// The pool, with as many places as the case wants, and at rest before and after.
+/// The pool, at rest before and after, and a lane.
 struct pool_fixture
 {
     worker_pool& pool = worker_pool::instance();
+    std::shared_ptr<job_lane> lane = std::make_shared<job_lane>();
 
     pool_fixture()
     {
-        pool.set_limit(2);
+        set_limit(2);
     }
 
     ~pool_fixture()
     {
         BOOST_TEST(is_at_rest());
-        pool.set_limit(16);
+        set_limit(16);
+    }
+
+    void set_limit(std::size_t limit)
+    {
+        pool.set_limits(limit, 1024);
+    }
+
+    /// In the lane, unless it is told another.
+    worker_pool::job_ptr submit(std::function<void()> function)
+    {
+        return submit(std::move(function), lane);
+    }
+
+    worker_pool::job_ptr submit(std::function<void()> function, std::shared_ptr<job_lane> in)
+    {
+        const auto j = pool.make(std::move(function), std::move(in));
+        if (pool.submit(j))
+            throw std::runtime_error("no thread");
+        return j;
+    }
+
+    worker_pool::job_ptr submit_urgent(std::function<void()> function)
+    {
+        return submit(std::move(function), nullptr);
     }
 
     bool is_at_rest()
@@ -56,25 +82,6 @@ struct pool_fixture
     }
 };
 
-/// Keeps every worker that other cases have left behind from taking a job.
-class no_idle_worker
-{
-public:
-    explicit no_idle_worker(pool_fixture& f)
-    {
-        std::filesystem::directory_iterator threads("/proc/self/task");
-        count = static_cast<std::size_t>(std::distance(threads, {}));
-        for (std::size_t i = 0; i < count; ++i)
-            f.pool.submit(gate_.entry(), place::urgent);
-        BOOST_REQUIRE(f.runs(count, 0));
-    }
-
-    std::size_t count = 0;
-
-private:
-    gate gate_;
-};
-
 BOOST_FIXTURE_TEST_SUITE(worker_pool_, pool_fixture)
 
 BOOST_AUTO_TEST_CASE(runs_elsewhere_with_all_signals_blocked)
@@ -82,7 +89,7 @@ BOOST_AUTO_TEST_CASE(runs_elsewhere_with_all_signals_blocked)
     std::thread::id id;
     sigset_t mask{};
     std::atomic<bool> done = false;
-    pool.submit([&] {
+    submit([&] {
         id = std::this_thread::get_id();
         ::pthread_sigmask(SIG_SETMASK, nullptr, &mask);
         done = true;
@@ -101,11 +108,11 @@ BOOST_AUTO_TEST_CASE(never_more_at_a_time_than_the_limit)
     std::atomic<int> now = 0;
     std::atomic<int> most = 0;
     std::atomic<int> done = 0;
-    pool.set_limit(3);
+    set_limit(3);
     {
         gate g;
         for (int i = 0; i < 50; ++i) {
-            pool.submit([&, pass = g.entry()] {
+            submit([&, pass = g.entry()] {
                 const int n = ++now;
                 for (int seen = most; n > seen && !most.compare_exchange_weak(seen, n);)
                     ;
@@ -122,11 +129,11 @@ BOOST_AUTO_TEST_CASE(never_more_at_a_time_than_the_limit)
 
 BOOST_AUTO_TEST_CASE(in_order_where_there_is_one_place)
 {
-    pool.set_limit(1);
+    set_limit(1);
     std::mutex mutex;
     std::vector<int> order;
     for (int i = 0; i < 200; ++i) {
-        pool.submit([&, i] {
+        submit([&, i] {
             const std::lock_guard guard(mutex);
             order.push_back(i);
         });
@@ -141,11 +148,11 @@ BOOST_AUTO_TEST_CASE(an_urgent_job_never_waits_for_a_place)
 {
     gate g;
     for (int i = 0; i < 5; ++i)
-        pool.submit(g.entry());
+        submit(g.entry());
     BOOST_TEST(runs(2, 3));
     for (int i = 0; i < 5; ++i) {
         std::atomic<bool> done = false;
-        pool.submit([&] { done = true; }, place::urgent);
+        submit_urgent([&] { done = true; });
         BOOST_TEST(eventually([&] { return done.load(); }));
     }
     BOOST_TEST(g.arrived() == 2);
@@ -153,10 +160,103 @@ BOOST_AUTO_TEST_CASE(an_urgent_job_never_waits_for_a_place)
 
 BOOST_AUTO_TEST_CASE(urgent_jobs_take_no_place_from_the_others)
 {
-    pool.set_limit(1);
-    const no_idle_worker urgent(*this);
+    set_limit(1);
+    gate g;
+    for (int i = 0; i < 20; ++i)
+        submit_urgent(g.entry());
+    BOOST_TEST(runs(20, 0));
     std::atomic<bool> done = false;
-    const auto j = pool.submit([&] { done = true; });
+    submit([&] { done = true; });
+    BOOST_TEST(eventually([&] { return done.load(); }));
+}
+
+BOOST_AUTO_TEST_CASE(lanes_share_no_limit)
+{
+    std::vector<std::shared_ptr<job_lane>> lanes;
+    gate g;
+    for (int i = 0; i < 40; ++i) {
+        lanes.push_back(std::make_shared<job_lane>());
+        for (int n = 0; n < 3; ++n)
+            submit(g.entry(), lanes.back());
+    }
+    BOOST_TEST(runs(80, 40));
+    std::atomic<bool> done = false;
+    submit([&] { done = true; });
+    BOOST_TEST(eventually([&] { return done.load(); }));
+    BOOST_TEST(runs(80, 40));
+}
+
+BOOST_AUTO_TEST_CASE(a_raised_limit_starts_what_waits)
+{
+    gate g;
+    const auto other = std::make_shared<job_lane>();
+    for (int i = 0; i < 10; ++i) {
+        submit(g.entry());
+        submit(g.entry(), other);
+    }
+    BOOST_TEST(runs(4, 16));
+    set_limit(4);
+    BOOST_TEST(runs(8, 12));
+    set_limit(1);
+    BOOST_TEST(runs(8, 12));
+    set_limit(100);
+    BOOST_TEST(runs(20, 0));
+}
+
+BOOST_AUTO_TEST_CASE(no_more_threads_than_the_ceiling)
+{
+    gate g;
+    pool.set_limits(16, 3);
+    submit(g.entry(), std::make_shared<job_lane>());
+    submit_urgent(g.entry());
+    const auto abandoned = submit(g.entry());
+    BOOST_TEST(runs(3, 0));
+    pool.abandon(abandoned); // Its thread still counts.
+    std::atomic<int> done = 0;
+    submit([&] { ++done; });
+    submit_urgent([&] { ++done; });
+    BOOST_TEST(runs(2, 2));
+    BOOST_TEST(pool.stats().abandoned == 1u);
+    pool.set_limits(16, 4);
+    BOOST_TEST(eventually([&] { return done == 2; }));
+    BOOST_TEST(runs(2, 0));
+}
+
+BOOST_AUTO_TEST_CASE(urgent_jobs_have_the_next_thread)
+{
+    pool.set_limits(16, 1);
+    std::mutex mutex;
+    std::string order;
+    const auto note = [&](char c) {
+        return [&, c] {
+            const std::lock_guard guard(mutex);
+            order += c;
+        };
+    };
+    gate g;
+    submit(g.entry());
+    BOOST_TEST(runs(1, 0));
+    for (int i = 0; i < 2; ++i) {
+        submit(note('n'));
+        submit_urgent(note('u'));
+    }
+    g.open();
+    BOOST_TEST(is_at_rest());
+    BOOST_TEST(order == "uunn");
+}
+
+BOOST_AUTO_TEST_CASE(idle_threads_go)
+{
+    {
+        gate g;
+        for (int i = 0; i < 50; ++i)
+            submit_urgent(g.entry());
+        BOOST_TEST(runs(50, 0));
+        BOOST_TEST(pool.stats().threads >= 50u);
+    }
+    BOOST_TEST(eventually([&] { return pool.stats().threads == 0; }));
+    std::atomic<bool> done = false;
+    submit([&] { done = true; });
     BOOST_TEST(eventually([&] { return done.load(); }));
 }
 
@@ -166,8 +266,8 @@ BOOST_AUTO_TEST_CASE(a_queued_job_that_is_abandoned_never_runs)
     bool ran = false;
     const auto owned = std::make_shared<int>();
     for (int i = 0; i < 2; ++i)
-        pool.submit(g.entry());
-    const auto j = pool.submit([&ran, owned] { ran = true; });
+        submit(g.entry());
+    const auto j = submit([&ran, owned] { ran = true; });
     BOOST_TEST(runs(2, 1));
     BOOST_TEST(pool.abandon(j));
     BOOST_TEST(owned.use_count() == 1);
@@ -181,22 +281,21 @@ BOOST_AUTO_TEST_CASE(a_queued_job_that_is_abandoned_never_runs)
 
 BOOST_AUTO_TEST_CASE(an_abandoned_job_makes_room)
 {
-    const no_idle_worker urgent(*this);
     gate stuck;
     gate next;
-    std::vector<std::shared_ptr<worker_pool::job>> jobs;
+    std::vector<worker_pool::job_ptr> jobs;
     for (int i = 0; i < 2; ++i)
-        jobs.push_back(pool.submit(stuck.entry()));
-    BOOST_REQUIRE(runs(urgent.count + 2, 0));
+        jobs.push_back(submit(stuck.entry()));
+    BOOST_REQUIRE(runs(2, 0));
     for (int i = 0; i < 3; ++i)
-        pool.submit(next.entry());
-    BOOST_REQUIRE(runs(urgent.count + 2, 3));
+        submit(next.entry());
+    BOOST_REQUIRE(runs(2, 3));
     for (const auto& j : jobs)
         BOOST_TEST(!pool.abandon(j));
     BOOST_TEST(pool.stats().abandoned == 2u);
-    BOOST_REQUIRE(runs(urgent.count + 2, 1));
+    BOOST_REQUIRE(runs(2, 1));
     next.open();
-    BOOST_TEST(runs(urgent.count, 0));
+    BOOST_TEST(runs(0, 0));
     BOOST_TEST(pool.stats().abandoned == 2u);
     stuck.open();
     BOOST_TEST(eventually([&] { return pool.stats().abandoned == 0; }));
@@ -205,12 +304,12 @@ BOOST_AUTO_TEST_CASE(an_abandoned_job_makes_room)
 
 BOOST_AUTO_TEST_CASE(to_abandon_a_job_that_is_done_does_nothing)
 {
-    const auto j = pool.submit([] {});
+    const auto j = submit([] {});
     BOOST_TEST(is_at_rest());
     BOOST_TEST(!pool.abandon(j));
     BOOST_TEST(pool.stats().abandoned == 0u);
     std::atomic<bool> done = false;
-    pool.submit([&] { done = true; });
+    submit([&] { done = true; });
     BOOST_TEST(eventually([&] { return done.load(); }));
 }
 
@@ -220,7 +319,7 @@ BOOST_AUTO_TEST_CASE(what_a_job_holds_ends_before_the_loop_may_be_idle)
     gate g;
     const auto held = std::make_shared<int>();
     BOOST_TEST(registry.is_idle());
-    pool.submit([pass = g.entry(), held] { pass(); });
+    submit([pass = g.entry(), held] { pass(); });
     BOOST_TEST(!registry.is_idle());
     g.open();
     BOOST_TEST(eventually([&] { return registry.is_idle(); }));
@@ -231,7 +330,7 @@ BOOST_AUTO_TEST_CASE(an_abandoned_job_does_not_hold_the_loop)
 {
     auto& registry = event_registry::instance();
     gate g;
-    const auto running = pool.submit(g.entry());
+    const auto running = submit(g.entry());
     BOOST_TEST(runs(1, 0));
     BOOST_TEST(!registry.is_idle());
     pool.abandon(running);
@@ -241,12 +340,21 @@ BOOST_AUTO_TEST_CASE(an_abandoned_job_does_not_hold_the_loop)
     BOOST_TEST(registry.is_idle());
 }
 
-BOOST_AUTO_TEST_CASE(an_uncounted_job_does_not_hold_the_loop)
+BOOST_AUTO_TEST_CASE(what_is_posted_holds_the_loop_or_not)
 {
-    gate g;
-    pool.submit_uncounted(g.entry());
-    BOOST_TEST(runs(1, 0));
-    BOOST_TEST(event_registry::instance().is_idle());
+    static gate g;
+    auto& registry = event_registry::instance();
+    constexpr int count = 100; // more than are kept for it
+    for (int i = 0; i < count; ++i)
+        BOOST_TEST(pool.post([] { g.entry()(); }, worker_pool::holds_loop::no));
+    BOOST_TEST(runs(count, 0));
+    BOOST_TEST(registry.is_idle());
+    BOOST_TEST(pool.post([] { g.entry()(); }, worker_pool::holds_loop::yes));
+    BOOST_TEST(!registry.is_idle());
+    g.open();
+    BOOST_TEST(eventually([&] { return registry.is_idle(); }));
+    BOOST_TEST(is_at_rest());
+    BOOST_TEST(g.passed() == count + 1);
 }
 
 BOOST_AUTO_TEST_CASE(every_job_of_every_thread_runs_once)
@@ -259,7 +367,7 @@ BOOST_AUTO_TEST_CASE(every_job_of_every_thread_runs_once)
         submitters.emplace_back([&, t] {
             for (int i = 0; i < each; ++i) {
                 auto& runs_of_this = runs_of[static_cast<std::size_t>(t * each + i)];
-                pool.submit([&] { ++runs_of_this; }, i % 7 == 0 ? place::urgent : place::normal);
+                submit([&] { ++runs_of_this; }, i % 7 == 0 ? nullptr : lane);
             }
         });
     }
@@ -275,7 +383,7 @@ BOOST_AUTO_TEST_CASE(abandoning_races_with_running)
     std::atomic<int> ran = 0;
     int dropped = 0;
     for (int i = 0; i < 2000; ++i) {
-        const auto j = pool.submit([&] { ++ran; });
+        const auto j = submit([&] { ++ran; });
         if (pool.abandon(j))
             ++dropped;
     }

@@ -63,8 +63,8 @@ concept libvirt_object = std::is_pointer_v<T> && requires(T object)
     release_reference(object);
 };
 
-/// What an operation completes with if the function returned an R: what nobody waits for any more is
-/// released with it.
+/// What an operation completes with if the function returned an R: an owner, so that a result which no
+/// operation waits for any more is released.
 template <class R>
 struct owned_result
 {

@@ -60,6 +60,9 @@ struct open_options
     std::chrono::seconds keepalive_interval{5};
     /// How many intervals may pass in vain before the connection counts as lost.
     unsigned keepalive_count = 5;
+    /// How long opening may take, until it fails with condition::timed_out; 0: as long as it takes. That of
+    /// the connections that streams and calls with own_connection open, too.
+    std::chrono::milliseconds timeout{30'000};
 };
 
 /// Asks for a call on a connection of its own.
@@ -71,6 +74,7 @@ inline constexpr own_connection_t own_connection{};
 
 namespace detail {
 
+class job_lane;
 struct connect_options;
 struct connection_link;
 
@@ -104,6 +108,8 @@ public:
     virtual std::shared_ptr<const connect_options> reopen_options() const = 0;
     /// What the loop knows of its socket; null where there is none, or it is not known.
     virtual std::shared_ptr<connection_link> link() const = 0;
+    /// What its jobs have in common.
+    virtual std::shared_ptr<job_lane> lane() const = 0;
     virtual void adopt(virConnectPtr connection) = 0;
     virtual virConnectPtr release() = 0;
     virtual void cancel() noexcept = 0;

@@ -25,7 +25,10 @@ namespace avirt {
 
 struct event_source_options
 {
-    std::string object{};        ///< The name or the UUID of the one that matters; empty: all.
+    /// The name or the UUID of the one that matters; empty: all. A name is looked up with each subscription:
+    /// what is undefined, and defined anew under the same name, is another object, of which nothing is
+    /// reported.
+    std::string object{};
     std::size_t capacity = 1024; ///< How many events are kept for who does not receive them yet.
 };
 
@@ -81,6 +84,8 @@ public:
     /// Its connection is given up.
     virtual void lose(const failure& why) noexcept = 0;
     virtual void async_subscribe(wait_handler handler, error_details* details) = 0;
+    /// The same for the supervisor that follows it: operation_aborted if it is not followed any more.
+    virtual void async_resubscribe(wait_handler handler, error_details* details) = 0;
     virtual void async_receive(event_handler handler, error_details* details) = 0;
     virtual void async_unsubscribe(wait_handler handler, error_details* details) = 0;
 };

@@ -29,6 +29,13 @@ struct failure
 /// call: each of them resets it (docs/libvirt.md, "Errors").
 AVIRT_DECL failure last_failure();
 
+/// Whether libvirt reports it of a connection to a daemon: of the one that was used, or of one that the
+/// daemon has itself.
+AVIRT_DECL bool concerns_connection(const error_details& d) noexcept;
+
+/// The same failure, if it is known whether the connection lives on which libvirt reported it.
+AVIRT_DECL failure with_connection(failure f, bool is_alive);
+
 /// The exception being handled, as a failure.
 AVIRT_DECL failure current_failure();
 

@@ -69,7 +69,7 @@ auto initiate_with_function(Initiation initiation, Token& token, Function&& func
         !is_destroyed_twice,
         "GCC 12 destroys this temporary twice if it stands in a co_await expression: give it a name before, "
         "and "
-        "pass that, or pass avirt::calling(f, args...)");
+        "pass that (std::move(name) looks like a temporary), or pass avirt::calling(f, args...)");
     return asio::async_initiate<Token, Signature>(
         std::move(initiation), token, kept(std::forward<Function>(function)));
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <avirt/detail/token_adapter.hpp>
 #include <avirt/error.hpp>
 
 #include <boost/asio/associator.hpp>
 #include <boost/asio/async_result.hpp>
 
+#include <concepts>
 #include <exception>
 #include <memory>
 #include <type_traits>
@@ -45,105 +47,190 @@ error_details* get_associated_details(const Handler& handler) noexcept
     return associated_details<Handler>::get(handler, nullptr);
 }
 
+/// Whether these are a handler's arguments that start with an error_code.
+template <class... Args>
+inline constexpr bool reports_error = false;
+
+template <class First, class... Rest>
+inline constexpr bool reports_error<First, Rest...> = std::convertible_to<First, error_code>;
+
 template <class Handler>
-struct filling_handler
+class filling_handler
 {
-    Handler handler;
-    error_details* details;
+public:
+    filling_handler(Handler handler, error_details* details) : handler_(std::move(handler)), details_(details)
+    {
+    }
 
     template <class... Args>
     void operator()(Args&&... args)
     {
-        std::move(handler)(std::forward<Args>(args)...);
+        std::move(handler_)(std::forward<Args>(args)...);
     }
-};
 
-template <class Token>
-struct filling_token
-{
-    Token token;
-    error_details* details;
+    const Handler& handler() const noexcept
+    {
+        return handler_;
+    }
+
+    error_details* details() const noexcept
+    {
+        return details_;
+    }
+
+private:
+    Handler handler_;
+    error_details* details_;
 };
 
 template <class Handler>
-struct throwing_handler
+class throwing_handler
 {
-    Handler handler;
-    std::unique_ptr<error_details> details = std::make_unique<error_details>();
+public:
+    explicit throwing_handler(Handler handler) : handler_(std::move(handler)) {}
 
     template <class... Args>
-    void operator()(error_code ec, Args&&... args)
+    requires reports_error<Args...>
+    void operator()(Args&&... args)
     {
-        auto failure = ec ? std::make_exception_ptr(exception(ec, std::move(*details))) : nullptr;
-        std::move(handler)(std::move(failure), std::forward<Args>(args)...);
+        complete(std::forward<Args>(args)...);
     }
+
+    // Inside of an adapter that has taken the error_code (as_tuple, redirect_error) there is nothing to
+    // throw.
+    template <class... Args>
+    void operator()(Args&&... args)
+    {
+        std::move(handler_)(std::forward<Args>(args)...);
+    }
+
+    const Handler& handler() const noexcept
+    {
+        return handler_;
+    }
+
+    error_details* details() const noexcept
+    {
+        return details_.get();
+    }
+
+private:
+    template <class... Args>
+    void complete(const error_code& ec, Args&&... args)
+    {
+        auto failure = ec ? std::make_exception_ptr(exception(ec, std::move(*details_))) : nullptr;
+        std::move(handler_)(std::move(failure), std::forward<Args>(args)...);
+    }
+
+    Handler handler_;
+    std::unique_ptr<error_details> details_ = std::make_unique<error_details>();
+};
+
+// The tokens are no aggregates: GCC before 13 destroys what an aggregate holds twice if it is a temporary of
+// a co_await expression.
+
+template <class Token>
+class filling_token : public adapter<Token>
+{
+public:
+    filling_token(Token token, error_details& details) : adapter<Token>(std::move(token)), details_(&details)
+    {
+    }
+
+    error_details* details() const noexcept
+    {
+        return details_;
+    }
+
+private:
+    error_details* details_;
 };
 
 template <class Token>
-struct throwing_token
+class throwing_token : public adapter<Token>
 {
-    Token token;
-};
-
-/// Keeps an initiation launchable by deferred, and its executor known to Asio's adapters.
-template <class Initiation, class Executor = void>
-struct adapted_initiation_base
-{
-    Initiation initiation;
+public:
+    explicit throwing_token(Token token) : adapter<Token>(std::move(token)) {}
 };
 
 template <class Initiation>
-struct adapted_initiation_base<Initiation, std::void_t<typename Initiation::executor_type>>
+class filling_initiation : public adapter_initiation<Initiation>
 {
-    using executor_type = typename Initiation::executor_type;
-
-    executor_type get_executor() const noexcept
+public:
+    filling_initiation(Initiation initiation, error_details* details)
+        : adapter_initiation<Initiation>(std::move(initiation)),
+          details_(details)
     {
-        return initiation.get_executor();
     }
 
-    Initiation initiation;
-};
-
-template <class Initiation>
-struct filling_initiation : adapted_initiation_base<Initiation>
-{
     template <class Handler, class... Args>
-    void operator()(Handler&& handler, error_details* details, Args&&... args)
+    void operator()(Handler&& handler, Args&&... args) &&
     {
-        std::move(this->initiation)(
-            filling_handler<std::decay_t<Handler>>{std::forward<Handler>(handler), details},
+        std::move(this->initiation_)(
+            filling_handler<std::decay_t<Handler>>(std::forward<Handler>(handler), details_),
             std::forward<Args>(args)...);
     }
+
+    template <class Handler, class... Args>
+    void operator()(Handler&& handler, Args&&... args) const&
+    {
+        this->initiation_(
+            filling_handler<std::decay_t<Handler>>(std::forward<Handler>(handler), details_),
+            std::forward<Args>(args)...);
+    }
+
+private:
+    error_details* details_;
 };
 
 template <class Initiation>
-struct throwing_initiation : adapted_initiation_base<Initiation>
+class throwing_initiation : public adapter_initiation<Initiation>
 {
+public:
+    using adapter_initiation<Initiation>::adapter_initiation;
+
     template <class Handler, class... Args>
-    void operator()(Handler&& handler, Args&&... args)
+    void operator()(Handler&& handler, Args&&... args) &&
     {
-        std::move(this->initiation)(
-            throwing_handler<std::decay_t<Handler>>{std::forward<Handler>(handler)},
+        std::move(this->initiation_)(
+            throwing_handler<std::decay_t<Handler>>(std::forward<Handler>(handler)),
+            std::forward<Args>(args)...);
+    }
+
+    template <class Handler, class... Args>
+    void operator()(Handler&& handler, Args&&... args) const&
+    {
+        this->initiation_(
+            throwing_handler<std::decay_t<Handler>>(std::forward<Handler>(handler)),
             std::forward<Args>(args)...);
     }
 };
 
 template <class Signature>
-struct throwing_signature;
-
-template <class... Args>
-struct throwing_signature<void(error_code, Args...)>
+struct throwing_signature
 {
-    using type = void(std::exception_ptr, Args...);
+    using type = Signature;
 };
+
+template <class First, class... Rest>
+requires std::same_as<std::decay_t<First>, error_code>
+struct throwing_signature<void(First, Rest...)>
+{
+    using type = void(std::exception_ptr, Rest...);
+};
+
+template <class Signature>
+using throwing_signature_t = typename throwing_signature<Signature>::type;
 
 } // namespace detail
 
 /// A completion token that fills @p details when the operation fails, and completes as @p token does.
 ///
-/// @p details must live until the completion handler is invoked; it is left alone on success. It works
-/// through Asio's composed operations too.
+/// @p details must live until the completion handler is invoked; it is left alone on success.
+///
+/// It may stand anywhere in a chain of token adapters (as_tuple, redirect_error, bind_cancellation_slot,
+/// cancel_after, ...), and works through Asio's composed operations too. If a chain has two, the outer one is
+/// filled.
 ///
 /// @code
 /// avirt::error_details why;
@@ -155,11 +242,14 @@ struct throwing_signature<void(error_code, Args...)>
 template <class Token>
 auto with_details(Token&& token, error_details& details)
 {
-    return detail::filling_token<std::decay_t<Token>>{std::forward<Token>(token), &details};
+    return detail::filling_token<std::decay_t<Token>>(detail::forward_token<Token>(token), details);
 }
 
 /// A completion token for tokens that throw (use_awaitable, use_future): they throw avirt::exception,
 /// whose what() and details() tell libvirt's own sentence.
+///
+/// It may stand anywhere in a chain of token adapters. Inside of one that takes the error_code (as_tuple,
+/// redirect_error) nothing is left to be thrown.
 ///
 /// @code
 /// co_await conn.async_open(uri, avirt::with_details(asio::use_awaitable));
@@ -167,7 +257,7 @@ auto with_details(Token&& token, error_details& details)
 template <class Token>
 auto with_details(Token&& token)
 {
-    return detail::throwing_token<std::decay_t<Token>>{std::forward<Token>(token)};
+    return detail::throwing_token<std::decay_t<Token>>(detail::forward_token<Token>(token));
 }
 
 } // namespace avirt
@@ -178,12 +268,12 @@ struct boost::asio::associator<Associator, avirt::detail::filling_handler<Handle
 {
     static auto get(const avirt::detail::filling_handler<Handler>& h) noexcept
     {
-        return Associator<Handler, Default>::get(h.handler);
+        return Associator<Handler, Default>::get(h.handler());
     }
 
     static auto get(const avirt::detail::filling_handler<Handler>& h, const Default& d) noexcept
     {
-        return Associator<Handler, Default>::get(h.handler, d);
+        return Associator<Handler, Default>::get(h.handler(), d);
     }
 };
 
@@ -193,12 +283,12 @@ struct boost::asio::associator<Associator, avirt::detail::throwing_handler<Handl
 {
     static auto get(const avirt::detail::throwing_handler<Handler>& h) noexcept
     {
-        return Associator<Handler, Default>::get(h.handler);
+        return Associator<Handler, Default>::get(h.handler());
     }
 
     static auto get(const avirt::detail::throwing_handler<Handler>& h, const Default& d) noexcept
     {
-        return Associator<Handler, Default>::get(h.handler, d);
+        return Associator<Handler, Default>::get(h.handler(), d);
     }
 };
 
@@ -209,7 +299,7 @@ struct avirt::detail::associated_details<avirt::detail::filling_handler<Handler>
 
     static type get(const filling_handler<Handler>& h, const Default& = {}) noexcept
     {
-        return h.details;
+        return h.details();
     }
 };
 
@@ -220,33 +310,42 @@ struct avirt::detail::associated_details<avirt::detail::throwing_handler<Handler
 
     static type get(const throwing_handler<Handler>& h, const Default& = {}) noexcept
     {
-        return h.details.get();
+        return h.details();
     }
 };
 
-template <class Token, class Signature>
-struct boost::asio::async_result<avirt::detail::filling_token<Token>, Signature>
+template <class Token, class... Signatures>
+struct boost::asio::async_result<avirt::detail::filling_token<Token>, Signatures...>
+    : avirt::detail::adapter_result<async_result<Token, Signatures...>>
 {
-    template <class Initiation, class RawToken, class... Args>
-    static auto initiate(Initiation&& initiation, RawToken&& token, Args&&... args)
+    template <class Initiation, class Adapter, class... Args>
+    static auto initiate(Initiation&& initiation, Adapter&& adapter, Args&&... args)
+        -> decltype(avirt::detail::forward_token<Adapter>(adapter).template launch<Signatures...>(
+            std::declval<avirt::detail::filling_initiation<std::decay_t<Initiation>>>(),
+            std::forward<Args>(args)...))
     {
-        return async_initiate<Token, Signature>(
-            avirt::detail::filling_initiation<std::decay_t<Initiation>>{
-                {std::forward<Initiation>(initiation)}},
-            token.token, token.details, std::forward<Args>(args)...);
+        avirt::detail::filling_initiation<std::decay_t<Initiation>> filling(
+            std::forward<Initiation>(initiation), adapter.details());
+        return avirt::detail::forward_token<Adapter>(adapter).template launch<Signatures...>(
+            std::move(filling), std::forward<Args>(args)...);
     }
 };
 
-template <class Token, class Signature>
-struct boost::asio::async_result<avirt::detail::throwing_token<Token>, Signature>
+template <class Token, class... Signatures>
+struct boost::asio::async_result<avirt::detail::throwing_token<Token>, Signatures...>
+    : avirt::detail::adapter_result<async_result<Token, avirt::detail::throwing_signature_t<Signatures>...>>
 {
-    template <class Initiation, class RawToken, class... Args>
-    static auto initiate(Initiation&& initiation, RawToken&& token, Args&&... args)
+    template <class Initiation, class Adapter, class... Args>
+    static auto initiate(Initiation&& initiation, Adapter&& adapter, Args&&... args)
+        -> decltype(avirt::detail::forward_token<Adapter>(adapter)
+                        .template launch<avirt::detail::throwing_signature_t<Signatures>...>(
+                            std::declval<avirt::detail::throwing_initiation<std::decay_t<Initiation>>>(),
+                            std::forward<Args>(args)...))
     {
-        using signature = typename avirt::detail::throwing_signature<Signature>::type;
-        return async_initiate<Token, signature>(
-            avirt::detail::throwing_initiation<std::decay_t<Initiation>>{
-                {std::forward<Initiation>(initiation)}},
-            token.token, std::forward<Args>(args)...);
+        avirt::detail::throwing_initiation<std::decay_t<Initiation>> throwing(
+            std::forward<Initiation>(initiation));
+        return avirt::detail::forward_token<Adapter>(adapter)
+            .template launch<avirt::detail::throwing_signature_t<Signatures>...>(
+                std::move(throwing), std::forward<Args>(args)...);
     }
 };

@@ -9,6 +9,6 @@
 // says: GCC 12 destroys this temporary twice
 boost::asio::awaitable<void> make_mistake(avirt::connection& conn, std::string name)
 {
-    avirt::domain vm = co_await conn.async_call(
-        [name](virConnectPtr c) { return virDomainLookupByName(c, name.c_str()); });
+    avirt::domain vm =
+        co_await conn.async_call([name](virConnectPtr c) { return virDomainLookupByName(c, name.c_str()); });
 }

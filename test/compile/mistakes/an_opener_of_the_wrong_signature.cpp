@@ -9,5 +9,6 @@
 // says: stream_opener
 void make_mistake(avirt::connection& conn, avirt::async_stream& stream)
 {
-    stream.async_open(conn, [](virStreamPtr s) { return virStreamAbort(s); }, [](avirt::error_code) {});
+    stream.async_open(
+        conn, [](virStreamPtr s) { return virStreamAbort(s); }, [](avirt::error_code) {});
 }

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <avirt/detail/config.hpp>
+
+#include <boost/asio/async_result.hpp>
+
+#include <type_traits>
+#include <utility>
+
+// What the token adapters with_details() and cancel_after() have in common.
+
+namespace avirt::detail {
+
+/// Forwards a token that is to be kept: an rvalue as such, an lvalue as const. Asio's as_tuple_t takes a
+/// non-const lvalue of its own type for a token to adapt, not for one to copy.
+template <class Token>
+constexpr decltype(auto) forward_token(std::remove_reference_t<Token>& token) noexcept
+{
+    if constexpr (std::is_lvalue_reference_v<Token>)
+        return static_cast<std::add_const_t<std::remove_reference_t<Token>>&>(token);
+    else
+        return std::move(token);
+}
+
+/// An adapter of a token of type Token.
+template <class Token>
+class adapter
+{
+public:
+    /// Launches an operation with the adapted token: with a copy of it if the adapter is an lvalue.
+    template <class... Signatures, class Initiation, class... Args>
+    auto launch(Initiation&& initiation, Args&&... args) && -> decltype(asio::async_initiate<
+                                                                        Token, Signatures...>(
+        std::forward<Initiation>(initiation), std::declval<Token&>(), std::forward<Args>(args)...))
+    {
+        return asio::async_initiate<Token, Signatures...>(
+            std::forward<Initiation>(initiation), token_, std::forward<Args>(args)...);
+    }
+
+    template <class... Signatures, class Initiation, class... Args>
+    auto launch(Initiation&& initiation, Args&&... args)
+        const& -> decltype(asio::async_initiate<Token, Signatures...>(
+            std::forward<Initiation>(initiation), std::declval<Token&>(), std::forward<Args>(args)...))
+    {
+        Token copy(token_);
+        return asio::async_initiate<Token, Signatures...>(
+            std::forward<Initiation>(initiation), copy, std::forward<Args>(args)...);
+    }
+
+protected:
+    explicit adapter(Token token) : token_(std::move(token)) {}
+
+private:
+    Token token_;
+};
+
+/// The base of an adapter's async_result. In Boost 1.81 and 1.82 Asio's own adapters declare a function that
+/// returns the return_type of what they adapt. There need not be one, as there is none for deferred, because
+/// they do not call that function if there is an initiate().
+template <class AdaptedResult>
+struct adapter_result
+{
+    using return_type = void;
+};
+
+template <class AdaptedResult>
+requires requires
+{
+    typename AdaptedResult::return_type;
+}
+struct adapter_result<AdaptedResult>
+{
+    using return_type = typename AdaptedResult::return_type;
+};
+
+template <class Initiation>
+concept tells_executor = requires(const Initiation& initiation)
+{
+    typename Initiation::executor_type;
+    initiation.get_executor();
+};
+
+/// The base of an adapter's initiation: keeps the operation's own, and tells its executor.
+template <class Initiation>
+class adapter_initiation
+{
+public:
+    explicit adapter_initiation(Initiation initiation) : initiation_(std::move(initiation)) {}
+
+    Initiation initiation_; // public, as in Asio's adapters before Boost 1.86: cancel_after() looks for it
+};
+
+template <tells_executor Initiation>
+class adapter_initiation<Initiation>
+{
+public:
+    using executor_type = typename Initiation::executor_type;
+
+    explicit adapter_initiation(Initiation initiation) : initiation_(std::move(initiation)) {}
+
+    executor_type get_executor() const noexcept
+    {
+        return initiation_.get_executor();
+    }
+
+    Initiation initiation_;
+};
+
+} // namespace avirt::detail

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "product.hpp"
+
+#include <boost/asio/use_future.hpp>
+
+template void tokens::launch_everything(environment&, const boost::asio::use_future_t<>&);

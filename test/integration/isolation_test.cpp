@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <avirt/avirt.hpp>
+#include <support/gate.hpp>
+#include <support/loop_fixture.hpp>
+#include <support/outcome.hpp>
+#include <support/printing.hpp>
+#include <support/silent_peer.hpp>
+
+#include <boost/test/unit_test.hpp>
+
+#include <deque>
+#include <filesystem>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+
+// What is stuck on one connection or host holds up no other.
+
+namespace {
+
+namespace asio = boost::asio;
+using avirt::error_code;
+using support::outcome;
+using support::silent_peer;
+
+std::size_t threads()
+{
+    return static_cast<std::size_t>(
+        std::distance(std::filesystem::directory_iterator("/proc/self/task"), {}));
+}
+
+struct isolation_fixture : support::loop_fixture
+{
+    using loop_fixture::loop_fixture;
+
+    void run_until_done(const outcome& o)
+    {
+        run_until([&] { return o.calls() > 0; });
+    }
+
+    void open(avirt::connection& c)
+    {
+        outcome opened;
+        c.async_open("test:///default", opened.handler());
+        run_until_done(opened);
+        BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
+    }
+
+    /// A connection that has nothing to do with any other is opened, asked, and closed.
+    void check_another_is_served()
+    {
+        avirt::connection healthy(io);
+        open(healthy);
+        outcome counted, closed;
+        healthy.async_call(virConnectNumOfDomains, counted.handler());
+        run_until_done(counted);
+        BOOST_TEST(counted.ec() == error_code());
+        healthy.async_close(closed.handler());
+        run_until_done(closed);
+        BOOST_TEST(closed.ec() == error_code());
+    }
+};
+
+BOOST_FIXTURE_TEST_SUITE(isolation, isolation_fixture)
+
+BOOST_AUTO_TEST_CASE(calls_that_are_stuck)
+{
+    constexpr int count = 64;
+    std::deque<avirt::connection> connections;
+    std::deque<outcome> called;
+    support::gate stuck;
+    for (int i = 0; i < count; ++i) {
+        open(connections.emplace_back(io));
+        connections.back().async_call(stuck.entry(), called.emplace_back().handler());
+    }
+    run_until([&] { return stuck.arrived() == count; });
+    check_another_is_served();
+    stuck.open();
+    for (const auto& c : called) {
+        run_until_done(c);
+        BOOST_TEST(c.ec() == error_code());
+    }
+}
+
+BOOST_AUTO_TEST_CASE(opens_that_are_never_answered)
+{
+    std::deque<silent_peer> peers;
+    std::deque<avirt::connection> connections;
+    std::deque<outcome> opened;
+    for (int i = 0; i < 40; ++i) {
+        peers.emplace_back(i % 2 == 0 ? silent_peer::kind::accepts : silent_peer::kind::has_no_room);
+        connections.emplace_back(io).async_open(peers.back().uri(), opened.emplace_back().handler());
+    }
+    check_another_is_served();
+    for (const auto& o : opened)
+        BOOST_TEST(!o);
+    connections.clear();
+    for (auto& p : peers)
+        p.leave();
+}
+
+BOOST_AUTO_TEST_CASE(hosts_that_are_supervised_and_silent)
+{
+    std::deque<silent_peer> peers;
+    std::deque<avirt::supervised_connection> hosts;
+    const auto has_reported = std::make_shared<bool>(false);
+    for (int i = 0; i < 20; ++i) {
+        avirt::supervision_options options;
+        options.open.uri = peers.emplace_back(silent_peer::kind::accepts).uri();
+        hosts.emplace_back(io, options).async_receive([](error_code, avirt::host_report) {});
+    }
+    avirt::supervision_options options;
+    options.open.uri = "test:///default";
+    hosts.emplace_back(io, options).async_receive([has_reported](error_code ec, avirt::host_report report) {
+        BOOST_TEST(ec == error_code());
+        BOOST_TEST(std::holds_alternative<avirt::host_connected>(report));
+        *has_reported = true;
+    });
+    run_until([&] { return *has_reported; });
+    for (auto& h : hosts)
+        h.close();
+    hosts.clear();
+    for (auto& p : peers)
+        p.leave();
+}
+
+BOOST_AUTO_TEST_CASE(threads_that_are_idle_go)
+{
+    check_another_is_served(); // What libvirt starts once and for all.
+    run_until([before = std::optional<std::size_t>()]() mutable {
+        const auto now = threads(); // Until only those are left that stay.
+        return now <= 1 || now == std::exchange(before, now);
+    });
+    const auto before = threads();
+    constexpr int count = 100;
+    std::deque<avirt::connection> connections;
+    std::deque<outcome> called;
+    support::gate together;
+    for (int i = 0; i < count; ++i) {
+        open(connections.emplace_back(io));
+        connections.back().async_call(together.entry(), called.emplace_back().handler());
+    }
+    run_until([&] { return together.arrived() == count; });
+    BOOST_TEST(threads() >= before + count);
+    together.open();
+    connections.clear();
+    BOOST_TEST(support::eventually([&] { return threads() <= before; }));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+} // namespace

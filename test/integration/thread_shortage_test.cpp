@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "../conformance/lifecycle_child.hpp"
+
+#include <avirt/avirt.hpp>
+#include <support/loop_fixture.hpp>
+#include <support/outcome.hpp>
+#include <support/printing.hpp>
+
+#include <boost/test/unit_test.hpp>
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+// No thread can be created: the operations say so, nothing is half begun, and what has to be released is
+// released later.
+
+namespace {
+
+namespace asio = boost::asio;
+using avirt::error_code;
+using conformance::expect;
+using support::outcome;
+
+const error_code no_thread(EAGAIN, boost::system::system_category());
+
+/// Root may always have another.
+void give_up_roots_rights()
+{
+    constexpr uid_t nobody = 65534;
+    if (::getuid() == 0
+        && (::setresgid(nobody, nobody, nobody) != 0 || ::setresuid(nobody, nobody, nobody) != 0))
+        throw std::system_error(errno, std::generic_category(), "setresuid");
+}
+
+/// While it lives, this process gets no more threads.
+class shortage
+{
+public:
+    shortage()
+    {
+        ::getrlimit(RLIMIT_NPROC, &before_);
+        auto none = before_;
+        none.rlim_cur = 0;
+        if (::setrlimit(RLIMIT_NPROC, &none) != 0)
+            throw std::system_error(errno, std::generic_category(), "setrlimit");
+    }
+
+    ~shortage()
+    {
+        ::setrlimit(RLIMIT_NPROC, &before_);
+    }
+
+    shortage(const shortage&) = delete;
+    shortage& operator=(const shortage&) = delete;
+
+private:
+    rlimit before_{};
+};
+
+/// A connection that libvirt has opened: avirt has started no thread for it.
+virConnectPtr plain_connection()
+{
+    auto* c = virConnectOpen("test:///default");
+    expect(c != nullptr, "no connection");
+    return c;
+}
+
+struct without_threads
+{
+    asio::io_context io;
+    avirt::event_loop loop{io};
+
+    without_threads()
+    {
+        give_up_roots_rights();
+    }
+
+    void run_until_done(const outcome& o)
+    {
+        support::run_until(io, [&] { return o.calls() > 0; });
+    }
+
+    void expect_works(avirt::connection& c)
+    {
+        outcome called;
+        c.async_call(virConnectNumOfDomains, called.handler());
+        run_until_done(called);
+        expect(!called.ec(), "a call fails");
+    }
+};
+
+BOOST_AUTO_TEST_SUITE(thread_shortage)
+
+BOOST_AUTO_TEST_CASE(an_open_fails_and_may_be_tried_again)
+{
+    conformance::expect_success([] {
+        without_threads f;
+        avirt::connection conn(f.io);
+        outcome first, second;
+        {
+            const shortage s;
+            conn.async_open("test:///default", first.handler());
+            f.run_until_done(first);
+        }
+        expect(first.ec() == no_thread, "another error");
+        expect(!conn.is_open(), "open");
+        support::run_to_end(f.io);
+        conn.async_open("test:///default", second.handler());
+        f.run_until_done(second);
+        expect(!second.ec(), "it does not open");
+        f.expect_works(conn);
+        conn.close();
+        support::run_to_end(f.io);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_call_fails_and_may_be_tried_again)
+{
+    conformance::expect_success([] {
+        without_threads f;
+        avirt::connection conn(f.io.get_executor(), plain_connection());
+        for (int i = 0; i < 3; ++i) {
+            outcome called;
+            const shortage s;
+            conn.async_call(virConnectNumOfDomains, called.handler());
+            f.run_until_done(called);
+            expect(called.ec() == no_thread, "another error");
+        }
+        f.expect_works(conn);
+        conn.close();
+        support::run_to_end(f.io);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_stream_that_is_opened)
+{
+    conformance::expect_success([] {
+        without_threads f;
+        avirt::connection conn(f.io.get_executor(), plain_connection());
+        avirt::async_stream stream(f.io);
+        outcome first, second;
+        {
+            const shortage s;
+            stream.async_open(conn, avirt::screenshot{"test"}, first.handler());
+            f.run_until_done(first);
+        }
+        expect(first.ec() == no_thread, "another error");
+        expect(!stream.is_open(), "open");
+        stream.async_open(conn, avirt::screenshot{"test"}, second.handler());
+        f.run_until_done(second);
+        expect(!second.ec(), "it does not open");
+        stream.close();
+        conn.close();
+        support::run_to_end(f.io);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_connection_that_is_closed_is_released_later)
+{
+    conformance::expect_success([] {
+        without_threads f;
+        auto* c = plain_connection();
+        virConnectRef(c);
+        avirt::connection conn(f.io.get_executor(), c);
+        {
+            const shortage s;
+            conn.close();
+            f.io.run_for(std::chrono::milliseconds(1));
+            expect(!f.loop.is_idle(), "released");
+        }
+        support::run_to_end(f.io);
+        expect(virConnectClose(c) == 0, "not the last reference");
+        support::run_to_end(f.io);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(an_async_close_fails_and_the_connection_is_released_later)
+{
+    conformance::expect_success([] {
+        without_threads f;
+        auto* c = plain_connection();
+        virConnectRef(c);
+        avirt::connection conn(f.io.get_executor(), c);
+        outcome closed;
+        {
+            const shortage s;
+            conn.async_close(closed.handler());
+            f.run_until_done(closed);
+        }
+        expect(closed.ec() == no_thread, "another error");
+        expect(!conn.is_open(), "open");
+        support::run_to_end(f.io);
+        expect(virConnectClose(c) == 0, "not the last reference");
+        support::run_to_end(f.io);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_handle_that_ends_is_released_later)
+{
+    conformance::expect_success([] {
+        without_threads f;
+        auto* c = plain_connection();
+        avirt::domain domain(virDomainLookupByName(c, "test"));
+        virConnectClose(c);
+        {
+            const shortage s;
+            domain = {};
+            f.io.run_for(std::chrono::milliseconds(1));
+            expect(!f.loop.is_idle(), "released");
+        }
+        support::run_to_end(f.io);
+    });
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+} // namespace
