@@ -4,6 +4,7 @@
 #include "event_registry.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace avirt::detail {
@@ -12,6 +13,10 @@ namespace {
 /// Rounds of one dispatch before other handlers of the context have their turn. A round costs a system
 /// call, a dispatch two more: sixteen keep the share of those small.
 constexpr int max_rounds = 16;
+
+/// No further round begins after so much time, however few there were: that is how late another handler of
+/// the context may be, beside one round.
+constexpr std::chrono::microseconds longest_dispatch{100};
 
 } // namespace
 
@@ -64,8 +69,9 @@ void event_registry::dispatch(loop_backend& loop, phase due)
     more_ = true; // Until a round finds nothing; also where an exception ends it.
     dispatch_scope scope(*this, held, &loop);
     now_ = timeout_table::clock::now();
+    const auto start = now_;
     bool looks = true;
-    for (int round = 0; round < max_rounds && more_; ++round) {
+    for (int round = 0; round < max_rounds && more_ && now_ - start < longest_dispatch; ++round) {
         const bool found = looks && serve_watches(held, loop);
         // What another thread arms before it removes a watch, libvirt's queue of events, is served before
         // the observers hear of the removal: what is deferred after this look has to wait for the next.

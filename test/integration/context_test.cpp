@@ -6,7 +6,10 @@
 #include <boost/asio/read.hpp>
 #include <boost/asio/use_future.hpp>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <functional>
 #include <future>
 #include <optional>
 #include <stdexcept>
@@ -70,6 +73,39 @@ BOOST_AUTO_TEST_CASE(objects_move_while_it_is_under_way)
         r.run_until_done(o);
         r.check(o, {});
     });
+}
+
+BOOST_AUTO_TEST_CASE(a_handler_has_its_turn_after_one_of_libvirts_that_takes_long)
+{
+    struct counts
+    {
+        int timeouts = 0;
+        int handlers = 0;
+        int most_in_a_row = 0;
+        int in_a_row = 0;
+    } n;
+    rig r;
+    const int timer = virEventAddTimeout(
+        0,
+        [](int, void* o) {
+            auto& c = *static_cast<counts*>(o);
+            ++c.timeouts;
+            c.most_in_a_row = std::max(c.most_in_a_row, ++c.in_a_row);
+            const auto start = std::chrono::steady_clock::now();
+            while (std::chrono::steady_clock::now() - start < std::chrono::milliseconds(1))
+                ;
+        },
+        &n, nullptr);
+    std::function<void()> again = [&] {
+        n.in_a_row = 0;
+        if (++n.handlers < 100)
+            asio::post(r.io, again);
+    };
+    asio::post(r.io, again);
+    r.run_until([&] { return n.handlers == 100; });
+    virEventRemoveTimeout(timer);
+    BOOST_TEST(n.timeouts > 0);
+    BOOST_TEST(n.most_in_a_row == 1);
 }
 
 BOOST_AUTO_TEST_CASE(handlers_throw_and_everything_works_on)
