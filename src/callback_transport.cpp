@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <new>
 #include <optional>
 #include <vector>
 
@@ -44,7 +45,12 @@ public:
         // Once in a stream's life, and without a free callback: what libvirt does beyond that differs from
         // driver to driver and version to version (docs/libvirt.md, "Streams").
         const auto callback = [](virStreamPtr, int events, void* self) {
-            static_cast<callback_transport*>(self)->on_event(events);
+            try {
+                static_cast<callback_transport*>(self)->on_event(events);
+            }
+            catch (const std::bad_alloc&) {
+                // No exception crosses libvirt's frames; what is still the case will be reported again.
+            }
         };
         const watch_scope added;
         if (virStreamEventAddCallback(stream_, 0, callback, this, nullptr) < 0)

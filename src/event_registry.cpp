@@ -13,6 +13,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <thread>
+#include <utility>
 
 namespace avirt::detail {
 namespace {
@@ -49,6 +52,33 @@ void signal(const unique_fd& fd) noexcept
     const std::uint64_t one = 1;
     [[maybe_unused]] const auto written = ::write(fd.get(), &one, sizeof one);
 }
+
+/// Made in advance, and given back unless it is kept.
+class reserved_room
+{
+public:
+    reserved_room(deferred_queue& queue, std::size_t count) : queue_(queue), count_(count)
+    {
+        queue_.reserve(count);
+    }
+
+    ~reserved_room()
+    {
+        queue_.unreserve(count_);
+    }
+
+    reserved_room(const reserved_room&) = delete;
+    reserved_room& operator=(const reserved_room&) = delete;
+
+    void keep() noexcept
+    {
+        count_ = 0;
+    }
+
+private:
+    deferred_queue& queue_;
+    std::size_t count_;
+};
 
 } // namespace
 
@@ -181,11 +211,34 @@ void event_registry::wake(lock& held, wake_up how) noexcept
     const auto fd = how == wake_up::signal && !disowned_ ? wake_fd_ : nullptr;
     held.unlock();
     if (loop)
-        loop->post_dispatch();
+        post_dispatch(loop);
     else if (fd)
         signal(*fd);
     else if (how == wake_up::reap)
         worker_pool::instance().post([] { instance().reap(); }, worker_pool::holds_loop::no);
+}
+
+void event_registry::post_dispatch(const std::shared_ptr<loop_backend>& loop) noexcept
+{
+    if (!loop->post_dispatch())
+        try_again_later(phase::posted);
+}
+
+/// There was no memory for the loop to be woken.
+void event_registry::try_again_later(phase failed) noexcept
+{
+    {
+        const lock held(mutex_);
+        if (phase_ != failed)
+            return;
+        phase_ = phase::idle;
+    }
+    worker_pool::instance().post(
+        [] {
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+            instance().nudge();
+        },
+        worker_pool::holds_loop::no);
 }
 
 int event_registry::add_handle(
@@ -194,6 +247,8 @@ try {
     lock held(mutex_);
     if (!loop_ || !callback)
         return -1;
+    const auto room = (free ? 1u : 0u) + (link_scope::current() ? 1u : 0u);
+    reserved_room reserved(deferred_, room);
     const int id = watches_.add(
         {.fd = fd,
          .events = events,
@@ -201,9 +256,11 @@ try {
          .opaque = opaque,
          .free = free,
          .link = link_scope::current(),
-         .owner = naming_scope::current()});
+         .owner = naming_scope::current(),
+         .room = room});
     if (id < 0)
         return -1;
+    reserved.keep();
     watch_scope::note(id);
     if (const auto& link = link_scope::current()) {
         link->command = command_behind(fd);
@@ -232,15 +289,15 @@ void event_registry::update_handle(int watch, int events) noexcept
         search->on_found();
 }
 
-int event_registry::remove_handle(int watch)
+int event_registry::remove_handle(int watch) noexcept
 {
     lock held(mutex_);
     const auto removed = watches_.remove(watch);
     if (removed.id == 0)
         return -1;
-    lose_locked(removed);
+    const auto room = removed.room - (lose_locked(removed) ? 1u : 0u);
     // A connection that leads through a command waits for its end there.
-    remove(held, removed.free, removed.opaque, removed.link != nullptr);
+    remove(held, {removed.free, removed.opaque, removed.link != nullptr}, room);
     return 0;
 }
 
@@ -252,13 +309,17 @@ try {
     lock held(mutex_);
     if (!loop_ || !callback)
         return -1;
+    const auto room = free ? 1u : 0u;
+    reserved_room reserved(deferred_, room);
     const int id = timeouts_.add(
         {.interval = interval,
          .callback = callback,
          .opaque = opaque,
          .free = free,
          .link = link_scope::current(),
-         .owner = naming_scope::current()});
+         .owner = naming_scope::current(),
+         .room = room});
+    reserved.keep();
     wake(held, timeouts_changed_locked());
     return id;
 }
@@ -270,8 +331,16 @@ int event_registry::add_own_timeout(
     int interval, virEventTimeoutCallback callback, void* opaque, virFreeCallback free) noexcept
 try {
     lock held(mutex_);
+    const auto room = free ? 1u : 0u;
+    reserved_room reserved(deferred_, room);
     const int id = timeouts_.add(
-        {.interval = interval, .callback = callback, .opaque = opaque, .free = free, .is_own = true});
+        {.interval = interval,
+         .callback = callback,
+         .opaque = opaque,
+         .free = free,
+         .room = room,
+         .is_own = true});
+    reserved.keep();
     ++own_timeouts_;
     wake(held, timeouts_changed_locked());
     return id;
@@ -293,14 +362,14 @@ void event_registry::update_timeout(int timer, int interval) noexcept
     wake(held, timeouts_changed_locked());
 }
 
-int event_registry::remove_timeout(int timer)
+int event_registry::remove_timeout(int timer) noexcept
 {
     lock held(mutex_);
     const auto removed = timeouts_.remove(timer);
     if (removed.id == 0)
         return -1;
     own_timeouts_ -= removed.is_own ? 1u : 0u;
-    remove(held, removed.free, removed.opaque, false);
+    remove(held, {removed.free, removed.opaque}, removed.room);
     return 0;
 }
 
@@ -315,17 +384,20 @@ event_registry::wake_up event_registry::timeouts_changed_locked() noexcept
     return wake_up::none;
 }
 
-void event_registry::remove(lock& held, virFreeCallback free, void* opaque, bool blocks)
+void event_registry::remove(lock& held, deferred_queue::call free, std::uint32_t room) noexcept
 {
-    if (free)
-        deferred_.push({free, opaque, blocks});
+    const bool has_free = free.function != nullptr;
+    if (has_free)
+        deferred_.push(std::move(free));
+    deferred_.unreserve(room - (has_free ? 1u : 0u));
     close_tables_if_unused();
-    wake(held, free || is_idle_locked() ? request_wake_up_locked() : wake_up::none);
+    wake(held, has_free || is_idle_locked() ? request_wake_up_locked() : wake_up::none);
 }
 
 void event_registry::defer(virFreeCallback function, void* argument)
 {
     lock held(mutex_);
+    deferred_.reserve(1);
     deferred_.push({function, argument});
     wake(held, request_wake_up_locked());
 }

@@ -13,6 +13,8 @@ namespace {
 std::atomic<unsigned> inside{0};
 constexpr unsigned closed = 1u << 31;
 
+std::atomic<unsigned> forks{0};
+
 thread_local unsigned depth = 0;
 
 void add_this_thread() noexcept
@@ -75,6 +77,12 @@ void fork_gate::open_in_parent() noexcept
 void fork_gate::open_in_child() noexcept
 {
     inside.store(depth != 0 ? 1 : 0, std::memory_order_release);
+    ++forks;
+}
+
+unsigned fork_gate::generation() noexcept
+{
+    return forks;
 }
 
 } // namespace avirt::detail

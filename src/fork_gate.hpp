@@ -19,6 +19,9 @@ public:
     static void close() noexcept;
     static void open_in_parent() noexcept;
     static void open_in_child() noexcept;
+
+    /// How many forks lie between the first process and this one.
+    static unsigned generation() noexcept;
 };
 
 /// While it lives, this thread is inside.

@@ -21,6 +21,11 @@ bool blames_connection(const error_details& d)
 
 failure stream_transport::finish(int (*function)(virStreamPtr), bool is_awaited)
 {
+    // A thread of libvirt's that serves a stream inside this process has stayed in the parent, and libvirt
+    // would wait for it (docs/libvirt.md, "Fork").
+    if (!link_ && generation_ != fork_gate::generation())
+        return describe_failure(
+            VIR_FROM_STREAMS, "the stream belongs to the parent process", condition::connection_lost);
     if (!is_awaited)
         use_.end();
     const link_work work(link_);

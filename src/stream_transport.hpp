@@ -135,6 +135,7 @@ protected:
 
 private:
     link_use use_; // until the stream has ended, and no operation waits for that
+    const unsigned generation_ = fork_gate::generation();
 };
 
 /// A stream whose connection serves it alone: it owns the connection.

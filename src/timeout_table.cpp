@@ -27,10 +27,10 @@ void timeout_table::close() noexcept
 int timeout_table::add(timeout&& t)
 {
     // Room in both lists now: update() must not need memory.
-    if (heap_.capacity() <= timeouts_.size()) {
+    if (heap_.capacity() <= timeouts_.size())
         heap_.reserve(2 * timeouts_.size() + 16);
+    if (ready_.capacity() <= timeouts_.size())
         ready_.reserve(heap_.capacity());
-    }
     const auto slot = timeouts_.insert(std::move(t));
     schedule(slot);
     return timeouts_[slot].id;

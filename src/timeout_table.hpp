@@ -30,6 +30,7 @@ public:
         virFreeCallback free = nullptr;
         std::shared_ptr<connection_link> link{};
         std::shared_ptr<connection_link> owner{}; // under whose URI it is reported
+        std::uint32_t room = 0;                   // that was made for its removal
         bool is_own = false;                      // avirt's, not libvirt's
         unsigned in_a_row = 0;                    // times it was due since it was updated for a reason
         unsigned woken = 0;                       // updates from elsewhere since it was due

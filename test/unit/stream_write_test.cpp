@@ -297,9 +297,9 @@ BOOST_DATA_TEST_CASE(cancelled_before_libvirt_has_it, data::make(support::every_
     signal.emit(type);
     settle();
     check(write, aborted);
-    BOOST_TEST(support::eventually([&] { return loop.stats().queued_calls == 0; }));
     g.open();
     run_until_done(call);
+    BOOST_TEST(support::eventually([&] { return loop.stats().queued_calls == 0; }));
     settle();
     BOOST_TEST(fake->sent() == "");
 }
