@@ -225,9 +225,10 @@ private:
 
     void remove_callback() noexcept
     {
-        if (!std::exchange(has_callback_, false) || virStreamEventRemoveCallback(stream_) == 0)
+        if (!std::exchange(has_callback_, false)
+            || (!is_parents() && virStreamEventRemoveCallback(stream_) == 0))
             return;
-        // Where libvirt has aborted the stream it does not know of its watch any more.
+        // libvirt does not know of its watch any more if it has aborted the stream.
         if (watch_ != 0)
             event_registry::instance().remove_handle(watch_);
         virResetLastError();
@@ -240,7 +241,7 @@ private:
 
     void set_mask(int mask)
     {
-        if (std::exchange(mask_, mask) == mask || !has_callback_
+        if (std::exchange(mask_, mask) == mask || !has_callback_ || is_parents()
             || virStreamEventUpdateCallback(stream_, mask) == 0)
             return;
         // It was aborted while it had nothing to report.

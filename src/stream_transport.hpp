@@ -123,6 +123,9 @@ protected:
     void lose();
     void refuse_sends();
     failure explain(failure f) const;
+    /// This is a forked child, and libvirt must not be called for the stream, which its parent's threads
+    /// serve.
+    bool is_parents() const noexcept;
 
     const std::weak_ptr<stream_operations> operations_;
     virStreamPtr stream_;

@@ -200,31 +200,6 @@ BOOST_AUTO_TEST_CASE(a_running_call_is_freed_by_terminal_alone)
     BOOST_TEST(o.calls() == 1);
 }
 
-struct one_call_rig : rig
-{
-    one_call_rig() : rig({.max_blocking_calls = 1}) {}
-};
-
-BOOST_FIXTURE_TEST_CASE(an_abandoned_call_leaves_its_place_on_its_connection, one_call_rig)
-{
-    open_connection();
-    support::gate stuck;
-    outcome abandoned, waiting;
-    asio::cancellation_signal signal;
-    conn.async_call(stuck.entry(), asio::bind_cancellation_slot(signal.slot(), abandoned.handler()));
-    run_until([&] { return stuck.arrived() == 1; });
-    conn.async_call(virConnectNumOfDomains, waiting.handler());
-    io.poll();
-    BOOST_TEST(waiting.calls() == 0);
-    signal.emit(cancellation_type::terminal);
-    run_until_done(waiting);
-    run_until_done(abandoned);
-    check(waiting, {});
-    check(abandoned, aborted);
-    BOOST_TEST(stuck.passed() == 0);
-    stuck.open();
-}
-
 BOOST_AUTO_TEST_CASE(emitted_between_completion_and_invocation)
 {
     make_readable();
