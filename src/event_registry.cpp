@@ -2,6 +2,7 @@
 #include "event_registry.hpp"
 
 #include "fork_gate.hpp"
+#include "patience.hpp"
 #include "worker_pool.hpp"
 
 #include <avirt/detail/failure.hpp>
@@ -353,12 +354,12 @@ void event_registry::update_timeout(int timer, int interval) noexcept
 {
     lock held(mutex_);
     using from = timeout_table::update_from;
-    const bool is_here = dispatcher_ == std::this_thread::get_id();
+    const bool is_its_own = called_timer_ == timer && dispatcher_ == std::this_thread::get_id();
     timeouts_.update(
         timer, interval,
-        !is_here                     ? from::elsewhere
-            : called_timer_ == timer ? from::its_callback
-                                     : from::dispatch);
+        is_its_own                 ? from::its_callback
+            : link_work::is_here() ? from::call
+                                   : from::elsewhere);
     wake(held, timeouts_changed_locked());
 }
 

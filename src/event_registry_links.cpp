@@ -208,7 +208,9 @@ bool event_registry::is_silent_locked(const timeout_table::timeout& keepalive) n
     auto& link = *keepalive.link;
     const auto before = std::exchange(link.held, held_by_socket(link));
     const auto& now = link.held;
-    const bool has_heard = keepalive.in_a_row == 1 || now.unread != before.unread;
+    // A thread that waits in a call sets the timer for each PING that is sent meanwhile, too.
+    const bool is_by_ping = keepalive.by_calls && link.is_plain && now.unsent != 0;
+    const bool has_heard = (keepalive.in_a_row == 1 && !is_by_ping) || now.unread != before.unread;
     // What it says to what it has taken may be behind what we do not read.
     const bool has_taken = now.unsent < before.unsent || (now.unsent == 0 && now.unread != 0);
     link.silence = has_heard || has_taken ? 0 : link.silence + 1;
