@@ -313,11 +313,15 @@ BOOST_AUTO_TEST_CASE(of_calls_to_a_daemon_that_is_stopped)
     for (int i = 0; i < 4; ++i)
         remote[i].async_call(virConnectNumOfDomains, called[i].handler());
     fixture.run_until([&] { return is_busy(2, 2, 1); });
+    // What a lost connection leaves behind may wait for a thread, too: it counts as queued.
+    const auto runs_two = [&] {
+        return loop.stats().running_calls == 2 && loop.stats().abandoned_calls == 1;
+    };
     remote[3].cancel();
-    fixture.run_until([&] { return is_busy(2, 1, 1); });
+    fixture.run_until([&] { return called[3] && runs_two(); });
     remote[0].cancel();
     // The daemon is still stopped: the next call takes the thread of the one that was cut off.
-    fixture.run_until([&] { return is_busy(2, 0, 1); });
+    fixture.run_until([&] { return called[0] && runs_two(); });
     BOOST_TEST((!called[1] && !called[2]));
     daemon.thaw();
     fixture.run_until([&] { return called[1] && called[2]; });
