@@ -314,8 +314,8 @@ BOOST_AUTO_TEST_CASE(ends_with_its_context)
     {
         asio::io_context own;
         asio::steady_timer timer(own, 1h);
-        timer.async_wait(asio::bind_cancellation_slot(
-            signal.slot(), avirt::cancel_after(1h, [held](error_code) { BOOST_ERROR("invoked"); })));
+        timer.async_wait(avirt::cancel_after(
+            1h, asio::bind_cancellation_slot(signal.slot(), [held](error_code) { BOOST_ERROR("invoked"); })));
         own.poll();
         asio::co_spawn(
             own,
