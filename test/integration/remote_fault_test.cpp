@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "remote_fixture.hpp"
 
+
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/read_until.hpp>
@@ -317,6 +318,27 @@ BOOST_AUTO_TEST_CASE(what_is_typed_comes_back)
         BOOST_TEST(read.ec() == error_code());
         text.erase(0, read.bytes());
     }
+}
+
+BOOST_DATA_TEST_CASE(an_abort_does_not_wait_for_the_guest, data::make({true, false}), is_writing)
+{
+    start_guest("echo", avirt_demo_guest);
+    open_stream(console("echo"));
+    on_guest("echo", virDomainSuspend);
+    const std::string packet(1000, 'x');
+    outcome written, ended;
+    if (is_writing)
+        asio::async_write(stream, asio::buffer(much), written.handler());
+    for (int i = 0; i < 100 && !is_writing; ++i) {
+        error_code ec;
+        if (stream.write_some(asio::buffer(packet), ec) == 0)
+            break;
+    }
+    settle();
+    stream.async_abort(ended.handler());
+    run_until_done(ended);
+    BOOST_TEST(ended.ec() == error_code());
+    on_guest("echo", virDomainResume);
 }
 
 BOOST_AUTO_TEST_CASE(taken_over)
