@@ -488,8 +488,26 @@ private:
                 transport->dispose();
             }));
             if (no_thread) // It is ended later.
-                self->ending_is_over(number, no_thread);
+                self->tell_later(number, no_thread);
         });
+    }
+
+    /// The caller may have the lock.
+    void tell_later(std::uint64_t number, const error_code& why)
+    {
+        struct ended
+        {
+            std::shared_ptr<stream_impl_object> self;
+            std::uint64_t number;
+            error_code why;
+        };
+
+        event_registry::instance().defer(
+            [](void* argument) {
+                const std::unique_ptr<ended> e(static_cast<ended*>(argument));
+                e->self->ending_is_over(e->number, e->why);
+            },
+            new ended{shared_from_this(), number, why});
     }
 
     bool awaits_end(std::uint64_t number) const

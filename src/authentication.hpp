@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "fork_gate.hpp"
+
 #include <avirt/detail/connection_impl.hpp>
 #include <avirt/detail/failure.hpp>
 
@@ -38,7 +40,7 @@ public:
     void set(answers known);
 
 private:
-    mutable std::mutex mutex_;
+    mutable fork_safe_mutex mutex_;
     answers answers_;
 };
 

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <new>
 #include <optional>
 #include <vector>
 
@@ -44,7 +45,12 @@ public:
         // Once in a stream's life, and without a free callback: what libvirt does beyond that differs from
         // driver to driver and version to version (docs/libvirt.md, "Streams").
         const auto callback = [](virStreamPtr, int events, void* self) {
-            static_cast<callback_transport*>(self)->on_event(events);
+            try {
+                static_cast<callback_transport*>(self)->on_event(events);
+            }
+            catch (const std::bad_alloc&) {
+                // No exception crosses libvirt's frames; what is still the case will be reported again.
+            }
         };
         const watch_scope added;
         if (virStreamEventAddCallback(stream_, 0, callback, this, nullptr) < 0)
@@ -219,9 +225,10 @@ private:
 
     void remove_callback() noexcept
     {
-        if (!std::exchange(has_callback_, false) || virStreamEventRemoveCallback(stream_) == 0)
+        if (!std::exchange(has_callback_, false)
+            || (!is_parents() && virStreamEventRemoveCallback(stream_) == 0))
             return;
-        // Where libvirt has aborted the stream it does not know of its watch any more.
+        // libvirt does not know of its watch any more if it has aborted the stream.
         if (watch_ != 0)
             event_registry::instance().remove_handle(watch_);
         virResetLastError();
@@ -234,7 +241,7 @@ private:
 
     void set_mask(int mask)
     {
-        if (std::exchange(mask_, mask) == mask || !has_callback_
+        if (std::exchange(mask_, mask) == mask || !has_callback_ || is_parents()
             || virStreamEventUpdateCallback(stream_, mask) == 0)
             return;
         // It was aborted while it had nothing to report.

@@ -6,6 +6,7 @@
 #include "connection_link.hpp"
 #include "context_service.hpp"
 #include "event_registry.hpp"
+#include "fork_gate.hpp"
 #include "patience.hpp"
 #include "pending.hpp"
 #include "release_queue.hpp"
@@ -550,7 +551,7 @@ private:
             see_whether_lost();
     }
 
-    mutable std::mutex mutex_;
+    mutable fork_safe_mutex mutex_;
     asio::any_io_executor executor_;
     virConnectPtr connection_ = nullptr;
     std::shared_ptr<const connect_options> options_; // null where the connection was opened elsewhere

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "fork_gate.hpp"
+
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/execution_context.hpp>
 
@@ -37,7 +39,7 @@ public:
     void shutdown() noexcept;
 
 private:
-    std::mutex mutex_;
+    fork_safe_mutex mutex_;
     std::vector<std::weak_ptr<context_object>> objects_;
     std::size_t sweep_at_ = 16;
 };

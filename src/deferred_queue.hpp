@@ -1,57 +1,83 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "connection_link.hpp"
 #include "release_queue.hpp"
 
 #include <libvirt/libvirt.h>
 
 #include <atomic>
 #include <cstddef>
-#include <vector>
+#include <list>
+#include <memory>
+#include <utility>
 
 namespace avirt::detail {
 
-/// What is to be called on a clean stack, free callbacks first of all. Not locked, but for run():
-/// event_registry does that.
+/// What is to be called on a clean stack, free callbacks first of all. Room for it is made in advance, when
+/// something is registered: to remove it needs no memory. Not locked, but for run(): event_registry does
+/// that.
 class deferred_queue
 {
 public:
     struct call
     {
-        virFreeCallback function;
-        void* argument;
+        virFreeCallback function = nullptr;
+        void* argument = nullptr;
         bool blocks = false; // for a short time: it runs on a worker thread
+        /// Of a connection that is lost: the function is called with the address of this one.
+        std::shared_ptr<connection_link> link{};
     };
 
-    void push(call c)
+    /// Makes room for so many calls more.
+    void reserve(std::size_t count)
     {
-        waiting_.push_back(c);
+        std::list<call> room(count);
+        room_.splice(room_.end(), room);
+    }
+
+    /// They will not be.
+    void unreserve(std::size_t count) noexcept
+    {
+        for (; count > 0; --count)
+            room_.pop_back();
+    }
+
+    /// Takes up room that was made for it.
+    void push(call c) noexcept
+    {
+        room_.front() = std::move(c);
+        waiting_.splice(waiting_.end(), room_, room_.begin());
     }
 
     /// How many have not been called yet.
     std::size_t size() const noexcept
     {
-        return waiting_.size() + batch_.size() - called_;
+        return waiting_.size() + left_;
     }
 
     /// Makes those that are there now the ones to run; false: there are none. One that defers itself anew
     /// must not keep us, and what an exception has cut off comes first.
     bool take() noexcept
     {
-        if (called_ == batch_.size()) {
-            batch_.clear();
-            called_ = 0;
-            batch_.swap(waiting_);
+        if (left_ == 0) {
+            left_ = waiting_.size();
+            batch_.splice(batch_.end(), waiting_);
         }
-        return !batch_.empty();
+        return left_ != 0;
     }
 
     /// Calls what take() has found. For one thread, without the lock.
     void run()
     {
-        while (called_ < batch_.size()) {
-            const auto next = batch_[called_++];
-            if (next.blocks)
+        while (left_ != 0) {
+            std::list<call> current;
+            current.splice(current.begin(), batch_, batch_.begin());
+            --left_;
+            auto& next = current.front();
+            if (next.link)
+                next.function(&next.link);
+            else if (next.blocks)
                 release_apart(next.function, next.argument);
             else
                 next.function(next.argument);
@@ -59,9 +85,10 @@ public:
     }
 
 private:
-    std::vector<call> waiting_;
-    std::vector<call> batch_;
-    std::atomic<std::size_t> called_{0}; // of the batch
+    std::list<call> room_;
+    std::list<call> waiting_;
+    std::list<call> batch_;
+    std::atomic<std::size_t> left_{0}; // of the batch
 };
 
 } // namespace avirt::detail

@@ -4,7 +4,9 @@
 #include "call_queue.hpp"
 #include "context_service.hpp"
 #include "event_registry.hpp"
+#include "fork_gate.hpp"
 #include "pending.hpp"
+#include "release_queue.hpp"
 #include "worker_pool.hpp"
 
 #include <boost/asio/posix/descriptor.hpp>
@@ -13,7 +15,9 @@
 #include <libvirt/virterror.h>
 #include <signal.h>
 
+#include <exception>
 #include <list>
+#include <new>
 
 namespace avirt {
 namespace detail {
@@ -84,21 +88,25 @@ public:
         return executor_;
     }
 
-    void post_dispatch() override
-    {
+    bool post_dispatch() noexcept override
+    try {
         const std::lock_guard guard(mutex_);
         if (executor_)
             asio::post(executor_, [self = shared_from_this()] {
                 event_registry::instance().dispatch(*self, event_registry::phase::posted);
             });
         first_turn_ = {};
+        return true;
+    }
+    catch (const std::bad_alloc&) {
+        return false;
     }
 
-    void await_set(int epoll_fd) override
-    {
+    bool await_set(int epoll_fd) noexcept override
+    try {
         const std::lock_guard guard(mutex_);
         if (!descriptor_)
-            return;
+            return true;
         if (!descriptor_->is_open())
             descriptor_->assign(epoll_fd);
         descriptor_->async_wait(
@@ -106,6 +114,10 @@ public:
                 if (!ec)
                     event_registry::instance().dispatch(*self, event_registry::phase::awaiting);
             });
+        return true;
+    }
+    catch (const std::exception&) { // The reactor may want a file, or room in the kernel, too.
+        return false;
     }
 
     void forget_set() noexcept override
@@ -172,7 +184,7 @@ private:
             descriptor_->release();
     }
 
-    mutable std::mutex mutex_;
+    mutable fork_safe_mutex mutex_;
     asio::any_io_executor executor_;
     asio::any_io_executor first_turn_; // Work, until a free callback that began before the loop has returned.
     std::optional<asio::posix::stream_descriptor> descriptor_;
@@ -228,6 +240,7 @@ event_loop::event_loop(executor_type executor, event_loop_options options)
 {
     impl_->start();
     detail::set_up_process(options);
+    detail::prepare_release_queue();
     detail::worker_pool::instance().set_limits(options.max_blocking_calls, options.max_threads);
 }
 

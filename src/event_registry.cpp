@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "event_registry.hpp"
 
+#include "fork_gate.hpp"
+#include "patience.hpp"
 #include "worker_pool.hpp"
 
 #include <avirt/detail/failure.hpp>
@@ -12,6 +14,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <thread>
+#include <utility>
 
 namespace avirt::detail {
 namespace {
@@ -48,6 +53,33 @@ void signal(const unique_fd& fd) noexcept
     const std::uint64_t one = 1;
     [[maybe_unused]] const auto written = ::write(fd.get(), &one, sizeof one);
 }
+
+/// Made in advance, and given back unless it is kept.
+class reserved_room
+{
+public:
+    reserved_room(deferred_queue& queue, std::size_t count) : queue_(queue), count_(count)
+    {
+        queue_.reserve(count);
+    }
+
+    ~reserved_room()
+    {
+        queue_.unreserve(count_);
+    }
+
+    reserved_room(const reserved_room&) = delete;
+    reserved_room& operator=(const reserved_room&) = delete;
+
+    void keep() noexcept
+    {
+        count_ = 0;
+    }
+
+private:
+    deferred_queue& queue_;
+    std::size_t count_;
+};
 
 } // namespace
 
@@ -180,11 +212,34 @@ void event_registry::wake(lock& held, wake_up how) noexcept
     const auto fd = how == wake_up::signal && !disowned_ ? wake_fd_ : nullptr;
     held.unlock();
     if (loop)
-        loop->post_dispatch();
+        post_dispatch(loop);
     else if (fd)
         signal(*fd);
     else if (how == wake_up::reap)
         worker_pool::instance().post([] { instance().reap(); }, worker_pool::holds_loop::no);
+}
+
+void event_registry::post_dispatch(const std::shared_ptr<loop_backend>& loop) noexcept
+{
+    if (!loop->post_dispatch())
+        try_again_later(phase::posted);
+}
+
+/// There was no memory for the loop to be woken.
+void event_registry::try_again_later(phase failed) noexcept
+{
+    {
+        const lock held(mutex_);
+        if (phase_ != failed)
+            return;
+        phase_ = phase::idle;
+    }
+    worker_pool::instance().post(
+        [] {
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+            instance().nudge();
+        },
+        worker_pool::holds_loop::no);
 }
 
 int event_registry::add_handle(
@@ -193,6 +248,8 @@ try {
     lock held(mutex_);
     if (!loop_ || !callback)
         return -1;
+    const auto room = (free ? 1u : 0u) + (link_scope::current() ? 1u : 0u);
+    reserved_room reserved(deferred_, room);
     const int id = watches_.add(
         {.fd = fd,
          .events = events,
@@ -200,9 +257,11 @@ try {
          .opaque = opaque,
          .free = free,
          .link = link_scope::current(),
-         .owner = naming_scope::current()});
+         .owner = naming_scope::current(),
+         .room = room});
     if (id < 0)
         return -1;
+    reserved.keep();
     watch_scope::note(id);
     if (const auto& link = link_scope::current()) {
         link->command = command_behind(fd);
@@ -231,15 +290,15 @@ void event_registry::update_handle(int watch, int events) noexcept
         search->on_found();
 }
 
-int event_registry::remove_handle(int watch)
+int event_registry::remove_handle(int watch) noexcept
 {
     lock held(mutex_);
     const auto removed = watches_.remove(watch);
     if (removed.id == 0)
         return -1;
-    lose_locked(removed);
+    const auto room = removed.room - (lose_locked(removed) ? 1u : 0u);
     // A connection that leads through a command waits for its end there.
-    remove(held, removed.free, removed.opaque, removed.link != nullptr);
+    remove(held, {removed.free, removed.opaque, removed.link != nullptr}, room);
     return 0;
 }
 
@@ -251,13 +310,17 @@ try {
     lock held(mutex_);
     if (!loop_ || !callback)
         return -1;
+    const auto room = free ? 1u : 0u;
+    reserved_room reserved(deferred_, room);
     const int id = timeouts_.add(
         {.interval = interval,
          .callback = callback,
          .opaque = opaque,
          .free = free,
          .link = link_scope::current(),
-         .owner = naming_scope::current()});
+         .owner = naming_scope::current(),
+         .room = room});
+    reserved.keep();
     wake(held, timeouts_changed_locked());
     return id;
 }
@@ -269,8 +332,16 @@ int event_registry::add_own_timeout(
     int interval, virEventTimeoutCallback callback, void* opaque, virFreeCallback free) noexcept
 try {
     lock held(mutex_);
+    const auto room = free ? 1u : 0u;
+    reserved_room reserved(deferred_, room);
     const int id = timeouts_.add(
-        {.interval = interval, .callback = callback, .opaque = opaque, .free = free, .is_own = true});
+        {.interval = interval,
+         .callback = callback,
+         .opaque = opaque,
+         .free = free,
+         .room = room,
+         .is_own = true});
+    reserved.keep();
     ++own_timeouts_;
     wake(held, timeouts_changed_locked());
     return id;
@@ -283,23 +354,23 @@ void event_registry::update_timeout(int timer, int interval) noexcept
 {
     lock held(mutex_);
     using from = timeout_table::update_from;
-    const bool is_here = dispatcher_ == std::this_thread::get_id();
+    const bool is_its_own = called_timer_ == timer && dispatcher_ == std::this_thread::get_id();
     timeouts_.update(
         timer, interval,
-        !is_here                     ? from::elsewhere
-            : called_timer_ == timer ? from::its_callback
-                                     : from::dispatch);
+        is_its_own                 ? from::its_callback
+            : link_work::is_here() ? from::call
+                                   : from::elsewhere);
     wake(held, timeouts_changed_locked());
 }
 
-int event_registry::remove_timeout(int timer)
+int event_registry::remove_timeout(int timer) noexcept
 {
     lock held(mutex_);
     const auto removed = timeouts_.remove(timer);
     if (removed.id == 0)
         return -1;
     own_timeouts_ -= removed.is_own ? 1u : 0u;
-    remove(held, removed.free, removed.opaque, false);
+    remove(held, {removed.free, removed.opaque}, removed.room);
     return 0;
 }
 
@@ -314,17 +385,20 @@ event_registry::wake_up event_registry::timeouts_changed_locked() noexcept
     return wake_up::none;
 }
 
-void event_registry::remove(lock& held, virFreeCallback free, void* opaque, bool blocks)
+void event_registry::remove(lock& held, deferred_queue::call free, std::uint32_t room) noexcept
 {
-    if (free)
-        deferred_.push({free, opaque, blocks});
+    const bool has_free = free.function != nullptr;
+    if (has_free)
+        deferred_.push(std::move(free));
+    deferred_.unreserve(room - (has_free ? 1u : 0u));
     close_tables_if_unused();
-    wake(held, free || is_idle_locked() ? request_wake_up_locked() : wake_up::none);
+    wake(held, has_free || is_idle_locked() ? request_wake_up_locked() : wake_up::none);
 }
 
 void event_registry::defer(virFreeCallback function, void* argument)
 {
     lock held(mutex_);
+    deferred_.reserve(1);
     deferred_.push({function, argument});
     wake(held, request_wake_up_locked());
 }
@@ -375,13 +449,15 @@ event_loop_stats event_registry::stats() const noexcept
 
 void event_registry::before_fork()
 {
-    // The child gets the tables in one piece.
+    // The child gets everything in one piece: first what locks the tables inside its own locks, then they.
+    fork_gate::close();
     instance().mutex_.lock();
 }
 
 void event_registry::after_fork_in_parent()
 {
     instance().mutex_.unlock();
+    fork_gate::open_in_parent();
 }
 
 void event_registry::after_fork_in_any_child()
@@ -391,6 +467,7 @@ void event_registry::after_fork_in_any_child()
     self.holds_ = 0; // What they are for goes on in the parent alone.
     self.watches_.disown();
     self.mutex_.unlock();
+    fork_gate::open_in_child();
 }
 
 void event_registry::after_fork_in_child()

@@ -19,10 +19,11 @@ namespace avirt::detail {
 class loop_backend
 {
 public:
-    /// Calls event_registry::dispatch() soon, from the execution context.
-    virtual void post_dispatch() = 0;
-    /// Calls event_registry::dispatch() when the set is readable. Called only by a dispatch.
-    virtual void await_set(int epoll_fd) = 0;
+    /// Calls event_registry::dispatch() soon, from the execution context; false: there is no memory for it.
+    virtual bool post_dispatch() noexcept = 0;
+    /// Calls event_registry::dispatch() when the set is readable; false: there is no memory for it. Called
+    /// only by a dispatch.
+    virtual bool await_set(int epoll_fd) noexcept = 0;
     /// The set is about to be closed. Called only by a dispatch.
     virtual void forget_set() noexcept = 0;
     /// Nothing is registered or pending any more. Called only by a dispatch.
@@ -56,10 +57,10 @@ public:
     // libvirt's six.
     int add_handle(int fd, int events, virEventHandleCallback callback, void* opaque, virFreeCallback free);
     void update_handle(int watch, int events) noexcept;
-    int remove_handle(int watch);
+    int remove_handle(int watch) noexcept;
     int add_timeout(int interval, virEventTimeoutCallback callback, void* opaque, virFreeCallback free);
     void update_timeout(int timer, int interval) noexcept;
-    int remove_timeout(int timer);
+    int remove_timeout(int timer) noexcept;
     /// A timeout of avirt's own; with no loop bound it waits for the next.
     int add_own_timeout(
         int interval, virEventTimeoutCallback callback, void* opaque, virFreeCallback free) noexcept;
@@ -133,7 +134,9 @@ private:
     wake_up timeouts_changed_locked() noexcept;
     wake_up request_wake_up_locked() noexcept;
     void wake(lock& held, wake_up how) noexcept;
-    void remove(lock& held, virFreeCallback free, void* opaque, bool blocks);
+    void remove(lock& held, deferred_queue::call free, std::uint32_t room) noexcept;
+    void post_dispatch(const std::shared_ptr<loop_backend>& loop) noexcept;
+    void try_again_later(phase failed) noexcept;
 
     bool found_locked(search_scope& search, int watch) noexcept;
     void see_patience_locked(const std::shared_ptr<connection_link>& link) noexcept;
@@ -141,7 +144,7 @@ private:
     void lose_patience(int timer) noexcept;
     void found_socket_locked(connection_link& link, int watch, int fd) noexcept;
     void interrupt_locked(connection_link& link, connection_link::end why) noexcept;
-    void lose_locked(const watch_table::watch& removed);
+    bool lose_locked(const watch_table::watch& removed) noexcept;
     bool is_silent_locked(const timeout_table::timeout& keepalive) noexcept;
     bool keeps_unread_locked(const connection_link& link) noexcept;
     void keep_alive_unread(lock& held, loop_backend& loop, const connection_link& link);

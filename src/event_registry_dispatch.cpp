@@ -123,7 +123,7 @@ void event_registry::end_dispatch(lock& held, const loop_backend* loop) noexcept
     if (has_work_locked()) {
         phase_ = phase::posted;
         held.unlock();
-        bound->post_dispatch();
+        post_dispatch(bound);
         return;
     }
     if (!is_idle_locked()) {
@@ -132,7 +132,8 @@ void event_registry::end_dispatch(lock& held, const loop_backend* loop) noexcept
         phase_ = phase::awaiting;
         const int set = watches_.epoll_fd();
         held.unlock();
-        bound->await_set(set);
+        if (!bound->await_set(set))
+            try_again_later(phase::awaiting);
         return;
     }
     phase_ = phase::idle;

@@ -164,6 +164,8 @@ try {
     if (!w->link) {
         if (!search.link)
             search.link = std::make_shared<connection_link>();
+        deferred_.reserve(1);
+        ++w->room;
         w->link = search.link;
         found_socket_locked(*w->link, watch, w->fd);
         see_patience_locked(w->link);
@@ -184,11 +186,12 @@ void event_registry::found_socket_locked(connection_link& link, int watch, int f
         cut_off(link);
 }
 
-void event_registry::lose_locked(const watch_table::watch& removed)
+/// Returns whether others are to hear of it.
+bool event_registry::lose_locked(const watch_table::watch& removed) noexcept
 {
     const auto& link = removed.link;
     if (!link || link->watch != removed.id)
-        return;
+        return false;
     link->watch = 0;
     link->socket = -1;
     see_patience_locked(link);
@@ -197,14 +200,13 @@ void event_registry::lose_locked(const watch_table::watch& removed)
     if (link->ended_by == connection_link::end::none)
         link->ended_by = by_keepalive ? connection_link::end::silence : connection_link::end::peer;
     if (link->observers.empty())
-        return;
-    const auto tell = [](void* argument) {
-        const std::unique_ptr<std::shared_ptr<connection_link>> l(
-            static_cast<std::shared_ptr<connection_link>*>(argument));
+        return false;
+    const auto tell = [](void* l) {
         lock held(instance().mutex_);
-        instance().notify(held, **l, &link_observer::on_lost);
+        instance().notify(held, **static_cast<std::shared_ptr<connection_link>*>(l), &link_observer::on_lost);
     };
-    deferred_.push({tell, new std::shared_ptr<connection_link>(link)});
+    deferred_.push({.function = tell, .link = link});
+    return true;
 }
 
 /// libvirt's keepalive timer was due. Every message that libvirt reads sets it anew; for what is left in the
@@ -214,7 +216,9 @@ bool event_registry::is_silent_locked(const timeout_table::timeout& keepalive) n
     auto& link = *keepalive.link;
     const auto before = std::exchange(link.held, held_by_socket(link));
     const auto& now = link.held;
-    const bool has_heard = keepalive.in_a_row == 1 || now.unread != before.unread;
+    // A thread that waits in a call sets the timer for each PING that is sent meanwhile, too.
+    const bool is_by_ping = keepalive.by_calls && link.is_plain && now.unsent != 0;
+    const bool has_heard = (keepalive.in_a_row == 1 && !is_by_ping) || now.unread != before.unread;
     // What it says to what it has taken may be behind what we do not read.
     const bool has_taken = now.unsent < before.unsent || (now.unsent == 0 && now.unread != 0);
     link.silence = has_heard || has_taken ? 0 : link.silence + 1;

@@ -5,6 +5,7 @@
 #include "context_service.hpp"
 #include "event_registry.hpp"
 #include "event_subscription.hpp"
+#include "fork_gate.hpp"
 #include "pending.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -45,18 +46,21 @@ public:
 
     void push(const subscription& from, std::unique_ptr<erased_event> event) override
     {
-        std::vector<item> oldest; // They end outside the lock.
+        item oldest; // It ends outside the lock.
         const std::lock_guard guard(mutex_);
         if (subscription_.get() != &from)
             return;
-        while (events_.size() >= std::max<std::size_t>(options_.capacity, 1)) {
-            oldest.push_back(std::move(events_.front()));
+        if (events_.size() >= std::max<std::size_t>(options_.capacity, 1)) {
+            oldest = std::move(events_.front());
             events_.pop_front();
-            if (oldest.back().event)
+            if (oldest.event)
                 ++lost_;
             has_lost_ = true;
         }
-        events_.push_back({std::move(event), {}});
+        if (!event || !keep(std::move(event))) { // There was no memory for it.
+            ++lost_;
+            has_lost_ = true;
+        }
         feed();
     }
 
@@ -205,6 +209,15 @@ private:
             call_details_.get());
     }
 
+    bool keep(std::unique_ptr<erased_event> event) noexcept
+    try {
+        events_.push_back({std::move(event), {}});
+        return true;
+    }
+    catch (const std::bad_alloc&) {
+        return false;
+    }
+
     template <class Signature, class Handler>
     void complete_now(const pending<Signature>&, Handler handler, error_details* details, failure f)
     {
@@ -349,7 +362,7 @@ private:
         lose_if_lost();
     }
 
-    mutable std::mutex mutex_;
+    mutable fork_safe_mutex mutex_;
     asio::any_io_executor executor_;
     const std::shared_ptr<connection_impl> connection_;
     const event_kind kind_;

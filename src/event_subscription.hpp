@@ -3,6 +3,7 @@
 
 #include "connection_link.hpp"
 #include "connection_reference.hpp"
+#include "fork_gate.hpp"
 
 #include <avirt/detail/event_source_impl.hpp>
 
@@ -58,7 +59,7 @@ private:
     const event_kind kind_;
     const std::string object_;
     const std::weak_ptr<event_receiver> receiver_;
-    std::mutex mutex_;
+    fork_safe_mutex mutex_;
     bool has_ended_ = false;
     int id_ = -1;
     std::optional<connection_reference> connection_;

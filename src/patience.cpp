@@ -8,6 +8,11 @@
 #include <utility>
 
 namespace avirt::detail {
+namespace {
+
+thread_local unsigned works_here = 0;
+
+} // namespace
 
 link_use::link_use(std::shared_ptr<connection_link> link) noexcept : link_(std::move(link))
 {
@@ -44,14 +49,21 @@ void link_use::end() noexcept
 
 link_work::link_work(std::shared_ptr<connection_link> link) noexcept : link_(std::move(link))
 {
+    ++works_here;
     if (link_)
         event_registry::instance().begin_work(link_);
 }
 
 link_work::~link_work()
 {
+    --works_here;
     if (link_)
         event_registry::instance().end_work(link_);
+}
+
+bool link_work::is_here() noexcept
+{
+    return works_here != 0;
 }
 
 closing_scope::closing_scope(std::shared_ptr<connection_link> l) noexcept : search_scope(std::move(l)) {}

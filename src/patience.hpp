@@ -39,6 +39,9 @@ public:
     link_work(const link_work&) = delete;
     link_work& operator=(const link_work&) = delete;
 
+    /// Whether this thread has one.
+    static bool is_here() noexcept;
+
 private:
     const std::shared_ptr<connection_link> link_;
 };

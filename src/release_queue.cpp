@@ -157,6 +157,11 @@ void close(void* connection)
 
 } // namespace
 
+void prepare_release_queue()
+{
+    instance();
+}
+
 void release_later(void (*free)(void*), void* object) noexcept
 {
     instance().push({free, object, false});

@@ -5,6 +5,9 @@
 
 namespace avirt::detail {
 
+/// Makes room for references that are released when there is no memory left.
+void prepare_release_queue();
+
 /// Calls free(object) on a worker thread: the last reference to an object of libvirt's may close its
 /// connection, which blocks, and deadlocks inside libvirt's callbacks (docs/libvirt.md, "References"). One
 /// that waits for its daemon holds up no other.

@@ -21,6 +21,9 @@ bool blames_connection(const error_details& d)
 
 failure stream_transport::finish(int (*function)(virStreamPtr), bool is_awaited)
 {
+    if (is_parents())
+        return describe_failure(
+            VIR_FROM_STREAMS, "the stream belongs to the parent process", condition::connection_lost);
     const bool aborts = function == &virStreamAbort;
     if (aborts || !is_awaited)
         use_.end();
@@ -34,6 +37,13 @@ failure stream_transport::finish(int (*function)(virStreamPtr), bool is_awaited)
     virStreamFree(stream_);
     use_.end();
     return f;
+}
+
+// A thread of libvirt's that serves a stream inside this process has stayed in the parent, and with it,
+// perhaps, the stream's lock (docs/libvirt.md, "Fork").
+bool stream_transport::is_parents() const noexcept
+{
+    return !link_ && generation_ != fork_gate::generation();
 }
 
 void stream_transport::interrupt() noexcept

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "connection_link.hpp"
+#include "fork_gate.hpp"
 #include "patience.hpp"
 
 #include <avirt/detail/stream_impl.hpp>
@@ -22,7 +23,7 @@ class stream_operations
 {
 public:
     /// Held wherever the other members are called, and those of the transport.
-    std::mutex& mutex() const noexcept
+    fork_safe_mutex& mutex() const noexcept
     {
         return mutex_;
     }
@@ -37,7 +38,7 @@ protected:
     ~stream_operations() = default;
 
 private:
-    mutable std::mutex mutex_;
+    mutable fork_safe_mutex mutex_;
 };
 
 /// How the bytes of one open stream get to libvirt and back. Nothing blocks but finish() and dispose().
@@ -122,6 +123,9 @@ protected:
     void lose();
     void refuse_sends();
     failure explain(failure f) const;
+    /// This is a forked child, and libvirt must not be called for the stream, which its parent's threads
+    /// serve.
+    bool is_parents() const noexcept;
 
     const std::weak_ptr<stream_operations> operations_;
     virStreamPtr stream_;
@@ -134,6 +138,7 @@ protected:
 
 private:
     link_use use_; // until the stream has ended, and no operation waits for that
+    const unsigned generation_ = fork_gate::generation();
 };
 
 /// A stream whose connection serves it alone: it owns the connection.

@@ -6,6 +6,7 @@
 #include "context_service.hpp"
 #include "domains.hpp"
 #include "event_registry.hpp"
+#include "fork_gate.hpp"
 #include "pending.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -321,7 +322,7 @@ private:
         return wants_snapshot_;
     }
 
-    mutable std::mutex mutex_;
+    mutable fork_safe_mutex mutex_;
     asio::any_io_executor executor_;
     asio::any_io_executor strand_;
     const std::shared_ptr<connection_impl> connection_;

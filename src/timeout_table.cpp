@@ -27,17 +27,15 @@ void timeout_table::close() noexcept
 int timeout_table::add(timeout&& t)
 {
     // Room in both lists now: update() must not need memory.
-    if (heap_.capacity() <= timeouts_.size()) {
+    if (heap_.capacity() <= timeouts_.size())
         heap_.reserve(2 * timeouts_.size() + 16);
+    if (ready_.capacity() <= timeouts_.size())
         ready_.reserve(heap_.capacity());
-    }
     const auto slot = timeouts_.insert(std::move(t));
     schedule(slot);
     return timeouts_[slot].id;
 }
 
-// A thread that waits in a call of libvirt's is woken by each PING that is sent for it, and updates the
-// keepalive timer once. For each message that arrives it does so twice (docs/libvirt.md, "Backpressure").
 void timeout_table::update(int id, int interval, update_from from) noexcept
 {
     const auto slot = timeouts_.find(id);
@@ -46,8 +44,10 @@ void timeout_table::update(int id, int interval, update_from from) noexcept
     unschedule(slot);
     auto& t = timeouts_[slot];
     t.interval = interval;
-    if (from == update_from::dispatch || (from == update_from::elsewhere && ++t.woken > 1))
+    if (from != update_from::its_callback) {
+        t.by_calls = from == update_from::call && (t.in_a_row != 0 || t.by_calls);
         t.in_a_row = 0;
+    }
     schedule(slot);
 }
 
@@ -87,7 +87,6 @@ timeout_table::timeout* timeout_table::next_due(clock::time_point now) noexcept
         return nullptr;
     t.deadline = now + std::chrono::milliseconds(t.interval);
     ++t.in_a_row;
-    t.woken = 0;
     sift_down(0);
     return &t;
 }

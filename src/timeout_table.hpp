@@ -30,9 +30,10 @@ public:
         virFreeCallback free = nullptr;
         std::shared_ptr<connection_link> link{};
         std::shared_ptr<connection_link> owner{}; // under whose URI it is reported
+        std::uint32_t room = 0;                   // that was made for its removal
         bool is_own = false;                      // avirt's, not libvirt's
-        unsigned in_a_row = 0;                    // times it was due since it was updated for a reason
-        unsigned woken = 0;                       // updates from elsewhere since it was due
+        unsigned in_a_row = 0;                    // times it was due since it was updated, not by itself
+        bool by_calls = false;                    // that was in calls alone
         clock::time_point deadline{};
         std::uint32_t position = id_table<timeout>::none; // in the heap, or in the list of the ready ones
     };
@@ -73,12 +74,12 @@ public:
     int add(timeout&& t);
     enum class update_from {
         its_callback,
-        dispatch, // of anything else
-        elsewhere // another thread
+        call, // by a thread that waits for the daemon
+        elsewhere
     };
 
     /// Starts the interval anew, also where it stays the same.
-    void update(int id, int interval, update_from from = update_from::dispatch) noexcept;
+    void update(int id, int interval, update_from from = update_from::elsewhere) noexcept;
     /// The removed timeout; its id is 0 where there was none.
     timeout remove(int id) noexcept;
 

@@ -216,6 +216,8 @@ int watch_table::add(watch&& w)
     if (fd < 0 || (static_cast<std::size_t>(fd) >= entries_.size() && !is_open(fd)))
         return -1;
     auto& e = entry_of(fd);
+    if (always_ready_.size() == always_ready_.capacity()) // Later nothing may fail for want of memory.
+        always_ready_.reserve(2 * always_ready_.size() + 4);
     if (e.first != none && !is_same_file(fd, e))
         orphan(fd, e);
     const bool is_first = e.first == none;

@@ -41,6 +41,7 @@ public:
         bool orphaned = false;                      // its fd was closed and means another file now
         flow reading = flow::open;
         bool awaits_writable = false; // for its link
+        std::uint32_t room = 0;       // that was made for its removal
     };
 
     /// A watch, and what is to be reported to it. Survives the watch: see find().

@@ -2,6 +2,7 @@
 #include "worker_pool.hpp"
 
 #include "event_registry.hpp"
+#include "fork_gate.hpp"
 
 #include <pthread.h>
 #include <signal.h>
@@ -285,7 +286,10 @@ void worker_pool::run(lock& held, const job_ptr& j) noexcept
 {
     held.unlock();
     j->function_();
-    j->function_ = nullptr; // What it holds ends here, before the loop may be idle.
+    {
+        const fork_pass pass;
+        j->function_ = nullptr; // What it holds ends here, before the loop may be idle.
+    }
     held.lock();
     running_urgently_ -= j->lane_ ? 0u : 1u;
     if (std::exchange(j->state_, job::state::done) == job::state::abandoned) {

@@ -51,6 +51,8 @@ asio::awaitable<void> relay::open(avirt::connection& connection, avirt::console 
             throw ending(
                 failed,
                 "The domain " + quoted + " has no such console (" + why + "); --list shows its consoles.");
+        if (e.details().code == VIR_ERR_NO_SUPPORT)
+            throw ending(failed, "This hypervisor cannot open consoles: " + why + ".");
         if (e.code() == avirt::condition::not_supported)
             throw ending(
                 failed, "The console of " + quoted + " is of a kind that cannot be opened: " + why + ".");

@@ -13,7 +13,7 @@ namespace {
 /// The only thread of the pool has something else to do, until end_call().
 struct busy_pool : rig
 {
-    busy_pool() : rig({.max_blocking_calls = 1})
+    busy_pool() : rig({.max_threads = 1})
     {
         outcome opened;
         other.async_open("test:///default", opened.handler());

@@ -280,7 +280,7 @@ BOOST_AUTO_TEST_CASE(of_calls_to_a_daemon_that_is_stopped)
 {
     support::libvirtd daemon;
     support::gate gate;
-    support::loop_fixture fixture({.max_blocking_calls = 2});
+    support::loop_fixture fixture({.max_threads = 3});
     auto& loop = fixture.loop;
     const auto is_busy = [&](std::size_t running, std::size_t queued, std::size_t abandoned) {
         const auto s = loop.stats();
@@ -316,7 +316,7 @@ BOOST_AUTO_TEST_CASE(of_calls_to_a_daemon_that_is_stopped)
     remote[3].cancel();
     fixture.run_until([&] { return is_busy(2, 1, 1); });
     remote[0].cancel();
-    // The daemon is still stopped: the next call takes the place of the one that was cut off.
+    // The daemon is still stopped: the next call takes the thread of the one that was cut off.
     fixture.run_until([&] { return is_busy(2, 0, 1); });
     BOOST_TEST((!called[1] && !called[2]));
     daemon.thaw();

@@ -2,6 +2,7 @@
 #include "../conformance/lifecycle_child.hpp"
 
 #include <avirt/avirt.hpp>
+#include <support/gate.hpp>
 #include <support/loop_fixture.hpp>
 #include <support/outcome.hpp>
 #include <support/printing.hpp>
@@ -153,6 +154,35 @@ BOOST_AUTO_TEST_CASE(a_stream_that_is_opened)
         f.run_until_done(second);
         expect(!second.ec(), "it does not open");
         stream.close();
+        conn.close();
+        support::run_to_end(f.io);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_stream_that_is_finished)
+{
+    conformance::expect_success([] {
+        without_threads f;
+        avirt::connection conn(f.io);
+        avirt::async_stream stream(f.io);
+        outcome connected, opened, finished;
+        conn.async_open("test:///default", connected.handler());
+        f.run_until_done(connected);
+        stream.async_open(conn, avirt::screenshot{"test"}, opened.handler());
+        f.run_until_done(opened);
+        expect(!opened.ec(), "it does not open");
+        support::run_until(f.io, [&] { return f.loop.stats().running_calls == 0; });
+        support::gate busy; // For all threads that are idle.
+        for (int i = 0; i < 4; ++i)
+            conn.async_call(avirt::own_connection, busy.entry(), [](error_code, int) {});
+        support::run_until(f.io, [&] { return busy.arrived() == 4; });
+        {
+            const shortage s;
+            stream.async_finish(finished.handler());
+            f.run_until_done(finished);
+        }
+        expect(finished.ec() == no_thread, "another error");
+        busy.open();
         conn.close();
         support::run_to_end(f.io);
     });

@@ -26,6 +26,7 @@ struct deferred_fixture
     void push(item& i)
     {
         i.self = this;
+        queue.reserve(1);
         queue.push({call, &i});
     }
 

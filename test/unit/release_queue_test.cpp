@@ -20,6 +20,7 @@
 
 namespace {
 
+namespace asio = boost::asio;
 using avirt::detail::release_apart;
 using avirt::detail::release_later;
 using support::eventually;
@@ -79,8 +80,14 @@ struct last_reference
 
 struct release_fixture
 {
-    std::optional<support::loop_fixture> f{std::in_place};
+    asio::io_context io;
+    std::optional<avirt::event_loop> loop{std::in_place, io};
     std::atomic<int> released{0};
+
+    ~release_fixture()
+    {
+        BOOST_CHECK_NO_THROW(support::run_to_end(io));
+    }
 
     static void note(void* self)
     {
@@ -89,7 +96,7 @@ struct release_fixture
 
     void run_until(const std::function<bool()>& done)
     {
-        f->run_until(done);
+        support::run_until(io, done);
     }
 };
 
@@ -100,7 +107,7 @@ BOOST_AUTO_TEST_CASE(each_is_released_once)
     constexpr int count = 5000;
     for (int i = 0; i < count; ++i)
         release_later(&note, this);
-    BOOST_TEST(eventually([&] { return f->loop.is_idle(); }));
+    BOOST_TEST(eventually([&] { return loop->is_idle(); }));
     BOOST_TEST(released == count);
 }
 
@@ -114,7 +121,7 @@ BOOST_AUTO_TEST_CASE(one_that_waits_for_its_daemon_holds_up_no_other)
     }
     BOOST_TEST(eventually([&] { return released == 200; }));
     BOOST_TEST(stuck.answered.passed() + stuck_too.answered.passed() == 0);
-    BOOST_TEST(!f->loop.is_idle());
+    BOOST_TEST(!loop->is_idle());
     stuck.answered.open();
     stuck_too.answered.open();
     BOOST_TEST(eventually([&] { return stuck.answered.passed() + stuck_too.answered.passed() == 2; }));
@@ -145,11 +152,11 @@ BOOST_AUTO_TEST_CASE(a_daemon_that_does_not_answer_is_cut_off)
 BOOST_AUTO_TEST_CASE(with_no_loop_bound_only_by_the_next)
 {
     last_reference stuck;
-    f.reset();
+    loop.reset();
     release_later(&last_reference::drop, &stuck);
     BOOST_TEST(eventually([&] { return stuck.answered.arrived() == 1; }));
     BOOST_TEST(!stuck.socket.is_shut_down());
-    f.emplace();
+    loop.emplace(io);
     run_until([&] { return stuck.socket.is_shut_down(); });
     stuck.answered.open();
     BOOST_TEST(eventually([&] { return stuck.answered.passed() == 1; }));

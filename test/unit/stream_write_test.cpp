@@ -15,9 +15,9 @@ namespace {
 namespace data = boost::unit_test::data;
 using asio::cancellation_type;
 
-struct one_place : stream_fixture
+struct one_thread : stream_fixture
 {
-    one_place() : stream_fixture({.max_blocking_calls = 1}) {}
+    one_thread() : stream_fixture({.max_threads = 1}) {}
 };
 
 struct write_fixture : stream_fixture
@@ -277,7 +277,7 @@ BOOST_AUTO_TEST_CASE(the_context_works_on_while_libvirt_sends)
 
 BOOST_AUTO_TEST_SUITE_END()
 
-BOOST_FIXTURE_TEST_SUITE(stream_write_queued, one_place)
+BOOST_FIXTURE_TEST_SUITE(stream_write_queued, one_thread)
 
 BOOST_DATA_TEST_CASE(cancelled_before_libvirt_has_it, data::make(support::every_cancellation_type), type)
 {
@@ -297,9 +297,9 @@ BOOST_DATA_TEST_CASE(cancelled_before_libvirt_has_it, data::make(support::every_
     signal.emit(type);
     settle();
     check(write, aborted);
-    BOOST_TEST(support::eventually([&] { return loop.stats().queued_calls == 0; }));
     g.open();
     run_until_done(call);
+    BOOST_TEST(support::eventually([&] { return loop.stats().queued_calls == 0; }));
     settle();
     BOOST_TEST(fake->sent() == "");
 }

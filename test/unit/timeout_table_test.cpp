@@ -118,28 +118,31 @@ BOOST_AUTO_TEST_CASE(remove_returns_what_was_added_once)
     BOOST_TEST(!t.has_ready());
 }
 
-BOOST_AUTO_TEST_CASE(one_update_from_elsewhere_is_no_sign_of_life)
+BOOST_AUTO_TEST_CASE(it_is_known_who_updates)
 {
     using from = timeout_table::update_from;
     timeout_table t;
     const int id = t.add({.interval = 1000});
     auto now = timeout_table::clock::now();
-    const auto due_again = [&] {
+    const auto check_due_again = [&](unsigned in_a_row, bool by_calls) {
         now += milliseconds(2000);
-        BOOST_REQUIRE(t.next_due(now));
-        return t.find(id)->in_a_row;
+        const auto* due = t.next_due(now);
+        BOOST_REQUIRE(due);
+        BOOST_TEST(due->in_a_row == in_a_row);
+        BOOST_TEST(due->by_calls == by_calls);
     };
-    BOOST_TEST(due_again() == 1u);
+    check_due_again(1, false);
     t.update(id, 1000, from::its_callback);
+    check_due_again(2, false);
+    t.update(id, 1000, from::call);
+    t.update(id, 1000, from::call);
+    check_due_again(1, true);
+    t.update(id, 1000, from::call);
     t.update(id, 1000, from::elsewhere);
-    BOOST_TEST(due_again() == 2u);
+    check_due_again(1, false);
     t.update(id, 1000, from::elsewhere);
-    BOOST_TEST(due_again() == 3u);
-    t.update(id, 1000, from::elsewhere);
-    t.update(id, 1000, from::elsewhere);
-    BOOST_TEST(due_again() == 1u);
-    t.update(id, 1000, from::dispatch);
-    BOOST_TEST(due_again() == 1u);
+    t.update(id, 1000, from::call);
+    check_due_again(1, false);
 }
 
 BOOST_AUTO_TEST_CASE(the_timer_is_armed_for_the_earliest)

@@ -122,6 +122,7 @@ BOOST_AUTO_TEST_CASE(never_more_at_a_time_than_the_limit)
             });
         }
         BOOST_TEST(runs(3, 47));
+        BOOST_TEST(eventually([&] { return g.arrived() == 3; }));
     }
     BOOST_TEST(eventually([&] { return done == 50; }));
     BOOST_TEST(most == 3);

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <tuple>
@@ -149,13 +150,23 @@ struct event_callback<Event, Result (*)(virConnectPtr, Object, Parameters...)>
         [&]<std::size_t... Indices>(std::index_sequence<Indices...>)
         {
             event_source_impl::deliver(
-                std::get<count>(all), Index, make(std::move(owned), std::get<Indices>(all)...));
+                std::get<count>(all), Index, try_make(std::move(owned), std::get<Indices>(all)...));
         }
         (std::make_index_sequence<count>());
         return Result();
     }
 
 private:
+    /// Null if there is no memory for it: it counts as lost.
+    template <class... Values>
+    static std::unique_ptr<erased_event> try_make(handle<Object> about, Values... values) noexcept
+    try {
+        return make(std::move(about), values...);
+    }
+    catch (const std::bad_alloc&) {
+        return nullptr;
+    }
+
     template <class... Values>
     static std::unique_ptr<erased_event> make(handle<Object> about, Values... values)
     {

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "operations.hpp"
+
+#include <avirt/event_source.hpp>
+
+#include <boost/asio/execution_context.hpp>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+// A child that is forked at the very moment at which an operation completes, while a worker thread is still
+// about it.
+
+namespace {
+
+struct fork_fixture : rig
+{
+    /// As a handler: a child does what it is given to do. The parent goes on when it is over.
+    template <class Function>
+    auto forking(const outcome& o, Function in_child)
+    {
+        return [this, in_child, h = o.handler()](error_code ec, auto&&...) mutable {
+            io.notify_fork(asio::execution_context::fork_prepare);
+            const pid_t pid = ::fork();
+            if (pid == 0) {
+                ::alarm(20);
+                io.notify_fork(asio::execution_context::fork_child);
+                int status = 99;
+                try {
+                    status = in_child();
+                }
+                catch (...) {
+                }
+                ::_exit(status);
+            }
+            io.notify_fork(asio::execution_context::fork_parent);
+            int status = -1;
+            BOOST_TEST_REQUIRE(::waitpid(pid, &status, 0) == pid);
+            BOOST_TEST_REQUIRE(status == 0); // 14: it hangs.
+            h(ec);
+        };
+    }
+
+    /// Everything that there is completes once, and forks.
+    template <class Function>
+    void run_through(Function in_child)
+    {
+        outcome opened, called, opened_stream, subscribed, unsubscribed, finished, closed;
+        conn.async_open("test:///default", forking(opened, in_child));
+        run_until_done(opened);
+        conn.async_call(virConnectNumOfDomains, forking(called, in_child));
+        run_until_done(called);
+        stream.async_open(conn, avirt::screenshot{"test"}, forking(opened_stream, in_child));
+        run_until_done(opened_stream);
+        {
+            avirt::event_source<avirt::domain_lifecycle> events(conn);
+            events.async_subscribe(forking(subscribed, in_child));
+            run_until_done(subscribed);
+            events.async_unsubscribe(forking(unsubscribed, in_child));
+            run_until_done(unsubscribed);
+        }
+        stream.async_finish(forking(finished, in_child));
+        run_until_done(finished);
+        conn.async_close(forking(closed, in_child));
+        run_until_done(closed);
+        for (const auto& o : {opened, called, opened_stream, subscribed, unsubscribed, finished, closed})
+            BOOST_TEST(o.ec() == error_code());
+    }
+};
+
+constexpr int rounds = 30; // of seven forks each
+
+BOOST_FIXTURE_TEST_SUITE(forks, fork_fixture)
+
+BOOST_AUTO_TEST_CASE(a_child_that_opens_a_connection_of_its_own)
+{
+    for (int i = 0; i < rounds; ++i)
+        run_through([this] {
+            avirt::connection own(io);
+            outcome opened, called;
+            own.async_open("test:///default", opened.handler());
+            run_until_done(opened);
+            own.async_call(virConnectNumOfDomains, called.handler());
+            run_until_done(called);
+            return opened.ec() || called.ec() ? 1 : 0;
+        });
+}
+
+BOOST_AUTO_TEST_CASE(a_child_that_ends_what_it_finds)
+{
+    for (int i = 0; i < rounds; ++i)
+        run_through([this] {
+            stream.close();
+            conn.close();
+            run_until([this] { return loop.stats().running_calls + loop.stats().queued_calls == 0; });
+            return 0;
+        });
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+} // namespace
