@@ -227,10 +227,10 @@ void call_queue::fail_waiting(const failure& f)
     });
 }
 
-void call_queue::abort_all(bool cuts_off)
+void call_queue::abort_all(cost most)
 {
     for (auto& c : calls_) {
-        abandon(c, cuts_off);
+        abandon(c, most);
         c.function.reset();
         c.complete(aborted, false);
     }
@@ -266,13 +266,17 @@ bool call_queue::withdraw(entry& c) noexcept
 
 /// Frees its thread at the cost of the connection; where libvirt has not told of a socket yet it is left
 /// alone.
-void call_queue::abandon(entry& c, bool cuts_off) noexcept
+void call_queue::abandon(entry& c, cost most) noexcept
 {
     if (!c.job || withdraw(c))
         return;
     worker_pool::instance().abandon(std::exchange(c.job, nullptr));
-    if (cuts_off && c.link && !c.function->is_internal())
+    if (most == cost::nothing || !c.link || c.function->is_internal())
+        return;
+    if (most == cost::connection)
         event_registry::instance().interrupt(*c.link);
+    else
+        event_registry::instance().interrupt_unless_used(*c.link);
 }
 
 } // namespace avirt::detail

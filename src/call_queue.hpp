@@ -44,6 +44,10 @@ protected:
 class call_queue
 {
 public:
+    /// What the thread of a call that is given up may be freed at the cost of: of a connection that streams
+    /// use, too, it is freed after the last of them has ended.
+    enum class cost { nothing, unused_connection, connection };
+
     /// What the calls are made on.
     struct target
     {
@@ -93,8 +97,7 @@ public:
     /// Fails those that have not begun.
     void fail_waiting(const failure& f);
     /// Completes all with operation_aborted.
-    /// @param cuts_off Whether the threads are freed, at the cost of the connection.
-    void abort_all(bool cuts_off);
+    void abort_all(cost most);
     /// For a context that ends: all handlers, to be destroyed outside the lock.
     std::list<std::optional<pending<void(error_code, bool)>::state>> take_all();
 
@@ -129,7 +132,7 @@ private:
     bool submit(entry& c, const std::shared_ptr<call_owner>& owner, const target& on);
     bool submit(entry& c, std::function<void()> function, const std::shared_ptr<job_lane>& lane);
     bool withdraw(entry& c) noexcept;
-    void abandon(entry& c, bool cuts_off = true) noexcept;
+    void abandon(entry& c, cost most = cost::connection) noexcept;
 
     std::list<entry> calls_;
     std::uint64_t last_ = 0;

@@ -101,7 +101,7 @@ public:
     virConnectPtr release() override
     {
         const std::lock_guard guard(mutex_);
-        abort_operations(false);
+        abort_operations(call_queue::cost::nothing);
         wait_closed_.complete(aborted, close_reason::client);
         if (link_)
             event_registry::instance().share(link_);
@@ -111,13 +111,13 @@ public:
     void cancel() noexcept override
     {
         const std::lock_guard guard(mutex_);
-        abort_all();
+        abort_all(call_queue::cost::connection);
     }
 
     void close() noexcept override
     {
         const std::lock_guard guard(mutex_);
-        abort_all();
+        abort_all(call_queue::cost::unused_connection);
         close_connection();
     }
 
@@ -194,7 +194,7 @@ public:
                 const closing_scope scope(link);
                 self->closed(number, virConnectClose(connection) < 0 ? last_failure() : failure());
             });
-        abort_operations();
+        abort_operations(call_queue::cost::unused_connection);
         on_cancel(handler, [weak = weak_from_this(), number](asio::cancellation_type) {
             if (const auto self = weak.lock())
                 self->cancel_close(number);
@@ -314,22 +314,21 @@ private:
         abandon_open();
     }
 
-    /// @param cuts_off Whether calls that have begun are freed, at the cost of the connection.
-    void abort_operations(bool cuts_off = true) noexcept
+    void abort_operations(call_queue::cost most) noexcept
     {
         abort_open();
         if (close_)
             abort_close();
-        calls_.abort_all(cuts_off);
+        calls_.abort_all(most);
         for (const auto& weak : std::exchange(users_, {})) {
             if (const auto user = weak.lock())
                 user->abort();
         }
     }
 
-    void abort_all() noexcept
+    void abort_all(call_queue::cost most) noexcept
     {
-        abort_operations();
+        abort_operations(most);
         wait_closed_.complete(aborted, close_reason::client);
     }
 

@@ -41,6 +41,14 @@ void event_registry::interrupt(connection_link& link) noexcept
     interrupt_locked(link, connection_link::end::interrupted);
 }
 
+void event_registry::interrupt_unless_used(connection_link& link) noexcept
+{
+    constexpr unsigned owners_use = 1;
+    lock held(mutex_);
+    if (link.uses <= owners_use)
+        interrupt_locked(link, connection_link::end::interrupted);
+}
+
 void event_registry::interrupt_closing(connection_link& link) noexcept
 {
     lock held(mutex_);

@@ -24,10 +24,13 @@ failure stream_transport::finish(int (*function)(virStreamPtr), bool is_awaited)
     if (is_parents())
         return describe_failure(
             VIR_FROM_STREAMS, "the stream belongs to the parent process", condition::connection_lost);
-    if (!is_awaited)
+    const bool aborts = function == &virStreamAbort;
+    if (aborts || !is_awaited)
         use_.end();
     const link_work work(link_);
     auto f = function(stream_) < 0 ? explain(last_failure()) : failure();
+    if (aborts && link_ && link_->ended_by == connection_link::end::interrupted)
+        f = {}; // What is cut off has ended, too.
     const bool is_lost = link_ && link_->socket < 0;
     if (f && is_lost && function == &virStreamFinish && blames_connection(f.details))
         f.code = error::result_unknown;

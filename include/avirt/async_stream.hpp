@@ -316,7 +316,8 @@ public:
         return asio::async_initiate<Token, void(error_code)>(initiate_wait{{this}}, token, type);
     }
 
-    /// Ends the stream properly: the daemon has got all that was written when it completes with success.
+    /// Ends the stream properly: the daemon has got all that was written when it completes with success. It
+    /// waits until a guest has taken all that was written to its console: for ever, if the guest never does.
     /// Whether it could do with it what was asked libvirt does not always tell: where the disk is full just
     /// then, the last packets' failure may go unreported. The end of a console whose guest has gone fails
     /// with EIO behind a daemon.
@@ -339,7 +340,9 @@ public:
     }
 
     /// Ends the stream without regard to what is under way. Outstanding reads, writes and waits complete with
-    /// operation_aborted.
+    /// operation_aborted. On a connection of the stream's own it does not wait for a guest that has not taken
+    /// what was written to it, nor for a daemon that does not answer: after a second the connection is cut
+    /// off. On a shared connection it waits, as async_finish() does.
     ///
     /// @param token Completion signature: `void(error_code)`.
     ///

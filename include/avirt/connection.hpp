@@ -148,7 +148,8 @@ public:
             impl_->cancel();
     }
 
-    /// Closes the connection. Never blocks.
+    /// Closes the connection. Never blocks. Streams that share the connection keep it open: a call that has
+    /// begun on it is freed after the last of them has ended.
     ///
     /// libvirt: virConnectClose, on a worker thread.
     void close() noexcept

@@ -3,6 +3,7 @@
 // What takes too long for the tests:
 //
 //   endurance download [SECONDS]   2 GiB, whose reader stays away for so long (90 s) in the middle
+//   endurance sparse [SECONDS]     a hole of 1 TiB, before which the reader stays away for so long (60 s)
 //   endurance upload               1 GiB, to a daemon that is stopped three times for a second
 //   endurance absence [SECONDS]    a supervised connection, whose daemon is away for so long (60 s)
 //
@@ -175,6 +176,40 @@ asio::awaitable<void> download(trial& t, std::chrono::seconds pause)
     co_await t.connection.async_close(use_awaitable);
 }
 
+asio::awaitable<void> sparse(trial& t, std::chrono::seconds pause)
+{
+    constexpr std::uint64_t hole = std::uint64_t{1} << 40;
+    constexpr std::uint64_t data = mebibyte;
+    const auto path = t.daemon.make_volume("volume", data);
+    std::filesystem::resize_file(path, data + hole);
+    co_await t.connect();
+    co_await t.make_pool();
+    avirt::volume_download volume{avirt::volume_locator::at_path(path.string())};
+    volume.sparse = true;
+    co_await t.stream.async_open(t.connection, volume, use_awaitable);
+
+    std::vector<char> buffer(data);
+    const double before = peak_memory();
+    heartbeat pulse(t.io);
+    for (std::uint64_t total = 0; total < data;)
+        total += co_await t.stream.async_read_some(asio::buffer(buffer), use_awaitable);
+    asio::steady_timer timer(t.io, pause);
+    co_await timer.async_wait(use_awaitable);
+    const auto zeros = co_await t.stream.async_read_some(asio::buffer(buffer), use_awaitable);
+    pulse.stop();
+    const double grown = peak_memory() - before;
+    std::printf(
+        "sparse: a reader stayed away for %lld s before a hole of 1 TiB; at most %.1f MiB above the start, a "
+        "1 ms "
+        "timer was late by %.1f ms at most\n",
+        static_cast<long long>(pause.count()), grown, pulse.latest() * 1e3);
+    require(zeros != 0, "there is no hole");
+    require(grown <= 16, "more than 16 MiB");
+    require(pulse.latest() < 0.5, "that is too late");
+    co_await t.stream.async_abort(use_awaitable);
+    co_await t.connection.async_close(use_awaitable);
+}
+
 asio::awaitable<void> upload(trial& t)
 {
     constexpr std::uint64_t size = 1024 * mebibyte;
@@ -278,6 +313,8 @@ asio::awaitable<void> chosen(trial& t, const std::string& what, int time)
 {
     if (what == "absence")
         return absence(t, seconds(time ? time : 60));
+    if (what == "sparse")
+        return sparse(t, seconds(time ? time : 60));
     return what == "upload" ? upload(t) : download(t, seconds(time ? time : 90));
 }
 
@@ -287,11 +324,13 @@ int main(int argc, char* argv[])
 try {
     const std::string what = argc > 1 ? argv[1] : "";
     const int time = argc > 2 ? std::atoi(argv[2]) : 0;
-    const bool is_timed = what == "download" || what == "absence";
+    const bool is_timed = what == "download" || what == "sparse" || what == "absence";
     if (argc > 3 || (argc > 2 && time <= 0) || (!is_timed && (what != "upload" || argc > 2))) {
         std::fprintf(
-            stderr, "usage: %s download [SECONDS]\n       %s upload\n       %s absence [SECONDS]\n", argv[0],
-            argv[0], argv[0]);
+            stderr,
+            "usage: %s download [SECONDS]\n       %s sparse [SECONDS]\n       %s upload\n       %s absence "
+            "[SECONDS]\n",
+            argv[0], argv[0], argv[0], argv[0]);
         return 2;
     }
     trial t;

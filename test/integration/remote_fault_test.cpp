@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "remote_fixture.hpp"
 
+#include <support/gate.hpp>
+
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/read_until.hpp>
@@ -181,6 +183,23 @@ BOOST_DATA_TEST_CASE(an_abort, data::make({true, false}), cancel)
     cancel ? check_cancelled(ended) : check_completes(ended);
 }
 
+BOOST_AUTO_TEST_CASE(a_call_and_the_last_stream_that_shares_its_connection)
+{
+    make_volume("frozen", 0);
+    outcome opened, called;
+    stream.async_open(conn, avirt::shared_connection, upload("frozen"), opened.handler());
+    run_until_done(opened);
+    BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
+    daemon.freeze();
+    conn.async_call(virConnectNumOfDomains, called.handler());
+    run_until([&] { return loop.stats().running_calls == 1; });
+    conn.close();
+    stream.close();
+    support::run_to_end(io); // Though nobody thaws it.
+    BOOST_TEST(called.ec() == aborted);
+    BOOST_TEST(support::eventually([&] { return loop.stats().abandoned_calls == 0; }));
+}
+
 BOOST_AUTO_TEST_CASE(everything_destroyed_leaves_nothing)
 {
     make_volume("frozen", 0);
@@ -317,6 +336,49 @@ BOOST_AUTO_TEST_CASE(what_is_typed_comes_back)
         BOOST_TEST(read.ec() == error_code());
         text.erase(0, read.bytes());
     }
+}
+
+BOOST_DATA_TEST_CASE(an_abort_does_not_wait_for_the_guest, data::make({true, false}), is_writing)
+{
+    start_guest("echo", avirt_demo_guest);
+    open_stream(console("echo"));
+    on_guest("echo", virDomainSuspend);
+    const std::string packet(1000, 'x');
+    outcome written, ended;
+    if (is_writing)
+        asio::async_write(stream, asio::buffer(much), written.handler());
+    for (int i = 0; i < 100 && !is_writing; ++i) {
+        error_code ec;
+        if (stream.write_some(asio::buffer(packet), ec) == 0)
+            break;
+    }
+    settle();
+    stream.async_abort(ended.handler());
+    run_until_done(ended);
+    BOOST_TEST(ended.ec() == error_code());
+    on_guest("echo", virDomainResume);
+}
+
+BOOST_AUTO_TEST_CASE(a_shared_stream_outlives_its_connection)
+{
+    start_guest("echo", avirt_demo_guest);
+    outcome opened, called;
+    stream.async_open(conn, avirt::shared_connection, console("echo"), opened.handler());
+    run_until_done(opened);
+    BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
+    const support::gate busy;
+    conn.async_call(busy.entry(), called.handler());
+    run_until([&] { return busy.arrived() == 1; });
+    conn.close(); // In the middle of a call.
+    run_until_done(called);
+    BOOST_TEST(called.ec() == aborted);
+
+    std::string text;
+    outcome written, read;
+    asio::async_write(stream, asio::buffer("hello\r", 6), written.handler());
+    asio::async_read_until(stream, asio::dynamic_buffer(text), "hello\r\n", read.handler());
+    run_until_done(read);
+    BOOST_TEST(read.ec() == error_code());
 }
 
 BOOST_AUTO_TEST_CASE(taken_over)
