@@ -57,6 +57,8 @@ public:
             return end_ = last_failure();
         has_callback_ = true;
         watch_ = added.watch();
+        if (!link_ && watch_ != 0)
+            event_registry::instance().keep_from_children(watch_);
         if (link_ && link_->is_remote && link_->socket < 0) // Before we were listening.
             lose_connection();
         return {};
@@ -66,6 +68,8 @@ public:
     /// virStreamRecv until data comes (docs/libvirt.md, "Streams").
     bool try_receive(asio::mutable_buffer buffer, io_result& result) override
     {
+        if (is_parents() && !end_)
+            end_ = parents_failure();
         if (is_readable_ && !end_) {
             is_readable_ = is_lost_; // Nothing will be reported any more.
             result.bytes = receive(buffer);
@@ -75,6 +79,8 @@ public:
 
     bool try_send(asio::const_buffer buffer, io_result& result) override
     {
+        if (is_parents() && !send_failure_)
+            send_failure_ = parents_failure();
         if (send_failure_) {
             cancel_send(true);
             result.ending = send_failure_;

@@ -447,6 +447,13 @@ event_loop_stats event_registry::stats() const noexcept
     return s;
 }
 
+void event_registry::keep_from_children(int watch) noexcept
+{
+    lock held(mutex_);
+    if (auto* w = watches_.find(watch))
+        w->stays_in_parent = true;
+}
+
 void event_registry::before_fork()
 {
     // The child gets everything in one piece: first what locks the tables inside its own locks, then they.

@@ -65,6 +65,9 @@ public:
     int add_own_timeout(
         int interval, virEventTimeoutCallback callback, void* opaque, virFreeCallback free) noexcept;
 
+    /// A forked child is to hear nothing of that watch: what it leads to is the parent's.
+    void keep_from_children(int watch) noexcept;
+
     // A connection's socket. Each does nothing where libvirt does not watch one (any more).
 
     /// Has the observer hear of it, if it does not already; dead ones are forgotten in passing.

@@ -22,8 +22,7 @@ bool blames_connection(const error_details& d)
 failure stream_transport::finish(int (*function)(virStreamPtr), bool is_awaited)
 {
     if (is_parents())
-        return describe_failure(
-            VIR_FROM_STREAMS, "the stream belongs to the parent process", condition::connection_lost);
+        return parents_failure();
     const bool aborts = function == &virStreamAbort;
     if (aborts || !is_awaited)
         use_.end();
@@ -44,6 +43,12 @@ failure stream_transport::finish(int (*function)(virStreamPtr), bool is_awaited)
 bool stream_transport::is_parents() const noexcept
 {
     return !link_ && generation_ != fork_gate::generation();
+}
+
+failure stream_transport::parents_failure()
+{
+    return describe_failure(
+        VIR_FROM_STREAMS, "the stream belongs to the parent process", condition::connection_lost);
 }
 
 void stream_transport::interrupt() noexcept

@@ -126,6 +126,7 @@ protected:
     /// This is a forked child, and libvirt must not be called for the stream, which its parent's threads
     /// serve.
     bool is_parents() const noexcept;
+    static failure parents_failure();
 
     const std::weak_ptr<stream_operations> operations_;
     virStreamPtr stream_;

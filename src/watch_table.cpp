@@ -432,7 +432,9 @@ void watch_table::rebuild_after_fork(std::span<const int> wake_fds)
             continue;
         // What changed in the meantime changed the table alone.
         e.mask = wanted_mask(e);
-        if (control(EPOLL_CTL_ADD, static_cast<int>(fd), e, e.mask) != 0)
+        const auto first = e.first;
+        if ((first != none && watches_[first].stays_in_parent)
+            || control(EPOLL_CTL_ADD, static_cast<int>(fd), e, e.mask) != 0)
             orphan(static_cast<int>(fd), e);
     }
     ghosts_possible_ = ghost_seen_ = false;

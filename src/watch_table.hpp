@@ -42,6 +42,7 @@ public:
         flow reading = flow::open;
         bool awaits_writable = false; // for its link
         std::uint32_t room = 0;       // that was made for its removal
+        bool stays_in_parent = false; // A forked child hears nothing of it.
     };
 
     /// A watch, and what is to be reported to it. Survives the watch: see find().

@@ -3,7 +3,11 @@
 
 #include <avirt/event_source.hpp>
 
+#include <boost/asio/buffer.hpp>
 #include <boost/asio/execution_context.hpp>
+#include <boost/asio/read.hpp>
+
+#include <string>
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -84,6 +88,37 @@ BOOST_AUTO_TEST_CASE(a_child_that_opens_a_connection_of_its_own)
             run_until_done(called);
             return opened.ec() || called.ec() ? 1 : 0;
         });
+}
+
+BOOST_AUTO_TEST_CASE(a_child_takes_nothing_of_what_the_parent_reads)
+{
+    // A picture is always the same.
+    const auto read_all = [this](std::string& picture) {
+        outcome read;
+        asio::async_read(stream, asio::dynamic_buffer(picture), read.handler());
+        run_until_done(read);
+        BOOST_TEST(read.ec() == asio::error::eof);
+        stream.close();
+    };
+    std::string picture, shared_picture;
+    make_readable();
+    read_all(picture);
+    outcome opened, readable, forked;
+    stream.async_open(conn, avirt::screenshot{"test"}, opened.handler());
+    run_until_done(opened);
+    stream.async_wait(wait_type::read, readable.handler());
+    run_until_done(readable);
+    conn.async_call(virConnectNumOfDomains, forking(forked, [this] {
+                        outcome read, waited;
+                        stream.async_wait(wait_type::error, waited.handler());
+                        stream.async_read_some(asio::buffer(memory), read.handler());
+                        run_until_done(read);
+                        return read.ec() == avirt::condition::connection_lost ? 0 : 1;
+                    }));
+    run_until_done(forked);
+    read_all(shared_picture);
+    BOOST_TEST(!picture.empty());
+    BOOST_TEST((shared_picture == picture));
 }
 
 BOOST_AUTO_TEST_CASE(a_child_that_ends_what_it_finds)
