@@ -152,6 +152,8 @@ public:
     void on_hung_up() override
     {
         if_listening([this](auto& operations) {
+            if (!is_paused_) // libvirt reads on, and finds what came before the end.
+                return;
             refuse_sends();
             operations.retry_read();
             operations.retry_write();

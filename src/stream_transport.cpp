@@ -95,7 +95,7 @@ void stream_transport::lose()
 void stream_transport::refuse_sends()
 {
     if (!send_failure_)
-        send_failure_ = lost_failure(*link_);
+        send_failure_ = end_ && end_.code != asio::error::eof ? end_ : lost_failure(*link_);
 }
 
 failure stream_transport::explain(failure f) const
