@@ -5,12 +5,13 @@
 # as a user who may use sudo, and writes a table in Markdown to WORK/table.md.
 #
 # SOURCES is an archive of the tree. A release's bare tree is made once, as TREES/RELEASE (WORK/trees/RELEASE by
-# default), and copied for each run. All that mounts or runs something does so in namespaces of its own, which go
+# default), and copied for each run. With CACHE=DIRECTORY compilers' results are kept there, and taken from there: the
+# trees have ccache then. All that mounts or runs something does so in namespaces of its own, which go
 # with this script: no mount in them can be seen from outside, so that removing a copy never reaches into one.
 set -u
 
 work_in() {
-    local tree=$1 as=$2 command=$3 node
+    local tree=$1 as=$2 command=$3 cache=$4 node
     # A name that resolves nowhere.
     hostname avirt-matrix
     mount --bind "$tree" "$tree" && cd "$tree" || exit
@@ -29,13 +30,14 @@ work_in() {
     ln -s fd/0 dev/stdin
     ln -s fd/1 dev/stdout
     ln -s fd/2 dev/stderr
+    if [[ $cache ]]; then mount --bind "$cache" var/cache/ccache; fi
     # Unlike one in a changed root, a process here may make user namespaces.
     pivot_root . . && umount -l . && cd / || exit
     if [[ $as == user ]]; then
-        exec runuser -l tester -c "cd avirt && $command"
+        exec runuser -l tester -c "cd /srv/avirt && $command"
     fi
     exec env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-        bash -lc "cd ~/avirt && $command"
+        bash -lc "cd /srv/avirt && $command"
 }
 
 if [[ ${1-} == --in ]]; then
@@ -84,26 +86,28 @@ make_tree() {
 }
 
 in_copy() {
-    apart "$0" --in "$copy" "$@" </dev/null
+    apart "$0" --in "$copy" "$@" "$cache" </dev/null
 }
 
 # prepare RELEASE root|user: a bare tree, and ours in it.
 prepare() {
-    local home=/root
     remove "$copy"
     cp -a --reflink=auto "$trees/$1" "$copy" || return
     cp -L /etc/resolv.conf "$copy/etc/resolv.conf"
     # It is thrown away; and a mirror that is behind will do, as it does for debootstrap.
     printf 'force-unsafe-io\n' >"$copy/etc/dpkg/dpkg.cfg.d/matrix"
     printf 'Acquire::Check-Valid-Until "false";\n' >"$copy/etc/apt/apt.conf.d/matrix"
-    if [[ $2 == user ]]; then
-        home=/home/tester
-        mkdir "$copy/root/avirt"
-        in_copy root "apt-get update && apt-get install -y --no-install-recommends sudo &&
-            useradd -m -s /bin/bash tester && echo 'tester ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/tester" || return
+    mkdir -p "$copy/srv/avirt" && tar -C "$copy/srv/avirt" -xf "$sources" || return
+    if [[ $cache ]]; then
+        mkdir -p "$cache" "$copy/var/cache/ccache" && chmod 777 "$cache"
+        printf '%s\n' 'cache_dir = /var/cache/ccache' 'umask = 000' >"$copy/etc/ccache.conf"
+        in_copy root 'apt-get update && apt-get install -y --no-install-recommends ccache' || return
     fi
-    mkdir -p "$copy$home/avirt" && tar -C "$copy$home/avirt" -xf "$sources" &&
-        if [[ $2 == user ]]; then in_copy root 'chown -R tester: ~tester'; fi
+    if [[ $2 == user ]]; then
+        in_copy root "apt-get update && apt-get install -y --no-install-recommends sudo &&
+            useradd -m -s /bin/bash tester && echo 'tester ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/tester &&
+            chown -R tester: /srv/avirt"
+    fi
 }
 
 write_versions() {
@@ -124,6 +128,7 @@ for release; do
         log=$logs/$release-$as
         printf '== %s, as %s\n' "$release" "$as"
         SECONDS=0
+        cache=${CACHE:+$CACHE/$release}
         demo=failed passed='?' failed='?'
         if prepare "$release" "$as" >"$log-prepare.log" 2>&1; then
             in_copy "$as" './dev demo' >"$log-demo.log" 2>&1 &&
