@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "guardian.hpp"
+#include "terminal_mode.hpp"
 
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <system_error>
 
@@ -35,6 +37,9 @@ int run_guarded(const std::function<int()>& work)
     ::sigprocmask(SIG_BLOCK, &signals, &before);
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
 
+    std::optional<terminal_mode> mode;
+    if (::isatty(STDIN_FILENO))
+        mode.emplace(STDIN_FILENO);
     const auto parent = ::getpid();
     const auto child = ::fork();
     if (child < 0)
@@ -62,6 +67,8 @@ int run_guarded(const std::function<int()>& work)
             }
         }
     }
+    if (mode && WIFSIGNALED(status)) // It had no chance to do so.
+        mode->restore();
     int ignored = 0;
     do
         kill_children();

@@ -5,7 +5,15 @@
 
 #include <array>
 #include <iostream>
+#include <sstream>
+#include <stdexcept>
+#include <utility>
 
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,9 +47,17 @@ struct address_parts
         }
     }
 
-    bool are_valid() const
+    bool are_complete() const
     {
         return !host.empty() && (!is_tcp || !port.empty());
+    }
+
+    /// Asio takes a number that is too large modulo 65536.
+    bool has_port() const
+    {
+        if (port.find_first_not_of("0123456789") != port.npos)
+            return true; // A service's name.
+        return port.size() <= 5 && std::stoi(port) <= 65535;
     }
 };
 
@@ -59,18 +75,41 @@ class listener::client final : public sink
 public:
     client(protocol::socket connected, std::string address)
         : socket(std::move(connected)),
-          came_to(std::move(address))
+          came_to(std::move(address)),
+          hang_up_(socket.get_executor())
     {
+        notice_dead_peer();
+        hang_up_.assign(::epoll_create1(EPOLL_CLOEXEC));
+        epoll_event nothing{}; // but a hang-up, or an error
+        ::epoll_ctl(hang_up_.native_handle(), EPOLL_CTL_ADD, socket.native_handle(), &nothing);
     }
 
-    asio::awaitable<void> write(std::string_view output) override
+    asio::awaitable<bool> write(std::string_view output) override
     {
-        // That it is gone is seen by who reads from it.
-        co_await asio::async_write(socket, asio::buffer(output), nothrow);
+        const auto [ec, n] = co_await asio::async_write(socket, asio::buffer(output), nothrow);
+        co_return !ec;
     }
 
-    /// Says something of our own, and waits a moment for the client to hear it: closing a socket that has
-    /// unread input would destroy what was sent.
+    /// Completes when the client will send no more, though not everything may have been read.
+    asio::awaitable<void> end_of_input()
+    {
+        return event(EPOLLRDHUP);
+    }
+
+    /// Completes when the client takes no more either. If it has closed TCP that shows with the next output.
+    asio::awaitable<void> gone()
+    {
+        return event(0);
+    }
+
+    bool is_gone()
+    {
+        pollfd state{socket.native_handle(), 0, 0}; // A hang-up is told always.
+        return ::poll(&state, 1, 0) > 0;
+    }
+
+    /// Says something of our own, and gives the client a second to take it. What it has sent is read, for
+    /// closing a socket with unread input would destroy what was sent.
     asio::awaitable<void> dismiss(std::string sentence)
     {
         asio::steady_timer patience(socket.get_executor(), 1s);
@@ -79,18 +118,60 @@ public:
             co_await write(line);
             error_code ignored;
             socket.shutdown(protocol::socket::shutdown_send, ignored);
-            std::array<char, 512> unread;
-            while (!ignored)
-                std::tie(ignored, std::ignore) =
-                    co_await socket.async_read_some(asio::buffer(unread), nothrow);
+            asio::steady_timer pause(socket.get_executor());
+            do {
+                discard_input();
+                pause.expires_after(1ms);
+                co_await pause.async_wait(nothrow);
+            } while (is_sending());
         };
         co_await (say() || patience.async_wait(nothrow));
+        discard_input();
         error_code ignored;
         socket.close(ignored);
+        hang_up_.close(ignored);
     }
 
     protocol::socket socket;
     const std::string came_to;
+
+private:
+    asio::awaitable<void> event(std::uint32_t wanted)
+    {
+        epoll_event watched{};
+        watched.events = wanted;
+        ::epoll_ctl(hang_up_.native_handle(), EPOLL_CTL_MOD, socket.native_handle(), &watched);
+        co_await hang_up_.async_wait(asio::posix::descriptor_base::wait_read, nothrow);
+    }
+
+    /// Otherwise a peer whose machine is switched off would have the console for ever.
+    void notice_dead_peer()
+    {
+        error_code ignored; // Of a Unix socket.
+        socket.set_option(asio::socket_base::keep_alive(true), ignored);
+        for (const auto& [name, value] :
+             {std::pair(TCP_KEEPIDLE, 30), {TCP_KEEPINTVL, 10}, {TCP_KEEPCNT, 3}, {TCP_USER_TIMEOUT, 60000}})
+            ::setsockopt(socket.native_handle(), IPPROTO_TCP, name, &value, sizeof value);
+    }
+
+    void discard_input()
+    {
+        std::array<char, 4096> unread;
+        while (::recv(socket.native_handle(), unread.data(), unread.size(), MSG_DONTWAIT) > 0)
+            ;
+    }
+
+    /// Whether TCP has not delivered everything. What is written to a Unix socket is with its reader.
+    bool is_sending()
+    {
+        int unsent = 0;
+        int domain = 0;
+        socklen_t size = sizeof domain;
+        ::getsockopt(socket.native_handle(), SOL_SOCKET, SO_DOMAIN, &domain, &size);
+        return domain != AF_UNIX && ::ioctl(socket.native_handle(), SIOCOUTQ, &unsent) == 0 && unsent != 0;
+    }
+
+    asio::posix::stream_descriptor hang_up_; // an epoll set: Asio itself does not tell of an EPOLLRDHUP
 };
 
 listener::~listener()
@@ -109,9 +190,13 @@ void listener::close_doors()
     }
 }
 
-bool listener::is_address(const std::string& text)
+void listener::check(const std::string& text)
 {
-    return address_parts(text).are_valid();
+    const address_parts parts(text);
+    if (!parts.are_complete())
+        throw std::invalid_argument("'" + text + "' is neither tcp:HOST:PORT nor unix:PATH");
+    if (parts.is_tcp && !parts.has_port())
+        throw std::invalid_argument("'" + text + "' has no port between 0 and 65535");
 }
 
 asio::awaitable<void> listener::bind(std::string address)
@@ -213,16 +298,30 @@ asio::awaitable<void> listener::serve(std::shared_ptr<client> who, relay& consol
     client_ = who;
     std::cerr << "a client came to " << who->came_to << std::endl;
     co_await console.attach(who);
-    std::array<char, 4096> buffer;
-    for (;;) {
-        auto [ec, n] = co_await who->socket.async_read_some(asio::buffer(buffer), nothrow);
-        if (ec)
-            break;
-        co_await console.type({buffer.data(), n});
-    }
+    const auto input = [&]() -> asio::awaitable<void> {
+        std::array<char, 4096> buffer;
+        for (;;) {
+            auto [ec, n] = co_await who->socket.async_read_some(asio::buffer(buffer), nothrow);
+            if (ec)
+                co_return;
+            co_await console.type({buffer.data(), n});
+        }
+    };
+    // The guest may not take the input; then nobody gets to its end.
+    const auto end = [&]() -> asio::awaitable<void> {
+        co_await who->end_of_input();
+        console.remember();
+        co_await console.silence(console.answer_time);
+    };
+    const auto first = co_await (input() || end());
+    console.remember();
+    if (first.index() == 0 && client_ == who)
+        co_await (who->gone() || console.silence(console.answer_time));
     if (client_ != who)
         co_return; // It was dismissed.
     std::cerr << "the client of " << who->came_to << " left" << std::endl;
+    if (!who->is_gone())
+        console.forget();
     error_code ignored;
     who->socket.close(ignored);
     console.detach();

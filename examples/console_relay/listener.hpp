@@ -22,8 +22,8 @@ public:
     listener(const listener&) = delete;
     listener& operator=(const listener&) = delete;
 
-    /// Whether it has the form of an address.
-    static bool is_address(const std::string& text);
+    /// Throws std::invalid_argument where the text has not the form of an address.
+    static void check(const std::string& text);
 
     /// Throws an ending that says what to do about it.
     asio::awaitable<void> bind(std::string address);

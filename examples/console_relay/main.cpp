@@ -28,7 +28,8 @@ namespace po = boost::program_options;
 
 namespace {
 
-constexpr auto usage = R"(Usage: console_relay [--connect URI] --domain NAME [--listen ADDRESS]... [option]...
+constexpr auto usage =
+    R"(Usage: console_relay [--connect URI] [--domain] NAME [--listen ADDRESS]... [option]...
        console_relay --demo [--listen ADDRESS]... [option]...
        console_relay [--connect URI] --list
 
@@ -41,7 +42,12 @@ to its end, then output until the guest has been silent for 2 seconds; no escape
 given.
 
 One client at a time has the console, without having to say who it is: choose ADDRESS accordingly. What the
-guest says while there is none is forgotten but for the last 4 KiB, which the next one gets.
+guest says while there is none is forgotten but for the last 4 KiB, which the next one gets. A client that
+ends its input is served until the guest has been silent for 2 seconds.
+
+A guest that takes no input: what is typed meanwhile is kept and sent in few pieces, since libvirt drops a
+connection on which five wait. A terminal beeps for what is refused. More than some 260 KiB from a pipe or a
+client, to a guest that prints nothing, may cost the connection.
 
 The demo guest echoes what is typed, and Ctrl-D switches it off. Where input is not a terminal, and nobody is
 listened for, a conversation with it is shown.
@@ -87,8 +93,10 @@ options parse(int argc, char* argv[])
         ("help", "show this")
         ("version", "show the versions");
     // clang-format on
+    po::positional_options_description unnamed;
+    unnamed.add("domain", 1);
     po::variables_map given;
-    po::store(po::command_line_parser(argc, argv).options(described).positional({}).run(), given);
+    po::store(po::command_line_parser(argc, argv).options(described).positional(unnamed).run(), given);
     po::notify(given);
 
     if (given.count("help")) {
@@ -102,10 +110,8 @@ options parse(int argc, char* argv[])
                   << libvirt / 1000 % 1000 << '.' << libvirt % 1000 << '\n';
         throw ending(succeeded, "");
     }
-    for (const auto& address : o.listen) {
-        if (!listener::is_address(address))
-            throw std::invalid_argument("'" + address + "' is neither tcp:HOST:PORT nor unix:PATH");
-    }
+    for (const auto& address : o.listen)
+        listener::check(address);
     if (escape != "none" && (given.count("escape") || ::isatty(STDIN_FILENO)))
         o.escape = parse_key(escape);
     if (o.demo && (o.list || given.count("connect") || given.count("domain")))

@@ -27,7 +27,7 @@ std::string said(const avirt::exception& e)
 
 relay::relay(asio::any_io_executor executor)
     : stream_(executor),
-      on_typed_(executor, steady_clock::time_point::max()),
+      on_turn_(executor),
       on_sent_(executor, steady_clock::time_point::max())
 {
 }
@@ -83,23 +83,26 @@ asio::awaitable<ending> relay::from_guest()
             co_return console_failed(e);
         }
         last_activity_ = steady_clock::now();
+        pace_.heard();
+        on_turn_.cancel();
         const std::string_view output(buffer.data(), n);
-        if (const auto to = sink_) {
-            co_await to->write(output);
-        }
-        else {
-            missed_ += output;
-            missed_.erase(0, missed_.size() - std::min(missed_.size(), max_missed));
-        }
+        const auto to = sink_;
+        bool is_taken = false;
+        if (to)
+            is_taken = co_await to->write(output);
+        if (is_taken && !remembers_)
+            continue;
+        missed_ += output;
+        missed_.erase(0, missed_.size() - std::min(missed_.size(), max_missed));
     }
 }
 
 asio::awaitable<ending> relay::to_guest()
 {
     for (;;) {
-        while (typed_.empty())
-            co_await on_typed_.async_wait(nothrow);
+        co_await turn_to_send();
         const auto sending = std::exchange(typed_, {});
+        pace_.sent(sending.size(), steady_clock::now());
         is_sending_ = true;
         on_sent_.cancel();
         try {
@@ -115,6 +118,19 @@ asio::awaitable<ending> relay::to_guest()
     }
 }
 
+asio::awaitable<void> relay::turn_to_send()
+{
+    for (;;) {
+        auto turn = typed_.empty() ? steady_clock::time_point::max() : pace_.next();
+        if (!typed_.empty() && takes_risks_)
+            turn = std::min(turn, pace_.stalls_at());
+        if (turn <= steady_clock::now())
+            co_return;
+        on_turn_.expires_at(turn);
+        co_await on_turn_.async_wait(nothrow);
+    }
+}
+
 ending relay::console_failed(const avirt::exception& why) const
 {
     const auto of_guest = "the console of '" + domain_ + "'";
@@ -125,6 +141,12 @@ ending relay::console_failed(const avirt::exception& why) const
         return {
             console_ended,
             "The guest was shut down: " + of_guest + " has ended. Start it, then attach again."};
+    if (why.code() == avirt::condition::connection_lost && pace_.is_overdone())
+        return {
+            failed,
+            "The connection to libvirt was lost, and with it " + of_guest
+                + ": libvirt drops it when too much input waits for the guest. Attach again when the guest "
+                  "reads."};
     if (why.code() == avirt::condition::connection_lost)
         return {failed, "The connection to libvirt was lost, and with it " + of_guest + "; attach again."};
     return {
@@ -134,16 +156,22 @@ ending relay::console_failed(const avirt::exception& why) const
 
 asio::awaitable<void> relay::type(std::string_view input)
 {
-    while (stream_.is_open() && !try_type(input))
+    takes_risks_ = true;
+    while (stream_.is_open() && !keep(input))
         co_await on_sent_.async_wait(nothrow);
 }
 
 bool relay::try_type(std::string_view input)
 {
+    return !pace_.is_stalled(steady_clock::now()) && keep(input);
+}
+
+bool relay::keep(std::string_view input)
+{
     if (typed_.size() >= max_typed)
         return false;
     typed_ += input;
-    on_typed_.cancel();
+    on_turn_.cancel();
     return true;
 }
 
@@ -155,10 +183,12 @@ asio::awaitable<void> relay::sent()
 
 asio::awaitable<void> relay::silence(steady_clock::duration time)
 {
-    co_await sent();
+    const auto since = steady_clock::now();
     asio::steady_timer timer(stream_.get_executor());
-    while (last_activity_ + time > steady_clock::now()) {
-        timer.expires_at(last_activity_ + time);
+    for (;;) {
+        timer.expires_at(std::max(since, last_activity_) + time);
+        if (timer.expiry() <= steady_clock::now())
+            co_return;
         co_await timer.async_wait(asio::use_awaitable);
     }
 }
@@ -167,8 +197,13 @@ asio::awaitable<void> relay::attach(std::shared_ptr<sink> to)
 {
     while (!missed_.empty()) {
         const auto missed = std::exchange(missed_, {});
-        co_await to->write(missed);
+        const bool is_taken = co_await to->write(missed);
+        if (!is_taken) {
+            missed_ = missed + missed_;
+            co_return;
+        }
     }
+    remembers_ = false;
     sink_ = std::move(to);
 }
 

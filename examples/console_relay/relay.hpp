@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ending.hpp"
+#include "pacing.hpp"
 
 #include <avirt/avirt.hpp>
 #include <boost/asio.hpp>
@@ -20,14 +21,19 @@ class sink
 public:
     virtual ~sink() = default;
 
-    /// Completes when the output has been taken: nothing is read from the guest meanwhile.
-    virtual asio::awaitable<void> write(std::string_view output) = 0;
+    /// Completes when the output has been taken: nothing is read from the guest meanwhile. False: nobody is
+    /// there to take it.
+    virtual asio::awaitable<bool> write(std::string_view output) = 0;
 };
 
 /// The session with a guest's console. Sinks come and go while it lasts.
 class relay
 {
 public:
+    /// How long a guest has to be silent to have said all. QEMU looks only once a second whether there is
+    /// input, so less would miss answers.
+    static constexpr std::chrono::seconds answer_time{2};
+
     explicit relay(asio::any_io_executor executor);
 
     /// Throws an ending that says what to do about it.
@@ -36,21 +42,34 @@ public:
     /// Relays both ways until the console ends.
     asio::awaitable<ending> run();
 
-    /// Types @p input on the guest's console. Waits while the guest is behind by more than it may be.
+    /// Types @p input on the guest's console. Waits while the guest is behind by more than it may be, and
+    /// risks the connection for a guest that prints nothing (see pacing).
     asio::awaitable<void> type(std::string_view input);
 
-    /// The same without waiting: false where the guest is too far behind.
+    /// The same without waiting or risk: false where the guest is too far behind, or takes nothing.
     bool try_type(std::string_view input);
 
     /// Completes when all that was typed has been sent.
     asio::awaitable<void> sent();
 
-    /// Completes when all that was typed has been sent, and the guest has been silent for @p time.
+    /// Completes when nothing has been sent to the guest, and nothing has come from it, for @p time from now.
     asio::awaitable<void> silence(std::chrono::steady_clock::duration time);
 
     /// Sends the guest's output to @p to, beginning with the last of what it said to nobody.
     asio::awaitable<void> attach(std::shared_ptr<sink> to);
     void detach();
+
+    /// From now on, and until the next sink, keeps what the guest says for the next one too: this one may be
+    /// gone.
+    void remember() noexcept
+    {
+        remembers_ = true;
+    }
+
+    void forget() noexcept
+    {
+        missed_.clear();
+    }
 
     asio::awaitable<void> close();
 
@@ -67,6 +86,8 @@ public:
 private:
     asio::awaitable<ending> from_guest();
     asio::awaitable<ending> to_guest();
+    asio::awaitable<void> turn_to_send();
+    bool keep(std::string_view input);
     ending console_failed(const avirt::exception& why) const;
 
     avirt::async_stream stream_;
@@ -74,10 +95,13 @@ private:
 
     std::shared_ptr<sink> sink_;
     std::string missed_; // what the guest said to nobody
+    bool remembers_ = false;
 
     std::string typed_; // and not sent yet
     bool is_sending_ = false;
-    asio::steady_timer on_typed_; // These two never expire: to cancel them is to wake who waits.
+    bool takes_risks_ = false;
+    pacing pace_;
+    asio::steady_timer on_turn_; // To cancel one of these two is to wake who waits.
     asio::steady_timer on_sent_;
     std::chrono::steady_clock::time_point last_activity_;
 };

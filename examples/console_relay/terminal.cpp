@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "terminal.hpp"
+#include "terminal_mode.hpp"
 
 #include <boost/asio/experimental/awaitable_operators.hpp>
 
 #include <array>
 #include <cctype>
 #include <cerrno>
-#include <csignal>
 #include <iostream>
 #include <stdexcept>
 #include <system_error>
 
 #include <fcntl.h>
 #include <sys/epoll.h>
-#include <termios.h>
 #include <unistd.h>
 
 using namespace asio::experimental::awaitable_operators;
@@ -21,20 +20,14 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// How long a guest has to be silent after the end of input. QEMU looks only once a second whether there is
-/// input, so less would miss answers.
-constexpr auto answer_time = 2s;
-
 class raw_mode
 {
 public:
-    explicit raw_mode(int fd) : fd_(fd)
+    explicit raw_mode(int fd) : before_(fd)
     {
-        if (::tcgetattr(fd_, &before_))
-            throw std::system_error(errno, std::generic_category(), "The terminal's mode cannot be read");
-        auto raw = before_;
+        auto raw = before_.mode();
         ::cfmakeraw(&raw);
-        if (::tcsetattr(fd_, TCSANOW, &raw))
+        if (::tcsetattr(fd, TCSANOW, &raw))
             throw std::system_error(errno, std::generic_category(), "The terminal's mode cannot be set");
     }
 
@@ -43,15 +36,11 @@ public:
 
     ~raw_mode()
     {
-        // A process in the background would be stopped for it.
-        const auto old = std::signal(SIGTTOU, SIG_IGN);
-        ::tcsetattr(fd_, TCSANOW, &before_);
-        std::signal(SIGTTOU, old);
+        before_.restore();
     }
 
 private:
-    int fd_;
-    termios before_{};
+    terminal_mode before_;
 };
 
 /// Standard input or output, which other processes have open too.
@@ -120,7 +109,7 @@ class output final : public sink
 public:
     explicit output(asio::any_io_executor executor) : file_(executor, STDOUT_FILENO, EPOLLOUT) {}
 
-    asio::awaitable<void> write(std::string_view text) override
+    asio::awaitable<bool> write(std::string_view text) override
     {
         while (!text.empty()) {
             // A pipe that is ready takes as much as this without blocking.
@@ -128,6 +117,7 @@ public:
             text.remove_prefix(
                 co_await file_.when_ready([part](int fd) { return ::write(fd, part.data(), part.size()); }));
         }
+        co_return true;
     }
 
 private:
@@ -166,7 +156,8 @@ asio::awaitable<ending> relay_input(relay& console, std::optional<char> escape, 
             co_return ending(succeeded, "Left the console of '" + console.domain() + "'.");
         }
     }
-    co_await console.silence(answer_time);
+    co_await console.sent();
+    co_await console.silence(console.answer_time);
     co_return ending(succeeded, "");
 }
 

@@ -239,8 +239,10 @@ struct watch_fixture
         });
         BOOST_TEST(is_right);
         BOOST_TEST(is.size() == believed.size());
-        for (const auto& [name, state] : is)
-            BOOST_TEST(believed[name] == state, name << " is " << state << ", not " << believed[name]);
+        for (const auto& [name, state] : is) {
+            BOOST_TEST_INFO(name << " is " << state << ", not " << believed[name]);
+            BOOST_TEST(believed[name] == state);
+        }
     }
 };
 

@@ -129,6 +129,7 @@ BOOST_AUTO_TEST_CASE(killed)
 {
     relay_program relay({"--demo"}, relay_program::terminal());
     relay.output("comes back\r\n");
+    wait_until("raw mode", [&] { return relay.is_raw(); });
     // The relay, its child that has the guest, and QEMU.
     const auto knowing = users();
     BOOST_TEST(knowing.size() == 3u);
@@ -141,6 +142,7 @@ BOOST_AUTO_TEST_CASE(killed)
         }
     }
     BOOST_TEST(relay.status() == 128 + SIGKILL);
+    BOOST_TEST(relay.is_as_before());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

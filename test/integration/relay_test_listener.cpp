@@ -7,7 +7,10 @@
 #include <boost/test/unit_test.hpp>
 
 #include <csignal>
+#include <fstream>
+#include <iomanip>
 #include <mutex>
+#include <sstream>
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -31,6 +34,12 @@ struct relay_with_listeners : private_directory
     {
         options.insert(options.end(), {"--listen", "tcp:127.0.0.1:0", "--listen", at_path});
         return options;
+    }
+
+    void end()
+    {
+        relay.send_signal(SIGTERM);
+        BOOST_TEST(relay.status() == 128 + SIGTERM);
     }
 
     std::string at_path = "unix:" + path() + "/console";
@@ -122,6 +131,63 @@ BOOST_AUTO_TEST_CASE(guest_shut_down)
     daemon::instance().destroy();
     BOOST_TEST(one.rest().find("[console_relay: The guest was shut down: ") != std::string::npos);
     BOOST_TEST(relay.status() == 3);
+}
+
+BOOST_AUTO_TEST_CASE(client_that_ends_its_input)
+{
+    for (const auto& address : {at_port, at_path}) {
+        client one(address);
+        relay.errors("a client came to ");
+        relay.freeze(); // So that it finds the end along with the input.
+        one.type("question\r");
+        one.end_input();
+        relay.thaw();
+        one.output("question\r\n");
+        BOOST_TEST(one.rest() == "");
+        relay.errors("the client of " + address + " left\n");
+    }
+    client next(at_path);
+    next.type("another");
+    BOOST_TEST(next.output("another").find("question") == std::string::npos);
+    end();
+}
+
+BOOST_AUTO_TEST_CASE(dead_peer_is_noticed)
+{
+    client one(at_port);
+    relay.errors("a client came to ");
+    // The relay's end of the connection has its keepalive timer running.
+    std::ostringstream port;
+    port << ':' << std::uppercase << std::hex << std::setw(4) << std::setfill('0')
+         << std::stoi(at_port.substr(at_port.rfind(':') + 1));
+    std::ifstream sockets("/proc/net/tcp");
+    int found = 0;
+    for (std::string number, local, remote, state, queues, timer, line;
+         sockets >> number >> local >> remote >> state >> queues >> timer && std::getline(sockets, line);) {
+        if (local.ends_with(port.str()) && state == "01") {
+            ++found;
+            BOOST_TEST(timer.starts_with("02:"));
+        }
+    }
+    BOOST_TEST(found == 1);
+    end();
+}
+
+// Its socket is not read to the end.
+BOOST_AUTO_TEST_CASE(client_that_leaves_while_its_input_waits)
+{
+    daemon guests;
+    relay_with_listeners other(guests.on_guest());
+    client one(other.at_path);
+    other.relay.errors("a client came to ");
+    guests.suspend();
+    one.type(std::string(400000, 'x'));
+    one.close();
+    other.relay.errors("the client of " + other.at_path + " left\n");
+    client two(other.at_path);
+    other.relay.errors("a client came to ");
+    other.end();
+    end();
 }
 
 BOOST_FIXTURE_TEST_CASE(client_that_does_not_read, relay_of_flood)

@@ -400,6 +400,11 @@ int client::unread() const
     return size;
 }
 
+void client::end_input()
+{
+    check(::shutdown(socket_.get(), SHUT_WR), "shutdown");
+}
+
 void client::close()
 {
     socket_.close();

@@ -167,6 +167,9 @@ public:
     /// How much is there that was not read.
     int unread() const;
 
+    /// Sends nothing more.
+    void end_input();
+
     void close();
 
 private:

@@ -30,7 +30,8 @@ public:
     int status()
     {
         const int result = relay_program::status();
-        BOOST_TEST(is_as_before(), "the terminal is not as it was");
+        BOOST_TEST_INFO("the terminal is not as it was");
+        BOOST_TEST(is_as_before());
         BOOST_TEST(!is_nonblocking());
         return result;
     }

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+/// When to send the next packet of input to a guest that may not be reading.
+///
+/// libvirtd stops reading from a connection once five packets wait for the guest, misses the answers to its
+/// PINGs, and drops the connection after 30 s. Nothing says what the guest has taken. But a console has room
+/// for 4 KiB, and a guest that prints something runs: since then, no more than that is sent in small packets,
+/// and after it four packets, each with everything that was typed meanwhile. Such a connection survives.
+class pacing
+{
+public:
+    using clock = std::chrono::steady_clock;
+
+    /// The guest has printed something.
+    void heard() noexcept
+    {
+        small_ = 0;
+        waiting_ = 0;
+    }
+
+    void sent(std::size_t size, clock::time_point now) noexcept
+    {
+        last_ = now;
+        if (waiting_ == 0 && small_ + size <= room_of_console)
+            small_ += size;
+        else
+            ++waiting_;
+    }
+
+    /// When the next packet may be sent; time_point::max(): not before the guest prints something.
+    clock::time_point next() const noexcept
+    {
+        if (waiting_ == 0)
+            return clock::time_point::min();
+        return waiting_ < most_waiting ? last_ + interval : clock::time_point::max();
+    }
+
+    /// Whether the guest seems to read nothing.
+    bool is_stalled(clock::time_point now) const noexcept
+    {
+        return waiting_ >= most_waiting && now >= stalls_at();
+    }
+
+    clock::time_point stalls_at() const noexcept
+    {
+        return last_ + patience;
+    }
+
+    /// Whether more has been sent, in spite of next(), than the connection may survive.
+    bool is_overdone() const noexcept
+    {
+        return waiting_ > most_waiting;
+    }
+
+private:
+    static constexpr std::size_t room_of_console = 4096;
+    static constexpr int most_waiting = 4;
+    static constexpr clock::duration interval = std::chrono::seconds(1);
+    static constexpr clock::duration patience = std::chrono::seconds(10);
+
+    std::size_t small_ = 0; // bytes in packets that the console had room for
+    int waiting_ = 0;       // packets sent after those
+    clock::time_point last_{};
+};
