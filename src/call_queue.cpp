@@ -185,6 +185,7 @@ void call_queue::returned(std::uint64_t number, failure f)
 {
     if (ordered_ == number)
         ordered_ = 0;
+    std::erase_if(given_up_, [&](const entry& c) { return c.number == number; });
     const auto c = find(number);
     if (c == calls_.end())
         return;
@@ -207,9 +208,11 @@ void call_queue::cancel(std::uint64_t number, asio::cancellation_type type)
     if (c == calls_.end())
         return;
     const bool may_go_on = c->job && !withdraw(*c) && c->has_begun;
-    const bool terminal = (type & asio::cancellation_type::terminal) != asio::cancellation_type::none;
-    if (may_go_on && !terminal)
+    if (may_go_on && !has(type, asio::cancellation_type::terminal)) {
+        if (has(type, asio::cancellation_type::partial))
+            give_up(c);
         return;
+    }
     abandon(*c);
     c->function.reset();
     c->complete(aborted, false);
@@ -235,6 +238,9 @@ void call_queue::abort_all(cost most)
         c.complete(aborted, false);
     }
     calls_.clear();
+    for (auto& c : given_up_)
+        abandon(c, most);
+    given_up_.clear();
 }
 
 std::list<std::optional<pending<void(error_code, bool)>::state>> call_queue::take_all()
@@ -245,6 +251,9 @@ std::list<std::optional<pending<void(error_code, bool)>::state>> call_queue::tak
         handlers.push_back(c.take());
     }
     calls_.clear();
+    for (auto& c : given_up_)
+        abandon(c);
+    given_up_.clear();
     return handlers;
 }
 
@@ -262,6 +271,14 @@ bool call_queue::withdraw(entry& c) noexcept
     if (ordered_ == c.number) // It will never say that it has returned.
         ordered_ = 0;
     return true;
+}
+
+/// Completes it, and lets it go on. Its connection is still its own, and what it returns is released.
+void call_queue::give_up(iterator c)
+{
+    worker_pool::instance().release_loop(c->job);
+    c->complete(aborted, false);
+    given_up_.splice(given_up_.end(), calls_, c);
 }
 
 /// Frees its thread at the cost of the connection; where libvirt has not told of a socket yet it is left

@@ -128,13 +128,20 @@ private:
 
     using iterator = std::list<entry>::iterator;
 
+    static bool has(asio::cancellation_type types, asio::cancellation_type wanted) noexcept
+    {
+        return (types & wanted) != asio::cancellation_type::none;
+    }
+
     iterator find(std::uint64_t number);
     bool submit(entry& c, const std::shared_ptr<call_owner>& owner, const target& on);
     bool submit(entry& c, std::function<void()> function, const std::shared_ptr<job_lane>& lane);
     bool withdraw(entry& c) noexcept;
     void abandon(entry& c, cost most = cost::connection) noexcept;
+    void give_up(iterator c);
 
     std::list<entry> calls_;
+    std::list<entry> given_up_; // They go on, and their handlers have been called.
     std::uint64_t last_ = 0;
     std::uint64_t ordered_ = 0; // the one that the others wait for, where calls must be ordered; 0: none
 };

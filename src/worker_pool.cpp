@@ -377,6 +377,16 @@ bool worker_pool::withdraw(const job_ptr& j) noexcept
     return true;
 }
 
+void worker_pool::release_loop(const job_ptr& j) noexcept
+{
+    {
+        const lock held(mutex_);
+        if (j->state_ != job::state::running || !std::exchange(j->holds_loop_, false))
+            return;
+    }
+    event_registry::instance().release();
+}
+
 bool worker_pool::abandon(const job_ptr& j) noexcept
 {
     if (withdraw(j))

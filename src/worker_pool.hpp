@@ -86,6 +86,8 @@ public:
 
     /// Drops a job that has not begun; false: it has.
     bool withdraw(const job_ptr& j) noexcept;
+    /// The loop does not wait any more for the job, which goes on.
+    void release_loop(const job_ptr& j) noexcept;
     /// The job is not worth waiting for. Returns whether it had not begun, and was dropped.
     bool abandon(const job_ptr& j) noexcept;
 

@@ -172,6 +172,44 @@ BOOST_DATA_TEST_CASE(connection_close, data::make(support::every_cancellation_ty
     open_connection();
 }
 
+BOOST_AUTO_TEST_CASE(a_running_call_that_is_given_up_goes_on)
+{
+    open_connection();
+    support::gate running;
+    outcome o;
+    asio::cancellation_signal signal;
+    auto held = std::make_shared<int>();
+    const std::weak_ptr<int> result = held;
+    conn.async_call(
+        [pass = running.entry(), held = std::move(held)](virConnectPtr c) mutable {
+            pass(c);
+            return std::move(held);
+        },
+        asio::bind_cancellation_slot(signal.slot(), [&](error_code ec, std::shared_ptr<int> r) {
+            BOOST_TEST(!r);
+            o.handler()(ec);
+        }));
+    run_until([&] { return running.arrived() == 1; });
+    signal.emit(cancellation_type::total);
+    io.restart();
+    io.poll();
+    BOOST_TEST(o.calls() == 0);
+    signal.emit(cancellation_type::partial);
+    run_until_done(o);
+    check(o, aborted);
+    BOOST_TEST(loop.stats().running_calls == 1u);
+    BOOST_TEST(loop.stats().abandoned_calls == 0u);
+    support::run_to_end(io); // The loop does not wait for it.
+    BOOST_TEST(!result.expired());
+    running.open();
+    BOOST_TEST(support::eventually([&] { return loop.stats().running_calls == 0 && result.expired(); }));
+    outcome next;
+    conn.async_call(virConnectNumOfDomains, next.handler());
+    run_until_done(next);
+    check(next, {});
+    BOOST_TEST(o.calls() == 1);
+}
+
 BOOST_AUTO_TEST_CASE(a_running_call_is_freed_by_terminal_alone)
 {
     open_connection();
@@ -180,7 +218,6 @@ BOOST_AUTO_TEST_CASE(a_running_call_is_freed_by_terminal_alone)
     asio::cancellation_signal signal;
     conn.async_call(running.entry(7), asio::bind_cancellation_slot(signal.slot(), o.handler()));
     run_until([&] { return running.arrived() == 1; });
-    signal.emit(cancellation_type::partial);
     signal.emit(cancellation_type::total);
     io.restart();
     io.poll();
