@@ -3,7 +3,7 @@
 # within the first lines, and on one screen, what SOURCE has behind "// says: ".
 
 set(first_lines 25)
-set(screen 45)
+set(screen 60)
 
 math(EXPR last "${CMAKE_ARGC} - 1")
 foreach(i RANGE ${last})
