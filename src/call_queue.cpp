@@ -108,11 +108,12 @@ bool call_queue::submit(entry& c, const std::shared_ptr<call_owner>& owner, cons
     c.link = on.link;
     auto run = [owner, function = c.function, connection = connection_reference(on.connection),
                 link = on.link, seeks_socket = on.seeks_socket, n = c.number]() mutable {
-        const link_work work(link);
+        std::optional<link_work> work(std::in_place, link);
         failure f;
         if (seeks_socket) {
             if (auto found = find_socket(connection.get(), link)) {
                 link = std::move(found);
+                work.emplace(link);
                 owner->socket_found(n, link);
             }
             else if (function->needs_watched_socket() && is_unwatched(connection.get()))
@@ -174,11 +175,14 @@ bool call_queue::begins(std::uint64_t number)
 
 bool call_queue::found_socket(std::uint64_t number, const std::shared_ptr<connection_link>& link)
 {
-    const auto c = find(number);
-    if (c == calls_.end())
-        return false;
-    c->link = link;
-    return true;
+    for (auto* calls : {&calls_, &given_up_}) {
+        const auto c = std::ranges::find(*calls, number, &entry::number);
+        if (c != calls->end()) {
+            c->link = link;
+            return true;
+        }
+    }
+    return false;
 }
 
 void call_queue::returned(std::uint64_t number, failure f)
@@ -238,6 +242,10 @@ void call_queue::abort_all(cost most)
         c.complete(aborted, false);
     }
     calls_.clear();
+}
+
+void call_queue::abandon_given_up(cost most) noexcept
+{
     for (auto& c : given_up_)
         abandon(c, most);
     given_up_.clear();
@@ -251,9 +259,7 @@ std::list<std::optional<pending<void(error_code, bool)>::state>> call_queue::tak
         handlers.push_back(c.take());
     }
     calls_.clear();
-    for (auto& c : given_up_)
-        abandon(c);
-    given_up_.clear();
+    abandon_given_up(cost::connection);
     return handlers;
 }
 

@@ -44,8 +44,8 @@ protected:
 class call_queue
 {
 public:
-    /// What the thread of a call that is given up may be freed at the cost of: of a connection that streams
-    /// use, too, it is freed after the last of them has ended.
+    /// What may be sacrificed to free the threads of calls under way. unused_connection spares a connection
+    /// that streams still use: the threads are freed once the last of them has ended.
     enum class cost { nothing, unused_connection, connection };
 
     /// What the calls are made on.
@@ -98,6 +98,8 @@ public:
     void fail_waiting(const failure& f);
     /// Completes all with operation_aborted.
     void abort_all(cost most);
+    /// Nobody uses the connection any more: those that were given up are not worth waiting for.
+    void abandon_given_up(cost most) noexcept;
     /// For a context that ends: all handlers, to be destroyed outside the lock.
     std::list<std::optional<pending<void(error_code, bool)>::state>> take_all();
 

@@ -96,6 +96,8 @@ public:
 
     bool is_ready(stream_wait_type type) override
     {
+        if (is_parents()) // It fails at once.
+            return true;
         switch (type) {
         case stream_wait_type::read:
             return is_readable_ || end_;

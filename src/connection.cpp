@@ -102,6 +102,7 @@ public:
     {
         const std::lock_guard guard(mutex_);
         abort_operations(call_queue::cost::nothing);
+        calls_.abandon_given_up(call_queue::cost::nothing);
         wait_closed_.complete(aborted, close_reason::client);
         if (link_)
             event_registry::instance().share(link_);
@@ -118,6 +119,7 @@ public:
     {
         const std::lock_guard guard(mutex_);
         abort_all(call_queue::cost::unused_connection);
+        calls_.abandon_given_up(call_queue::cost::unused_connection);
         close_connection();
     }
 
@@ -195,6 +197,7 @@ public:
                 self->closed(number, virConnectClose(connection) < 0 ? last_failure() : failure());
             });
         abort_operations(call_queue::cost::unused_connection);
+        calls_.abandon_given_up(call_queue::cost::unused_connection);
         on_cancel(handler, [weak = weak_from_this(), number](asio::cancellation_type) {
             if (const auto self = weak.lock())
                 self->cancel_close(number);

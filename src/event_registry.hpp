@@ -80,7 +80,7 @@ public:
     /// Shuts the socket down: whoever is stuck in libvirt on this connection returns, and the connection is
     /// lost (docs/libvirt.md, "A connection's socket").
     void interrupt(connection_link& link) noexcept;
-    /// The same, unless anything but the connection's owner uses it: then it is for the last of them to end.
+    /// The same, unless anything but the connection's owner uses it: then after its last user has gone.
     void interrupt_unless_used(connection_link& link) noexcept;
     /// The same, if its last reference is being dropped.
     void interrupt_closing(connection_link& link) noexcept;

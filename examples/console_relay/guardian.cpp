@@ -67,7 +67,8 @@ int run_guarded(const std::function<int()>& work)
             }
         }
     }
-    if (mode && WIFSIGNALED(status)) // It had no chance to do so.
+    // The child had no chance to do so; in the background it was not its terminal.
+    if (mode && WIFSIGNALED(status) && ::tcgetpgrp(STDIN_FILENO) == ::getpgrp())
         mode->restore();
     int ignored = 0;
     do

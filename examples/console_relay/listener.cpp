@@ -4,9 +4,11 @@
 #include <boost/asio/experimental/awaitable_operators.hpp>
 
 #include <array>
+#include <cerrno>
 #include <iostream>
 #include <sstream>
 #include <stdexcept>
+#include <system_error>
 #include <utility>
 
 #include <linux/sockios.h>
@@ -64,7 +66,7 @@ struct address_parts
 ending cannot_listen(const std::string& address, const error_code& why)
 {
     if (why == asio::error::address_in_use)
-        return {failed, address + " is in use already; choose another, or end who listens there."};
+        return {failed, address + " is in use already; choose another, or stop what is listening there."};
     return {failed, "Cannot listen on " + address + ": " + why.message() + "."};
 }
 
@@ -73,15 +75,20 @@ ending cannot_listen(const std::string& address, const error_code& why)
 class listener::client final : public sink
 {
 public:
+    /// Throws system_error.
     client(protocol::socket connected, std::string address)
         : socket(std::move(connected)),
           came_to(std::move(address)),
           hang_up_(socket.get_executor())
     {
         notice_dead_peer();
-        hang_up_.assign(::epoll_create1(EPOLL_CLOEXEC));
+        const int set = ::epoll_create1(EPOLL_CLOEXEC);
+        if (set < 0)
+            throw std::system_error(errno, std::generic_category(), "epoll_create1");
+        hang_up_.assign(set);
         epoll_event nothing{}; // but a hang-up, or an error
-        ::epoll_ctl(hang_up_.native_handle(), EPOLL_CTL_ADD, socket.native_handle(), &nothing);
+        if (::epoll_ctl(set, EPOLL_CTL_ADD, socket.native_handle(), &nothing))
+            throw std::system_error(errno, std::generic_category(), "epoll_ctl");
     }
 
     asio::awaitable<bool> write(std::string_view output) override
@@ -144,13 +151,13 @@ private:
         co_await hang_up_.async_wait(asio::posix::descriptor_base::wait_read, nothrow);
     }
 
-    /// Otherwise a peer whose machine is switched off would have the console for ever.
+    /// Otherwise a peer whose machine is switched off would have the console for ever. There is no limit on
+    /// how long output may wait for the peer: it may just not be reading.
     void notice_dead_peer()
     {
         error_code ignored; // Of a Unix socket.
         socket.set_option(asio::socket_base::keep_alive(true), ignored);
-        for (const auto& [name, value] :
-             {std::pair(TCP_KEEPIDLE, 30), {TCP_KEEPINTVL, 10}, {TCP_KEEPCNT, 3}, {TCP_USER_TIMEOUT, 60000}})
+        for (const auto& [name, value] : {std::pair(TCP_KEEPIDLE, 30), {TCP_KEEPINTVL, 10}, {TCP_KEEPCNT, 3}})
             ::setsockopt(socket.native_handle(), IPPROTO_TCP, name, &value, sizeof value);
     }
 
@@ -283,7 +290,13 @@ asio::awaitable<void> listener::accept(door& at, relay& console)
             co_await pause.async_wait(nothrow);
             continue;
         }
-        auto who = std::make_shared<client>(std::move(socket), at.address);
+        std::shared_ptr<client> who;
+        try {
+            who = std::make_shared<client>(std::move(socket), at.address);
+        }
+        catch (const std::exception&) {
+            continue; // That client was one too many.
+        }
         if (client_)
             asio::co_spawn(
                 executor_, who->dismiss("another client has the console; try again later"),
@@ -307,7 +320,7 @@ asio::awaitable<void> listener::serve(std::shared_ptr<client> who, relay& consol
             co_await console.type({buffer.data(), n});
         }
     };
-    // The guest may not take the input; then nobody gets to its end.
+    // While the guest takes no input, input() does not get to the end of it.
     const auto end = [&]() -> asio::awaitable<void> {
         co_await who->end_of_input();
         console.remember();

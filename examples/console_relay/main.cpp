@@ -45,9 +45,9 @@ One client at a time has the console, without having to say who it is: choose AD
 guest says while there is none is forgotten but for the last 4 KiB, which the next one gets. A client that
 ends its input is served until the guest has been silent for 2 seconds.
 
-A guest that takes no input: what is typed meanwhile is kept and sent in few pieces, since libvirt drops a
-connection on which five wait. A terminal beeps for what is refused. More than some 260 KiB from a pipe or a
-client, to a guest that prints nothing, may cost the connection.
+For a guest that takes no input, what is typed is kept, and sent in few pieces, since libvirt drops a connection
+on which five wait. A terminal beeps for what is refused. Much input from a pipe or a file, to a guest that
+prints nothing, may cost the connection.
 
 The demo guest echoes what is typed, and Ctrl-D switches it off. Where input is not a terminal, and nobody is
 listened for, a conversation with it is shown.
@@ -117,7 +117,7 @@ options parse(int argc, char* argv[])
     if (o.demo && (o.list || given.count("connect") || given.count("domain")))
         throw std::invalid_argument("--demo has a guest of its own: no --list, --connect or --domain");
     if (!o.demo && !o.list && o.domain.empty())
-        throw std::invalid_argument("which guest? Give a --domain; --list shows which there are");
+        throw std::invalid_argument("which guest? Give its name; --list shows which there are");
     if (o.demo)
         o.domain = demo_guest::name;
     return o;

@@ -88,8 +88,12 @@ asio::awaitable<ending> relay::from_guest()
         const std::string_view output(buffer.data(), n);
         const auto to = sink_;
         bool is_taken = false;
-        if (to)
+        if (to) {
+            is_writing_ = true;
             is_taken = co_await to->write(output);
+            is_writing_ = false;
+            last_activity_ = steady_clock::now();
+        }
         if (is_taken && !remembers_)
             continue;
         missed_ += output;
@@ -156,7 +160,6 @@ ending relay::console_failed(const avirt::exception& why) const
 
 asio::awaitable<void> relay::type(std::string_view input)
 {
-    takes_risks_ = true;
     while (stream_.is_open() && !keep(input))
         co_await on_sent_.async_wait(nothrow);
 }
@@ -186,7 +189,7 @@ asio::awaitable<void> relay::silence(steady_clock::duration time)
     const auto since = steady_clock::now();
     asio::steady_timer timer(stream_.get_executor());
     for (;;) {
-        timer.expires_at(std::max(since, last_activity_) + time);
+        timer.expires_at((is_writing_ ? steady_clock::now() : std::max(since, last_activity_)) + time);
         if (timer.expiry() <= steady_clock::now())
             co_return;
         co_await timer.async_wait(asio::use_awaitable);

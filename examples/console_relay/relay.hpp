@@ -42,17 +42,24 @@ public:
     /// Relays both ways until the console ends.
     asio::awaitable<ending> run();
 
-    /// Types @p input on the guest's console. Waits while the guest is behind by more than it may be, and
-    /// risks the connection for a guest that prints nothing (see pacing).
+    /// Types @p input on the guest's console. Waits while the guest is behind by more than it may be.
     asio::awaitable<void> type(std::string_view input);
 
-    /// The same without waiting or risk: false where the guest is too far behind, or takes nothing.
+    /// The same without waiting: false where the guest is too far behind, or takes nothing.
     bool try_type(std::string_view input);
+
+    /// Goes on sending, slowly, to a guest that prints nothing: it may be reading. That is at the
+    /// connection's risk (see pacing).
+    void take_risks() noexcept
+    {
+        takes_risks_ = true;
+    }
 
     /// Completes when all that was typed has been sent.
     asio::awaitable<void> sent();
 
     /// Completes when nothing has been sent to the guest, and nothing has come from it, for @p time from now.
+    /// While its output waits for the sink it is not silent.
     asio::awaitable<void> silence(std::chrono::steady_clock::duration time);
 
     /// Sends the guest's output to @p to, beginning with the last of what it said to nobody.
@@ -96,6 +103,7 @@ private:
     std::shared_ptr<sink> sink_;
     std::string missed_; // what the guest said to nobody
     bool remembers_ = false;
+    bool is_writing_ = false; // to the sink
 
     std::string typed_; // and not sent yet
     bool is_sending_ = false;

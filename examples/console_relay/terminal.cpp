@@ -138,6 +138,8 @@ asio::awaitable<ending> relay_input(relay& console, std::optional<char> escape, 
     const auto executor = console.stream().get_executor();
     shared_file input(executor, STDIN_FILENO, EPOLLIN);
     std::array<char, 4096> buffer;
+    if (!is_terminal)
+        console.take_risks();
     for (;;) {
         const auto n =
             co_await input.when_ready([&buffer](int fd) { return ::read(fd, buffer.data(), buffer.size()); });
@@ -148,7 +150,7 @@ asio::awaitable<ending> relay_input(relay& console, std::optional<char> escape, 
         typed = typed.substr(0, end);
         if (!is_terminal)
             co_await console.type(typed);
-        else if (!console.try_type(typed))
+        else if (!typed.empty() && !console.try_type(typed))
             std::cerr << '\a'; // Dropped, as terminals do: who waited would not see the escape.
         if (end != typed.npos) {
             asio::steady_timer patience(executor, 1s);

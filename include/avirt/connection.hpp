@@ -228,7 +228,7 @@ public:
     /// Errors: error::not_open, libvirt's, those that f threw (avirt::exception and system_error pass their
     /// code on), error::call_threw for any other exception.
     /// Cancellation: terminal, partial and total until the call has begun; partial and terminal afterwards,
-    /// and it completes at once. Partial gives up waiting: f runs to its end, and the connection stays.
+    /// and it completes at once. Partial gives up waiting: f goes on, until the connection is closed.
     /// Terminal frees f's thread: the socket of a remote connection is shut down, so that f returns and the
     /// connection is lost; elsewhere f runs to its end on a thread that counts against nothing.
     /// Calls on one connection run one after the other if libvirt is older than 10.4, at the same time
@@ -262,8 +262,8 @@ public:
     /// made as by the other async_call(), because how to open another is not known.
     ///
     /// Errors: also what opening a connection fails with. Cancellation: terminal, partial and total until f
-    /// begins, partial and terminal afterwards, as by the other async_call(); this connection is not
-    /// affected, unless it was opened elsewhere.
+    /// begins, partial and terminal afterwards, as by the other async_call(), at the cost of its own
+    /// connection; of this one only if that was opened elsewhere.
     ///
     /// @code
     /// // A migration, say.

@@ -61,7 +61,7 @@ struct event_loop_stats
     std::size_t running_calls = 0; ///< Blocking calls on the worker threads.
     std::size_t queued_calls =
         0; ///< Blocking calls that wait for a thread, or for others on their connection.
-    std::size_t abandoned_calls = 0; ///< Cancelled calls that have not returned from libvirt yet.
+    std::size_t abandoned_calls = 0; ///< Calls that were cancelled terminally, and have not returned yet.
 };
 
 namespace detail {

@@ -118,7 +118,10 @@ BOOST_AUTO_TEST_CASE(a_paste_that_the_guest_does_not_take)
     relay.type("there?\r");
     relay.output("there?\r\n");
     guests.suspend();
-    packets.clear();
+    {
+        const std::lock_guard guard(mutex);
+        packets.clear();
+    }
     relay.type(std::string(paste, 'x'));
     wait_until("all is sent", [&] {
         const std::lock_guard guard(mutex);
@@ -128,12 +131,15 @@ BOOST_AUTO_TEST_CASE(a_paste_that_the_guest_does_not_take)
         return sent == paste;
     });
     // The console has room for the first 4 KiB; libvirtd drops a connection on which five packets wait.
-    std::size_t room = 4096;
-    const auto waiting = std::ranges::count_if(packets, [&](auto size) {
-        room -= std::min(size, room);
-        return room == 0;
-    });
-    BOOST_TEST(waiting <= 4);
+    {
+        const std::lock_guard guard(mutex);
+        std::size_t room = 4096;
+        const auto waiting = std::ranges::count_if(packets, [&](auto size) {
+            room -= std::min(size, room);
+            return room == 0;
+        });
+        BOOST_TEST(waiting <= 4);
+    }
     guests.destroy();
     relay.errors("The guest was shut down");
     BOOST_TEST(relay.status() == 3);

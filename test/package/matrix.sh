@@ -30,7 +30,7 @@ work_in() {
     ln -s fd/0 dev/stdin
     ln -s fd/1 dev/stdout
     ln -s fd/2 dev/stderr
-    if [[ $cache ]]; then mount --bind "$cache" var/cache/ccache; fi
+    if [[ $cache ]]; then mount --bind "$cache" var/cache/ccache || exit; fi
     # Unlike one in a changed root, a process here may make user namespaces.
     pivot_root . . && umount -l . && cd / || exit
     if [[ $as == user ]]; then
@@ -99,7 +99,7 @@ prepare() {
     printf 'Acquire::Check-Valid-Until "false";\n' >"$copy/etc/apt/apt.conf.d/matrix"
     mkdir -p "$copy/srv/avirt" && tar -C "$copy/srv/avirt" -xf "$sources" || return
     if [[ $cache ]]; then
-        mkdir -p "$cache" "$copy/var/cache/ccache" && chmod 777 "$cache"
+        mkdir -p "$cache" "$copy/var/cache/ccache" && chmod 777 "$cache" || return
         printf '%s\n' 'cache_dir = /var/cache/ccache' 'umask = 000' >"$copy/etc/ccache.conf"
         in_copy root 'apt-get update && apt-get install -y --no-install-recommends ccache' || return
     fi
@@ -128,7 +128,7 @@ for release; do
         log=$logs/$release-$as
         printf '== %s, as %s\n' "$release" "$as"
         SECONDS=0
-        cache=${CACHE:+$CACHE/$release}
+        cache=${CACHE:+$(realpath -m "$CACHE")/$release}
         demo=failed passed='?' failed='?'
         if prepare "$release" "$as" >"$log-prepare.log" 2>&1; then
             in_copy "$as" './dev demo' >"$log-demo.log" 2>&1 &&
