@@ -118,7 +118,8 @@ failure open_timed_out()
     details.code = VIR_ERR_OPERATION_TIMEOUT;
     details.level = VIR_ERR_ERROR;
     details.message = "the connection could not be opened in time";
-    return {error_code(details.code, libvirt_category()), std::move(details)};
+    const error_code code(details.code, libvirt_category());
+    return {code, std::move(details)};
 }
 
 } // namespace avirt::detail

@@ -53,7 +53,7 @@ class closing_scope : public search_scope
 public:
     /// @param link becomes known as the connection's; may be null.
     explicit closing_scope(std::shared_ptr<connection_link> link = nullptr) noexcept;
-    ~closing_scope();
+    ~closing_scope() override;
 
 protected:
     void on_found() noexcept override;

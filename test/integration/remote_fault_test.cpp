@@ -420,6 +420,10 @@ BOOST_AUTO_TEST_CASE(the_guest_is_destroyed)
 // Whatever it meets first: the end of the guest's output, or that it takes no more input.
 BOOST_AUTO_TEST_CASE(the_guest_is_destroyed_during_a_write)
 {
+    if (!support::libvirtd::survives_failed_writes()) {
+        BOOST_TEST_MESSAGE("skipped: this libvirtd does not survive it");
+        return;
+    }
     for (int i = 0; i < 10; ++i) {
         start_guest("echo", avirt_demo_guest);
         open_stream(console("echo"));

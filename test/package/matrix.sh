@@ -30,7 +30,10 @@ work_in() {
     ln -s fd/0 dev/stdin
     ln -s fd/1 dev/stdout
     ln -s fd/2 dev/stderr
-    if [[ $cache ]]; then mount --bind "$cache" var/cache/ccache || exit; fi
+    if [[ $cache ]]; then
+        mount --bind "$cache" var/cache/ccache || exit
+        command="export CMAKE_CXX_COMPILER_LAUNCHER=ccache CCACHE_SLOPPINESS=pch_defines,time_macros; $command"
+    fi
     # Unlike one in a changed root, a process here may make user namespaces.
     pivot_root . . && umount -l . && cd / || exit
     if [[ $as == user ]]; then
@@ -101,6 +104,8 @@ prepare() {
     if [[ $cache ]]; then
         mkdir -p "$cache" "$copy/var/cache/ccache" && chmod 777 "$cache" || return
         printf '%s\n' 'cache_dir = /var/cache/ccache' 'umask = 000' >"$copy/etc/ccache.conf"
+        # GCC takes a header of another time for another one than the one in a precompiled header.
+        find "$copy/srv/avirt" -exec touch -d @0 {} +
         in_copy root 'apt-get update && apt-get install -y --no-install-recommends ccache' || return
     fi
     if [[ $2 == user ]]; then

@@ -9,6 +9,8 @@
 #include "support/mounts.hpp"
 #include "support/unix_socket.hpp"
 
+#include <libvirt/libvirt.h>
+
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -52,6 +54,13 @@ void check(bool ok, const std::string& what)
 bool libvirtd::can_be_system()
 {
     return can_have_own_mounts();
+}
+
+bool libvirtd::survives_failed_writes()
+{
+    unsigned long version = 0;
+    virGetVersion(&version, nullptr, nullptr);
+    return version / 1000 != 11003;
 }
 
 libvirtd::libvirtd(kind k, const fs::path& parent)

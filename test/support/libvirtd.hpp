@@ -25,6 +25,10 @@ public:
     /// Whether we may make what kind::system needs.
     static bool can_be_system();
 
+    /// Whether it goes on after a guest has gone that did not take its input (docs/libvirt.md, "Writes that
+    /// fail in the daemon").
+    static bool survives_failed_writes();
+
     /// @param parent of its directory; a tmpfs, where the disk must not be what is measured.
     explicit libvirtd(kind k, const std::filesystem::path& parent = "/tmp");
     libvirtd() : libvirtd(kind::session) {}
