@@ -44,7 +44,7 @@ void daemon::define(const std::string& name, const unsigned char* boot_sector)
 }
 
 // The guests go with the daemon: asked to destroy one whose input is stuck, it may never answer
-// (docs/libvirt.md, "Writes that fail in the daemon").
+// (docs/libvirt.md, "What the daemon of libvirt 11.3 does not survive").
 daemon::~daemon()
 {
     for (const auto& [name, guest] : guests_)

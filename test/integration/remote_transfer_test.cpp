@@ -159,8 +159,8 @@ struct mortal_fixture : own_daemon, remote_fixture
 
 } // namespace
 
-// The daemon says so, or dies of it, or falls silent for ever: docs/libvirt.md, "Writes that fail in the
-// daemon".
+// The daemon says so, or dies of it, or falls silent for ever: docs/libvirt.md, "What the daemon of libvirt
+// 11.3 does not survive".
 BOOST_FIXTURE_TEST_CASE(more_than_was_announced, mortal_fixture)
 {
     make_volume("limited", 0);

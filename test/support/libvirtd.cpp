@@ -56,11 +56,11 @@ bool libvirtd::can_be_system()
     return can_have_own_mounts();
 }
 
-bool libvirtd::survives_failed_writes()
+bool libvirtd::is_11_3()
 {
     unsigned long version = 0;
     virGetVersion(&version, nullptr, nullptr);
-    return version / 1000 != 11003;
+    return version / 1000 == 11003;
 }
 
 libvirtd::libvirtd(kind k, const fs::path& parent)

@@ -25,9 +25,9 @@ public:
     /// Whether we may make what kind::system needs.
     static bool can_be_system();
 
-    /// Whether it goes on after a guest has gone that did not take its input (docs/libvirt.md, "Writes that
-    /// fail in the daemon").
-    static bool survives_failed_writes();
+    /// Whether it is the release that does not survive some of what a client or guest may do
+    /// (docs/libvirt.md, "What the daemon of libvirt 11.3 does not survive").
+    static bool is_11_3();
 
     /// @param parent of its directory; a tmpfs, where the disk must not be what is measured.
     explicit libvirtd(kind k, const std::filesystem::path& parent = "/tmp");
