@@ -67,8 +67,9 @@ int run_guarded(const std::function<int()>& work)
             }
         }
     }
-    // The child had no chance to do so; in the background it was not its terminal.
-    if (mode && WIFSIGNALED(status) && ::tcgetpgrp(STDIN_FILENO) == ::getpgrp())
+    // The child had no chance to do so. In the background it is others who use the terminal.
+    const auto in_foreground = ::tcgetpgrp(STDIN_FILENO);
+    if (mode && WIFSIGNALED(status) && (in_foreground < 0 || in_foreground == ::getpgrp()))
         mode->restore();
     int ignored = 0;
     do
