@@ -2,6 +2,8 @@
 # cmake -DSOURCE=file -P check_mistake.cmake -- compiler...: what SOURCE gets wrong does not compile, and the compiler says
 # within the first lines, and in not too many, what SOURCE has behind "// says: ".
 
+cmake_policy(VERSION 3.23)
+
 set(first_lines 25)
 set(most_lines 100) # GCC 16 shows each candidate with all its reasons; others need half of it.
 

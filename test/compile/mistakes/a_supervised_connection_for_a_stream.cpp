@@ -6,7 +6,7 @@
 
 #include <string>
 
-// says: deleted function .*async_open\(.*basic_supervised_connection
+// says: deleted (member )?function.*async_open.*basic_supervised_connection
 void make_mistake(avirt::supervised_connection& host, avirt::async_stream& stream)
 {
     stream.async_open(host, avirt::console{"vm1"}, [](avirt::error_code) {});

@@ -6,7 +6,7 @@
 
 #include <string>
 
-// says: deleted function .*basic_supervised_connection
+// says: deleted (function|constructor).*basic_supervised_connection
 void make_mistake(avirt::supervised_connection& host)
 {
     avirt::event_source<avirt::domain_lifecycle> source{host};
