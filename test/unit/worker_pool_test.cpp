@@ -151,6 +151,7 @@ BOOST_AUTO_TEST_CASE(an_urgent_job_never_waits_for_a_place)
     for (int i = 0; i < 5; ++i)
         submit(g.entry());
     BOOST_TEST(runs(2, 3));
+    BOOST_TEST(eventually([&] { return g.arrived() == 2; }));
     for (int i = 0; i < 5; ++i) {
         std::atomic<bool> done = false;
         submit_urgent([&] { done = true; });
