@@ -104,43 +104,44 @@ std::string fake_libvirtd::session::packet(std::uint32_t status, std::string_vie
 
 bool fake_libvirtd::session::data(std::string_view bytes)
 {
-    return send_all(fd_, packet(goes_on, bytes));
+    return send_all(*client_, packet(goes_on, bytes));
 }
 
 void fake_libvirtd::session::hole(std::uint64_t length)
 {
-    send_all(fd_, make_packet(procedure_, type::hole, serial_, goes_on, xdr(length, 0 /* no flags */).bytes));
+    send_all(
+        *client_, make_packet(procedure_, type::hole, serial_, goes_on, xdr(length, 0 /* no flags */).bytes));
 }
 
 void fake_libvirtd::session::fragments(std::string_view bytes)
 {
     for (const char c : packet(goes_on, bytes))
-        send_all(fd_, {&c, 1});
+        send_all(*client_, {&c, 1});
 }
 
 void fake_libvirtd::session::eof()
 {
-    send_all(fd_, packet(goes_on, {}));
+    send_all(*client_, packet(goes_on, {}));
 }
 
 void fake_libvirtd::session::error(int code, int domain, const std::string& text, int errno_number)
 {
-    send_all(fd_, packet(failed, error_body(code, domain, text, errno_number)));
+    send_all(*client_, packet(failed, error_body(code, domain, text, errno_number)));
 }
 
 void fake_libvirtd::session::event(std::uint32_t procedure, const encoded& body)
 {
-    send_all(fd_, make_packet(procedure, message, 0, ok, body.bytes));
+    send_all(*client_, make_packet(procedure, message, 0, ok, body.bytes));
 }
 
 void fake_libvirtd::session::part_of_event(std::uint32_t procedure, const encoded& body, std::size_t size)
 {
-    send_all(fd_, make_packet(procedure, message, 0, ok, body.bytes).substr(0, size));
+    send_all(*client_, make_packet(procedure, message, 0, ok, body.bytes).substr(0, size));
 }
 
 void fake_libvirtd::session::close()
 {
-    ::shutdown(fd_, SHUT_RDWR);
+    ::shutdown(*client_, SHUT_RDWR);
 }
 
 fake_libvirtd::fake_libvirtd(script s) : fake_libvirtd(std::move(s), {}, {}) {}
@@ -208,7 +209,7 @@ void fake_libvirtd::serve()
 {
     struct client
     {
-        int fd;
+        socket connected;
         std::thread thread;
     };
     std::vector<client> clients;
@@ -216,17 +217,21 @@ void fake_libvirtd::serve()
         const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
         if (fd < 0)
             break;
-        clients.push_back({fd, std::thread([this, fd] { serve_client(fd); })});
+        const socket connected(new int(fd), [](const int* closed) {
+            ::close(*closed);
+            delete closed;
+        });
+        clients.push_back({connected, std::thread([this, connected] { serve_client(connected); })});
     }
     for (auto& c : clients) {
-        ::shutdown(c.fd, SHUT_RDWR);
+        ::shutdown(*c.connected, SHUT_RDWR);
         c.thread.join();
-        ::close(c.fd);
     }
 }
 
-void fake_libvirtd::serve_client(int fd)
+void fake_libvirtd::serve_client(const socket& client)
 {
+    const int fd = *client;
     std::array<std::uint32_t, 7> words{};
     // Until the client hangs up: where both do, once it has closed, libvirt may leak an error (9.0.0).
     while (receive_all(fd, words.data(), sizeof words)) {
@@ -257,7 +262,7 @@ void fake_libvirtd::serve_client(int fd)
         if (kind == stream)
             send_all(fd, make_packet(proc, stream, serial, ok, {}));
         else if (event_style_ == event_style::none && is_registration(proc)) {
-            register_client(fd, false, payload);
+            register_client(client, false, payload);
             send_all(
                 fd,
                 make_packet(
@@ -265,16 +270,17 @@ void fake_libvirtd::serve_client(int fd)
                     error_body(VIR_ERR_NO_SUPPORT, VIR_FROM_REMOTE, "this function is not supported")));
         }
         else
-            send_all(fd, make_packet(proc, reply, serial, ok, answer_to(fd, proc, payload)));
+            send_all(fd, make_packet(proc, reply, serial, ok, answer_to(client, proc, payload)));
         if (kind == call && (proc == domain_open_console || proc == storage_vol_download)) {
-            session s(fd, proc, serial);
+            session s(client, proc, serial);
             console_script_(s);
         }
     }
     ::shutdown(fd, SHUT_RDWR);
 }
 
-std::string fake_libvirtd::answer_to(int fd, std::uint32_t procedure, std::string_view arguments)
+std::string fake_libvirtd::answer_to(
+    const socket& client, std::uint32_t procedure, std::string_view arguments)
 {
     const encoded uuid{std::string(16, 'u')};
     switch (procedure) {
@@ -309,19 +315,20 @@ std::string fake_libvirtd::answer_to(int fd, std::uint32_t procedure, std::strin
         return {};
     default:
         if (is_registration(procedure))
-            return register_client(fd, procedure != old_domain_event_register_any, arguments);
+            return register_client(client, procedure != old_domain_event_register_any, arguments);
         return {};
     }
 }
 
-std::string fake_libvirtd::register_client(int fd, bool has_callback_id, std::string_view arguments)
+std::string fake_libvirtd::register_client(
+    const socket& client, bool has_callback_id, std::string_view arguments)
 {
     constexpr std::size_t before_object = 8; // The event, and whether there is one.
     const int id = has_callback_id ? next_callback_id_++ : -1;
     ++registrations_;
     if (registration_script_)
         registration_script_(
-            session(fd, 0, 0),
+            session(client, 0, 0),
             {static_cast<int>(first_number(arguments)), id,
              std::string(arguments.substr(std::min(arguments.size(), before_object)))});
     return has_callback_id ? xdr(id).bytes : std::string();

@@ -9,11 +9,13 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 
 namespace support {
 
@@ -23,14 +25,17 @@ namespace support {
 class fake_libvirtd
 {
 public:
+    /// A client's, closed with the last copy.
+    using socket = std::shared_ptr<const int>;
+
     /// One client, whose console or download has just been opened or who registers for events. A copy may be
     /// kept while the client is there; only one thread may send at a time, and an answer of the daemon's is
     /// sent as well.
     class session
     {
     public:
-        session(int fd, std::uint32_t procedure, std::uint32_t serial)
-            : fd_(fd),
+        session(socket client, std::uint32_t procedure, std::uint32_t serial)
+            : client_(std::move(client)),
               procedure_(procedure),
               serial_(serial)
         {
@@ -53,7 +58,7 @@ public:
     private:
         std::string packet(std::uint32_t status, std::string_view payload) const;
 
-        int fd_;
+        socket client_;
         std::uint32_t procedure_;
         std::uint32_t serial_;
     };
@@ -129,9 +134,9 @@ private:
     fake_libvirtd(script console, registration_script registered, event_style style);
 
     void serve();
-    void serve_client(int fd);
-    std::string answer_to(int fd, std::uint32_t procedure, std::string_view arguments);
-    std::string register_client(int fd, bool has_callback_id, std::string_view arguments);
+    void serve_client(const socket& client);
+    std::string answer_to(const socket& client, std::uint32_t procedure, std::string_view arguments);
+    std::string register_client(const socket& client, bool has_callback_id, std::string_view arguments);
 
     struct other_answer
     {
