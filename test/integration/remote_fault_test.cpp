@@ -197,7 +197,7 @@ BOOST_AUTO_TEST_CASE(a_call_and_the_last_stream_that_shares_its_connection)
     stream.close();
     support::run_to_end(io); // Though nobody thaws it.
     BOOST_TEST(called.ec() == aborted);
-    BOOST_TEST(support::eventually([&] { return loop.stats().abandoned_calls == 0; }));
+    run_until([&] { return loop.stats().abandoned_calls == 0; });
 }
 
 BOOST_AUTO_TEST_CASE(everything_destroyed_leaves_nothing)
