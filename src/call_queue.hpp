@@ -98,7 +98,7 @@ public:
     void fail_waiting(const failure& f);
     /// Completes all with operation_aborted.
     void abort_all(cost most);
-    /// Nobody uses the connection any more: those that were given up are not worth waiting for.
+    /// Frees the threads of the calls that were given up, because their connection is being closed.
     void abandon_given_up(cost most) noexcept;
     /// For a context that ends: all handlers, to be destroyed outside the lock.
     std::list<std::optional<pending<void(error_code, bool)>::state>> take_all();

@@ -21,8 +21,8 @@ class sink
 public:
     virtual ~sink() = default;
 
-    /// Completes when the output has been taken: nothing is read from the guest meanwhile. False: nobody is
-    /// there to take it.
+    /// Completes when the output has been taken; the relay reads nothing from the guest meanwhile. The result
+    /// is false if the client is gone.
     virtual asio::awaitable<bool> write(std::string_view output) = 0;
 };
 

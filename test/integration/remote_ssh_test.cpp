@@ -114,7 +114,7 @@ auto libvirt_has(const std::string& library)
         const std::string loaded{std::istreambuf_iterator<char>(maps), {}};
         const bool has = loaded.find("/" + library + ".so") != std::string::npos;
         boost::test_tools::assertion_result result(has && !support::libvirtd::is_11_3());
-        result.message() << (has ? "this libvirtd answers nobody afterwards" : "libvirt is without it here");
+        result.message() << (has ? "this libvirtd hangs afterwards" : "libvirt was built without it");
         return result;
     };
 }
