@@ -8,6 +8,7 @@
 #include "support/loopback.hpp"
 #include "support/mounts.hpp"
 #include "support/unix_socket.hpp"
+#include "support/xdr.hpp"
 
 #include <libvirt/libvirt.h>
 
@@ -25,6 +26,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -94,6 +96,21 @@ bool libvirtd::is_up()
     if (is_ready)
         pid_ = pid;
     return is_ready;
+}
+
+bool libvirtd::answers() const
+{
+    // Asks how to authenticate, as every client does first.
+    constexpr std::uint32_t length = 28, program = 0x20008086, version = 1, auth_list = 66, call = 0,
+                            serial = 0, ok = 0;
+    std::string question;
+    for (const auto number : {length, program, version, auth_list, call, serial, ok})
+        append(question, number);
+    const int fd = connect_to(socket());
+    pollfd answer{fd, POLLIN, 0};
+    const bool result = fd >= 0 && send_all(fd, question) && ::poll(&answer, 1, 10'000) == 1;
+    ::close(fd);
+    return result;
 }
 
 void libvirtd::give_to_daemon(const fs::path& path) const

@@ -77,6 +77,9 @@ public:
     void come_back();
     bool is_up();
 
+    /// Whether it answers a new client within ten seconds: the daemon of libvirt 11.3 can deadlock.
+    bool answers() const;
+
     /// A guest that boots from a boot sector, to be defined. What it prints and reads is on its console.
     std::string guest_xml(const std::string& name, const unsigned char* boot_sector) const;
 
