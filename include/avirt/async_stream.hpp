@@ -295,7 +295,7 @@ public:
         detail::io_result result;
         if (!impl().try_write(detail::first_buffer<asio::const_buffer>(buffers), result))
             result.ending = error_code(
-                impl().sends_elsewhere() ? asio::error::operation_not_supported : asio::error::would_block);
+                impl().sends_on_worker() ? asio::error::operation_not_supported : asio::error::would_block);
         ec = result.ending.code;
         return result.bytes;
     }

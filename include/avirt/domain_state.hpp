@@ -3,25 +3,12 @@
 
 #include <avirt/connection.hpp>
 #include <avirt/error.hpp>
-#include <avirt/handle.hpp>
-
-#include <libvirt/libvirt.h>
 
 #include <memory>
 #include <string>
 #include <utility>
 
 namespace avirt {
-
-/// A domain, and what it is doing.
-struct domain_status
-{
-    avirt::domain domain{};
-    std::string name{};
-    std::string uuid{};
-    int state = VIR_DOMAIN_NOSTATE; ///< virDomainState; VIR_DOMAIN_NOSTATE where libvirt does not tell.
-    int reason = 0;                 ///< virDomainRunningReason and its like, after the state.
-};
 
 namespace detail {
 

@@ -4,65 +4,16 @@
 #include <avirt/detail/config.hpp>
 #include <avirt/detail/handlers.hpp>
 #include <avirt/error.hpp>
+#include <avirt/event_loop_options.hpp>
+#include <avirt/event_loop_stats.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/execution_context.hpp>
 
-#include <chrono>
-#include <cstddef>
-#include <cstdint>
-#include <functional>
 #include <memory>
-#include <string>
 #include <type_traits>
 
 namespace avirt {
-
-/// One callback that held up the context for too long.
-struct slow_callback_report
-{
-    int id = 0;                       ///< libvirt's watch or timer id.
-    int fd = -1;                      ///< The watched file; -1 for a timeout.
-    bool is_timeout = false;          ///< A timeout's callback; otherwise a watch's.
-    std::chrono::nanoseconds took{0}; ///< How long it ran.
-    /// The connection it belongs to, where that was opened by avirt: its socket and keepalive, and what was
-    /// registered inside an async_call() on it. Empty where that is not known.
-    std::string connection_uri{};
-};
-
-struct event_loop_options
-{
-    /// How many blocking libvirt calls may be under way at a time of each connection, those on connections of
-    /// their own included; more wait. Connections share nothing of it. Closing, finishing and aborting need
-    /// no place. The last loop's wish counts.
-    std::size_t max_blocking_calls = 16;
-    /// How many threads the process may have for them, and for opening, closing, finishing and aborting: one
-    /// that is stuck in libvirt counts, one that is idle goes after a few seconds. The last loop's wish
-    /// counts.
-    std::size_t max_threads = 1024;
-    /// Set SIGPIPE to SIG_IGN if it is SIG_DFL: libvirt's client writes to sockets whose peer may be gone.
-    /// The first loop's wish counts.
-    bool ignore_sigpipe = true;
-    /// Keep libvirt from printing errors to stderr. The first loop's wish counts.
-    bool silence_libvirt = true;
-    /// Report callbacks that take at least this long; zero: none.
-    std::chrono::nanoseconds slow_callback{0};
-    /// Called on the thread that dispatches, after the slow callback returned.
-    std::function<void(const slow_callback_report&)> on_slow_callback{};
-};
-
-struct event_loop_stats
-{
-    std::size_t watches = 0;       ///< Handles registered by libvirt.
-    std::size_t timeouts = 0;      ///< Timeouts registered by libvirt.
-    std::size_t pending_frees = 0; ///< Removed, with the free callback still to run.
-    std::uint64_t dispatched = 0;  ///< Callbacks called so far, by all loops of the process.
-    std::chrono::nanoseconds longest_callback{0};
-    std::size_t running_calls = 0; ///< Blocking calls on the worker threads.
-    std::size_t queued_calls =
-        0; ///< Blocking calls that wait for a thread, or for others on their connection.
-    std::size_t abandoned_calls = 0; ///< Calls that were cancelled terminally, and have not returned yet.
-};
 
 namespace detail {
 class event_loop_impl;

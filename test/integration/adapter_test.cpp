@@ -136,7 +136,7 @@ BOOST_AUTO_TEST_CASE(everything_is_kept_wherever_with_details_stands)
     });
 }
 
-const auto on_nobody = [](rig& r, auto token) {
+const auto on_nobody = [](operations_fixture& r, auto token) {
     return r.stream.async_open(r.conn, avirt::screenshot{"nobody"}, std::move(token));
 };
 
@@ -161,7 +161,7 @@ BOOST_AUTO_TEST_CASE(futures_throw_the_details)
 {
     for_each_binder([](auto bind) {
         associations a; // its executor is of a context of its own
-        rig r;
+        operations_fixture r;
         r.open_connection();
         const auto check = [&](auto future) {
             r.run_until([&] {
@@ -183,7 +183,7 @@ BOOST_AUTO_TEST_CASE(futures_throw_the_details)
 }
 
 template <class Coroutine>
-void run(rig& r, Coroutine coroutine)
+void run(operations_fixture& r, Coroutine coroutine)
 {
     bool is_over = false;
     std::exception_ptr thrown;
@@ -198,7 +198,7 @@ void run(rig& r, Coroutine coroutine)
 
 BOOST_AUTO_TEST_CASE(coroutines_throw_the_details)
 {
-    rig r;
+    operations_fixture r;
     r.open_connection();
     int memory = 0;
     asio::cancellation_signal signal;
@@ -230,7 +230,7 @@ BOOST_AUTO_TEST_CASE(coroutines_throw_the_details)
 
 BOOST_AUTO_TEST_CASE(the_slot_still_cancels)
 {
-    rig r;
+    operations_fixture r;
     r.open_stream();
     const auto check = [&](auto bind) {
         asio::cancellation_signal signal;
@@ -255,7 +255,7 @@ BOOST_AUTO_TEST_CASE(the_slot_still_cancels)
 
 /// One of Asio's composed operations, which fails as libvirt fails.
 template <class Token>
-auto async_open_composed(rig& r, Token&& token)
+auto async_open_composed(operations_fixture& r, Token&& token)
 {
     return asio::async_compose<Token, void(error_code)>(
         [&r, is_begun = false](auto& self, error_code ec = {}) mutable {
@@ -268,7 +268,7 @@ auto async_open_composed(rig& r, Token&& token)
 
 BOOST_AUTO_TEST_CASE(composed_operations_fill_the_details)
 {
-    rig r;
+    operations_fixture r;
     r.open_connection();
     const auto check = [&](auto adapt) {
         avirt::error_details why;
@@ -309,7 +309,7 @@ struct counted_token
 
 BOOST_AUTO_TEST_CASE(temporary_tokens_are_destroyed_once)
 {
-    rig r;
+    operations_fixture r;
     r.open_connection();
     const counted_token token;
     avirt::error_details why;

@@ -44,7 +44,7 @@ struct guarded_host
     }
 };
 
-struct authentication_rig : rig
+struct authentication_rig : operations_fixture
 {
     guarded_host host;
     std::vector<avirt::credential> asked;

@@ -31,7 +31,7 @@ struct returned
     avirt::error_details why{};
 };
 
-struct call_fixture : rig
+struct call_fixture : operations_fixture
 {
     call_fixture()
     {

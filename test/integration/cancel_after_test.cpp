@@ -39,7 +39,7 @@ BOOST_AUTO_TEST_SUITE(cancel_after_of_every_operation)
 BOOST_AUTO_TEST_CASE(does_not_fire)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         outcome o;
         op.launch(r, avirt::cancel_after(1h, o.handler()));
@@ -54,7 +54,7 @@ BOOST_AUTO_TEST_CASE(does_not_fire)
 
 BOOST_AUTO_TEST_SUITE_END()
 
-BOOST_FIXTURE_TEST_SUITE(cancel_after, rig)
+BOOST_FIXTURE_TEST_SUITE(cancel_after, operations_fixture)
 
 BOOST_AUTO_TEST_CASE(fires)
 {

@@ -13,11 +13,11 @@ namespace data = boost::unit_test::data;
 using asio::cancellation_type;
 
 /// The only thread of the pool is taken: nothing that needs one begins.
-struct stuck_rig : rig
+struct stuck_fixture : operations_fixture
 {
-    stuck_rig() : rig({.max_threads = 1}) {}
+    stuck_fixture() : operations_fixture({.max_threads = 1}) {}
 
-    ~stuck_rig()
+    ~stuck_fixture()
     {
         gate.open();
         other.close();
@@ -56,7 +56,7 @@ struct stuck_rig : rig
     avirt::connection other{io};
 };
 
-BOOST_FIXTURE_TEST_SUITE(cancellation, stuck_rig)
+BOOST_FIXTURE_TEST_SUITE(cancellation, stuck_fixture)
 
 BOOST_DATA_TEST_CASE(connection_open, data::make(support::every_cancellation_type), type)
 {
@@ -254,7 +254,7 @@ BOOST_AUTO_TEST_SUITE_END()
 BOOST_AUTO_TEST_CASE(late_emits_of_every_type_are_harmless)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         outcome o;
         asio::cancellation_signal signal;

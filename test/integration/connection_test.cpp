@@ -11,9 +11,9 @@
 namespace {
 
 /// The only thread of the pool has something else to do, until end_call().
-struct busy_pool : rig
+struct busy_pool : operations_fixture
 {
-    busy_pool() : rig({.max_threads = 1})
+    busy_pool() : operations_fixture({.max_threads = 1})
     {
         outcome opened;
         other.async_open("test:///default", opened.handler());
@@ -40,7 +40,7 @@ private:
     outcome called;
 };
 
-BOOST_FIXTURE_TEST_SUITE(connection, rig)
+BOOST_FIXTURE_TEST_SUITE(connection, operations_fixture)
 
 BOOST_AUTO_TEST_CASE(opens_and_closes)
 {

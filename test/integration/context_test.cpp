@@ -25,7 +25,7 @@ BOOST_AUTO_TEST_SUITE(context)
 BOOST_AUTO_TEST_CASE(objects_end_inside_their_own_handlers)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         outcome o;
         op.launch(r, [&, note = o.handler()](error_code ec, auto... args) {
@@ -41,7 +41,7 @@ BOOST_AUTO_TEST_CASE(objects_end_inside_their_own_handlers)
 BOOST_AUTO_TEST_CASE(objects_move_inside_their_own_handlers)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         outcome o;
         std::optional<avirt::async_stream> stream;
@@ -64,7 +64,7 @@ BOOST_AUTO_TEST_CASE(objects_move_inside_their_own_handlers)
 BOOST_AUTO_TEST_CASE(objects_move_while_it_is_under_way)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         outcome o;
         op.launch(r, o.handler());
@@ -84,7 +84,7 @@ BOOST_AUTO_TEST_CASE(a_handler_has_its_turn_after_one_of_libvirts_that_takes_lon
         int most_in_a_row = 0;
         int in_a_row = 0;
     } n;
-    rig r;
+    operations_fixture r;
     const int timer = virEventAddTimeout(
         0,
         [](int, void* o) {
@@ -111,7 +111,7 @@ BOOST_AUTO_TEST_CASE(a_handler_has_its_turn_after_one_of_libvirts_that_takes_lon
 BOOST_AUTO_TEST_CASE(handlers_throw_and_everything_works_on)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         outcome o;
         op.launch(r, [note = o.handler()](error_code ec, auto... args) {
@@ -133,7 +133,7 @@ BOOST_AUTO_TEST_CASE(handlers_throw_and_everything_works_on)
 BOOST_AUTO_TEST_CASE(stopped_in_between)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         outcome o;
         op.launch(r, o.handler());

@@ -24,7 +24,7 @@ BOOST_AUTO_TEST_SUITE(contract)
 BOOST_AUTO_TEST_CASE(never_invoked_inline_once_and_by_run_alone)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         outcome o;
         std::thread::id invoked_on;
@@ -51,7 +51,7 @@ BOOST_AUTO_TEST_CASE(never_invoked_inline_once_and_by_run_alone)
 
 BOOST_AUTO_TEST_CASE(what_fails_at_once_is_not_invoked_inline_either)
 {
-    rig r;
+    operations_fixture r;
     bool is_inside = true;
     int calls = 0;
     const auto handler = [&](error_code ec, auto...) {
@@ -78,7 +78,7 @@ BOOST_AUTO_TEST_CASE(on_the_strand_of_another_context)
     for_each_operation([](auto op) {
         asio::thread_pool pool(2);
         const auto strand = asio::make_strand(pool);
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         std::atomic<int> calls = 0;
         std::atomic<bool> in_strand = false;
@@ -97,7 +97,7 @@ BOOST_AUTO_TEST_CASE(counts_as_work_on_both_contexts)
 {
     for_each_operation([](auto op) {
         asio::io_context other;
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         outcome o;
         op.launch(r, asio::bind_executor(other.get_executor(), o.handler()));
@@ -112,7 +112,7 @@ BOOST_AUTO_TEST_CASE(counts_as_work_on_both_contexts)
 BOOST_AUTO_TEST_CASE(run_stays_until_the_operation_is_over)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         outcome o;
         op.launch(r, [&, note = o.handler()](error_code ec, auto... args) {
@@ -169,7 +169,7 @@ struct counting_allocator
 BOOST_AUTO_TEST_CASE(memory_comes_from_the_handlers_allocator_and_is_back_before_it_is_invoked)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         allocations log;
         outcome o;
@@ -191,7 +191,7 @@ BOOST_AUTO_TEST_CASE(memory_comes_from_the_handlers_allocator_and_is_back_before
 
 BOOST_AUTO_TEST_CASE(the_allocator_of_what_completes_at_once)
 {
-    rig r;
+    operations_fixture r;
     r.make_readable();
     avirt::basic_async_stream<asio::io_context::executor_type> stream(r.io);
     allocations log;
@@ -217,7 +217,7 @@ struct move_only_handler
 BOOST_AUTO_TEST_CASE(a_handler_that_can_only_be_moved_is_invoked_as_an_rvalue)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         outcome o;
         op.launch(r, move_only_handler{o});
@@ -230,7 +230,7 @@ BOOST_AUTO_TEST_CASE(a_handler_that_can_only_be_moved_is_invoked_as_an_rvalue)
 BOOST_AUTO_TEST_CASE(a_handlers_exception_leaves_run_and_all_goes_on)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         outcome o;
         op.launch(r, [note = o.handler()](error_code ec, auto... args) {
@@ -249,7 +249,7 @@ BOOST_AUTO_TEST_CASE(a_handlers_exception_leaves_run_and_all_goes_on)
 #if BOOST_ASIO_VERSION >= 102800
 BOOST_AUTO_TEST_CASE(the_immediate_executor_of_what_completes_at_once)
 {
-    rig r;
+    operations_fixture r;
     r.make_readable();
     const auto check = [&](auto launch, bool is_immediate) {
         outcome o;
@@ -269,7 +269,7 @@ BOOST_AUTO_TEST_CASE(the_immediate_executor_of_what_completes_at_once)
 
 BOOST_AUTO_TEST_CASE(the_immediate_executor_and_the_handlers_own)
 {
-    rig r;
+    operations_fixture r;
     r.make_readable();
     asio::thread_pool pool(1);
     const auto strand = asio::make_strand(pool);

@@ -24,7 +24,7 @@ using avirt::condition;
 
 /// Runs a coroutine to its end; what it throws is thrown here.
 template <class Coroutine>
-void run(rig& r, Coroutine coroutine)
+void run(operations_fixture& r, Coroutine coroutine)
 {
     bool is_over = false;
     std::exception_ptr thrown;
@@ -42,7 +42,7 @@ BOOST_AUTO_TEST_SUITE(coroutine)
 BOOST_AUTO_TEST_CASE(use_awaitable)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         run(r, [&]() -> asio::awaitable<void> { co_await op.launch(r, asio::use_awaitable); });
     });
@@ -51,7 +51,7 @@ BOOST_AUTO_TEST_CASE(use_awaitable)
 BOOST_AUTO_TEST_CASE(deferred)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         run(r, [&]() -> asio::awaitable<void> { co_await op.launch(r, asio::deferred); });
     });
@@ -60,7 +60,7 @@ BOOST_AUTO_TEST_CASE(deferred)
 BOOST_AUTO_TEST_CASE(as_a_tuple)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         run(r, [&]() -> asio::awaitable<void> {
             const auto result = co_await op.launch(r, asio::as_tuple(asio::use_awaitable));
@@ -72,7 +72,7 @@ BOOST_AUTO_TEST_CASE(as_a_tuple)
 BOOST_AUTO_TEST_CASE(with_a_redirected_error)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         run(r, [&]() -> asio::awaitable<void> {
             error_code ec = asio::error::fault;
@@ -85,7 +85,7 @@ BOOST_AUTO_TEST_CASE(with_a_redirected_error)
 BOOST_AUTO_TEST_CASE(with_details)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         run(r, [&]() -> asio::awaitable<void> {
             co_await op.launch(r, avirt::with_details(asio::use_awaitable));
@@ -95,7 +95,7 @@ BOOST_AUTO_TEST_CASE(with_details)
 
 BOOST_AUTO_TEST_CASE(results)
 {
-    rig r;
+    operations_fixture r;
     run(r, [&]() -> asio::awaitable<void> {
         co_await r.conn.async_open("test:///default", asio::use_awaitable);
         const int domains = co_await r.conn.async_call(virConnectNumOfDomains, asio::use_awaitable);
@@ -114,7 +114,7 @@ BOOST_AUTO_TEST_CASE(results)
 BOOST_AUTO_TEST_CASE(whichever_is_first)
 {
     using namespace asio::experimental::awaitable_operators;
-    rig r;
+    operations_fixture r;
     r.open_stream();
     run(r, [&]() -> asio::awaitable<void> {
         // Nobody ever takes anything from us.
@@ -137,7 +137,7 @@ BOOST_AUTO_TEST_CASE(whichever_is_first)
 
 BOOST_AUTO_TEST_CASE(in_a_strand)
 {
-    rig r;
+    operations_fixture r;
     r.open_stream();
     bool is_over = false;
     std::string text;
@@ -158,7 +158,7 @@ BOOST_AUTO_TEST_CASE(in_a_strand)
 // Natural forms: default tokens, and temporaries, which GCC 12 would destroy twice if they were aggregates.
 // --
 
-struct natural_fixture : rig
+struct natural_fixture : operations_fixture
 {
     const std::string uri = "test:///default";
     const std::string uuid = "6695eb01-f6a4-8304-79aa-97f2502e193f"; // too long for a small string
@@ -246,7 +246,7 @@ BOOST_FIXTURE_TEST_CASE(what_a_call_returns_is_owned, natural_fixture)
 
 BOOST_AUTO_TEST_CASE(throws_libvirts_sentence)
 {
-    rig r;
+    operations_fixture r;
     r.open_connection();
     run(r, [&]() -> asio::awaitable<void> {
         const avirt::screenshot opener{"nobody"};
@@ -278,7 +278,7 @@ BOOST_AUTO_TEST_CASE(throws_libvirts_sentence)
 
 BOOST_AUTO_TEST_CASE(throws_through_composed_operations)
 {
-    rig r;
+    operations_fixture r;
     r.open_stream();
     run(r, [&]() -> asio::awaitable<void> {
         std::string text;
@@ -305,7 +305,7 @@ BOOST_AUTO_TEST_CASE(throws_through_composed_operations)
 
 BOOST_AUTO_TEST_CASE(fills_beside_a_token_that_throws)
 {
-    rig r;
+    operations_fixture r;
     r.open_connection();
     run(r, [&]() -> asio::awaitable<void> {
         const avirt::screenshot opener{"nobody"};

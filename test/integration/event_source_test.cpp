@@ -39,7 +39,7 @@ int apply(virConnectPtr connection, change c)
     return -1;
 }
 
-struct events_rig : with_events<rig>
+struct events_rig : with_events<operations_fixture>
 {
     events_rig()
     {

@@ -20,7 +20,7 @@ using strand = asio::strand<io_executor>;
 
 /// Opens a connection and a stream of any executor type, and reads.
 template <class Connection, class Stream>
-void read_something(rig& r, Connection& conn, Stream& stream)
+void read_something(operations_fixture& r, Connection& conn, Stream& stream)
 {
     outcome opened;
     conn.async_open("test:///default", opened.handler());
@@ -37,7 +37,7 @@ void read_something(rig& r, Connection& conn, Stream& stream)
     BOOST_TEST(read.bytes() == r.memory.size());
 }
 
-BOOST_FIXTURE_TEST_SUITE(executor, rig)
+BOOST_FIXTURE_TEST_SUITE(executor, operations_fixture)
 
 BOOST_AUTO_TEST_CASE(of_an_io_context)
 {

@@ -17,7 +17,7 @@
 
 namespace {
 
-struct fork_fixture : rig
+struct fork_fixture : operations_fixture
 {
     /// As a handler: a child does what it is given to do. The parent goes on when it is over.
     template <class Function>

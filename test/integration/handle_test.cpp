@@ -7,7 +7,7 @@
 
 namespace {
 
-struct handle_fixture : rig
+struct handle_fixture : operations_fixture
 {
     handle_fixture()
     {

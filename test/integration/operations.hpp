@@ -23,11 +23,11 @@ using wait_type = avirt::async_stream::wait_type;
 inline const error_code aborted = asio::error::operation_aborted;
 
 /// libvirt's test driver, and whatever an operation needs.
-struct rig : support::loop_fixture
+struct operations_fixture : support::loop_fixture
 {
-    explicit rig(avirt::event_loop_options options = {}) : loop_fixture(std::move(options)) {}
+    explicit operations_fixture(avirt::event_loop_options options = {}) : loop_fixture(std::move(options)) {}
 
-    ~rig()
+    ~operations_fixture()
     {
         stream.close();
         conn.close();
@@ -80,8 +80,8 @@ template <class Launch>
 struct operation
 {
     const char* name;
-    void (*prepare)(rig&);
-    Launch launch;     // (rig&, token)
+    void (*prepare)(operations_fixture&);
+    Launch launch;     // (operations_fixture&, token)
     bool is_immediate; // it completes in its initiating function
 };
 
@@ -89,63 +89,67 @@ struct operation
 template <class Visitor>
 void for_each_operation(Visitor visit)
 {
-    const auto visit_one = [&](const char* name, void (*prepare)(rig&), auto launch,
+    const auto visit_one = [&](const char* name, void (*prepare)(operations_fixture&), auto launch,
                                bool is_immediate = false) {
         BOOST_TEST_CONTEXT(name)
         {
             visit(operation<decltype(launch)>{name, prepare, launch, is_immediate});
         }
     };
-    const auto nothing = [](rig&) {};
-    const auto connection = [](rig& r) { r.open_connection(); };
-    const auto stream = [](rig& r) { r.open_stream(); };
-    const auto readable = [](rig& r) { r.make_readable(); };
-    visit_one("connection.open", nothing, [](rig& r, auto token) {
+    const auto nothing = [](operations_fixture&) {};
+    const auto connection = [](operations_fixture& r) { r.open_connection(); };
+    const auto stream = [](operations_fixture& r) { r.open_stream(); };
+    const auto readable = [](operations_fixture& r) { r.make_readable(); };
+    visit_one("connection.open", nothing, [](operations_fixture& r, auto token) {
         return r.conn.async_open("test:///default", std::move(token));
     });
-    visit_one("connection.open with options", nothing, [](rig& r, auto token) {
+    visit_one("connection.open with options", nothing, [](operations_fixture& r, auto token) {
         avirt::open_options options{"test:///default"};
         options.read_only = true;
         return r.conn.async_open(std::move(options), std::move(token));
     });
-    visit_one("connection.close", connection, [](rig& r, auto token) {
+    visit_one("connection.close", connection, [](operations_fixture& r, auto token) {
         return r.conn.async_close(std::move(token));
     });
-    visit_one("connection.call", connection, [](rig& r, auto token) {
+    visit_one("connection.call", connection, [](operations_fixture& r, auto token) {
         return r.conn.async_call(virConnectNumOfDomains, std::move(token));
     });
-    visit_one("connection.call of nothing", connection, [](rig& r, auto token) {
+    visit_one("connection.call of nothing", connection, [](operations_fixture& r, auto token) {
         return r.conn.async_call([](virConnectPtr) {}, std::move(token));
     });
-    visit_one("connection.call on its own", connection, [](rig& r, auto token) {
+    visit_one("connection.call on its own", connection, [](operations_fixture& r, auto token) {
         return r.conn.async_call(avirt::own_connection, virConnectNumOfDomains, std::move(token));
     });
-    visit_one("wait for a state", connection, [](rig& r, auto token) {
+    visit_one("wait for a state", connection, [](operations_fixture& r, auto token) {
         return avirt::async_wait_for_state(r.conn, "test", VIR_DOMAIN_RUNNING, std::move(token));
     });
-    visit_one("loop.drain", nothing, [](rig& r, auto token) { return r.loop.async_drain(std::move(token)); });
-    visit_one("stream.open", connection, [](rig& r, auto token) {
+    visit_one("loop.drain", nothing, [](operations_fixture& r, auto token) {
+        return r.loop.async_drain(std::move(token));
+    });
+    visit_one("stream.open", connection, [](operations_fixture& r, auto token) {
         return r.stream.async_open(r.conn, avirt::screenshot{"test"}, std::move(token));
     });
-    visit_one("stream.read", stream, [](rig& r, auto token) {
+    visit_one("stream.read", stream, [](operations_fixture& r, auto token) {
         return r.stream.async_read_some(asio::buffer(r.memory), std::move(token));
     });
-    const auto read_at_once = [](rig& r, auto token) {
+    const auto read_at_once = [](operations_fixture& r, auto token) {
         return r.stream.async_read_some(asio::buffer(r.memory), std::move(token));
     };
     visit_one("stream.read at once", readable, read_at_once, true);
-    const auto write_nothing = [](rig& r, auto token) {
+    const auto write_nothing = [](operations_fixture& r, auto token) {
         return r.stream.async_write_some(asio::const_buffer(), std::move(token));
     };
     visit_one("stream.write of nothing", stream, write_nothing, true);
-    visit_one("stream.wait", stream, [](rig& r, auto token) {
+    visit_one("stream.wait", stream, [](operations_fixture& r, auto token) {
         return r.stream.async_wait(wait_type::read, std::move(token));
     });
-    visit_one("stream.wait at once", readable, [](rig& r, auto token) {
+    visit_one("stream.wait at once", readable, [](operations_fixture& r, auto token) {
         return r.stream.async_wait(wait_type::read, std::move(token));
     });
-    visit_one(
-        "stream.finish", stream, [](rig& r, auto token) { return r.stream.async_finish(std::move(token)); });
-    visit_one(
-        "stream.abort", stream, [](rig& r, auto token) { return r.stream.async_abort(std::move(token)); });
+    visit_one("stream.finish", stream, [](operations_fixture& r, auto token) {
+        return r.stream.async_finish(std::move(token));
+    });
+    visit_one("stream.abort", stream, [](operations_fixture& r, auto token) {
+        return r.stream.async_abort(std::move(token));
+    });
 }

@@ -53,7 +53,7 @@ private:
     std::vector<char> buffer_;
 };
 
-BOOST_FIXTURE_TEST_SUITE(screenshot, rig)
+BOOST_FIXTURE_TEST_SUITE(screenshot, operations_fixture)
 
 BOOST_AUTO_TEST_CASE(there_is_a_picture)
 {

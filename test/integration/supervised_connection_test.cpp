@@ -25,7 +25,7 @@ namespace {
 using namespace std::chrono_literals;
 
 /// libvirt's test driver, whose one domain is changed through a connection, and a supervised one beside it.
-struct supervision_rig : with_events<rig>
+struct supervision_rig : with_events<operations_fixture>
 {
     avirt::supervision_options options;
     std::optional<avirt::supervised_connection> host;

@@ -100,7 +100,7 @@ std::size_t open_files()
 std::size_t files_at_rest()
 {
     static const std::size_t n = [] {
-        rig().open_stream();
+        operations_fixture().open_stream();
         return open_files();
     }();
     return n;

@@ -18,7 +18,7 @@ namespace {
 using namespace std::chrono_literals;
 
 template <class Future>
-void wait_for(rig& r, Future& f)
+void wait_for(operations_fixture& r, Future& f)
 {
     r.run_until([&] { return f.wait_for(0s) == std::future_status::ready; });
 }
@@ -28,7 +28,7 @@ BOOST_AUTO_TEST_SUITE(token)
 BOOST_AUTO_TEST_CASE(use_future)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         auto f = op.launch(r, asio::use_future);
         wait_for(r, f);
@@ -38,7 +38,7 @@ BOOST_AUTO_TEST_CASE(use_future)
 
 BOOST_AUTO_TEST_CASE(use_future_throws)
 {
-    rig r;
+    operations_fixture r;
     auto f = r.conn.async_open("nonsense:///", asio::use_future);
     wait_for(r, f);
     BOOST_CHECK_THROW(f.get(), boost::system::system_error);
@@ -52,7 +52,7 @@ BOOST_AUTO_TEST_CASE(use_future_throws)
 BOOST_AUTO_TEST_CASE(use_future_with_details)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         auto f = op.launch(r, avirt::with_details(asio::use_future));
         wait_for(r, f);
@@ -63,7 +63,7 @@ BOOST_AUTO_TEST_CASE(use_future_with_details)
 BOOST_AUTO_TEST_CASE(deferred_stored_and_launched_later)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         auto later = op.launch(r, asio::deferred);
         r.io.restart();
@@ -79,7 +79,7 @@ BOOST_AUTO_TEST_CASE(deferred_stored_and_launched_later)
 BOOST_AUTO_TEST_CASE(deferred_as_a_tuple)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         outcome o;
         op.launch(r, asio::as_tuple(asio::deferred))(
@@ -92,7 +92,7 @@ BOOST_AUTO_TEST_CASE(deferred_as_a_tuple)
 BOOST_AUTO_TEST_CASE(deferred_and_never_launched)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         auto never = op.launch(r, asio::deferred);
         (void)never;
@@ -102,7 +102,7 @@ BOOST_AUTO_TEST_CASE(deferred_and_never_launched)
 BOOST_AUTO_TEST_CASE(detached)
 {
     for_each_operation([](auto op) {
-        rig r;
+        operations_fixture r;
         op.prepare(r);
         op.launch(r, asio::detached);
     });
@@ -110,7 +110,7 @@ BOOST_AUTO_TEST_CASE(detached)
 
 BOOST_AUTO_TEST_CASE(redirect_error_to_a_future)
 {
-    rig r;
+    operations_fixture r;
     error_code ec;
     auto f = r.conn.async_open("nonsense:///", asio::redirect_error(asio::use_future, ec));
     wait_for(r, f);
@@ -121,7 +121,7 @@ BOOST_AUTO_TEST_CASE(redirect_error_to_a_future)
 #if BOOST_ASIO_VERSION >= 102800
 BOOST_AUTO_TEST_CASE(redirect_error_deferred)
 {
-    rig r;
+    operations_fixture r;
     error_code ec;
     outcome o;
     r.conn.async_open("nonsense:///", asio::redirect_error(asio::deferred, ec))(
@@ -134,7 +134,7 @@ BOOST_AUTO_TEST_CASE(redirect_error_deferred)
 BOOST_AUTO_TEST_SUITE_END()
 
 // The arguments are gone when the operation is launched.
-BOOST_FIXTURE_TEST_SUITE(temporaries, rig)
+BOOST_FIXTURE_TEST_SUITE(temporaries, operations_fixture)
 
 BOOST_AUTO_TEST_CASE(of_open)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "connection_link.hpp"
+#include "loop/connection_socket.hpp"
 
 #include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
@@ -20,7 +20,7 @@
 namespace {
 
 namespace data = boost::unit_test::data;
-using avirt::detail::connection_link;
+using avirt::detail::connection_socket;
 using avirt::detail::room_to_send;
 
 /// What libvirt puts before the bytes of a stream.
@@ -72,17 +72,17 @@ BOOST_DATA_TEST_CASE(
     const connected_sockets sockets(domain);
     if (send_buffer != 0)
         ::setsockopt(sockets.fds[0], SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer);
-    connection_link link;
-    link.socket = sockets.fds[0];
+    connection_socket socket;
+    socket.fd = sockets.fds[0];
     std::vector<char> bytes(1024 * 1024);
     // Many small ones first: they take more of the buffer than their bytes.
     const int no_delay = 1;
     ::setsockopt(sockets.fds[0], IPPROTO_TCP, TCP_NODELAY, &no_delay, sizeof no_delay);
-    for (int i = 0; i < 2000 && room_to_send(link, 1) != 0; ++i)
+    for (int i = 0; i < 2000 && room_to_send(socket, 1) != 0; ++i)
         BOOST_REQUIRE_EQUAL(::send(sockets.fds[0], bytes.data(), 1 + header, MSG_DONTWAIT), 1 + header);
     for (int round = 0; round < 50; ++round) {
         for (int i = 0; i < 1000; ++i) { // A peer that reads nothing takes no more some time.
-            const auto room = room_to_send(link, static_cast<std::size_t>(wanted));
+            const auto room = room_to_send(socket, static_cast<std::size_t>(wanted));
             if (room == 0)
                 break;
             const auto size = std::min(room, static_cast<std::size_t>(wanted)) + std::size_t{header};
@@ -104,12 +104,12 @@ BOOST_DATA_TEST_CASE(
     const connected_sockets sockets(AF_INET);
     if (send_buffer != 0)
         ::setsockopt(sockets.fds[0], SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer);
-    connection_link link;
-    link.socket = sockets.fds[0];
+    connection_socket socket;
+    socket.fd = sockets.fds[0];
     std::vector<char> bytes(1024 * 1024);
     for (int round = 0; round < 50; ++round) {
         for (int i = 0; i < 1000; ++i) {
-            const auto room = room_to_send(link, static_cast<std::size_t>(wanted));
+            const auto room = room_to_send(socket, static_cast<std::size_t>(wanted));
             if (room == 0)
                 break;
             for (auto left = room + std::size_t{header}; left > 0;) {
@@ -130,16 +130,16 @@ BOOST_DATA_TEST_CASE(
 BOOST_AUTO_TEST_CASE(an_enlarged_buffer_takes_the_largest_packet)
 {
     const connected_sockets sockets(AF_UNIX);
-    connection_link link;
-    link.socket = sockets.fds[0];
-    avirt::detail::enlarge_send_buffer(link);
-    BOOST_TEST(room_to_send(link, 262120) == 262120u);
+    connection_socket socket;
+    socket.fd = sockets.fds[0];
+    avirt::detail::enlarge_send_buffer(socket);
+    BOOST_TEST(room_to_send(socket, 262120) == 262120u);
 }
 
 BOOST_AUTO_TEST_CASE(no_socket)
 {
-    const connection_link link;
-    BOOST_TEST(room_to_send(link, 1) == 0u);
+    const connection_socket socket;
+    BOOST_TEST(room_to_send(socket, 1) == 0u);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "deferred_queue.hpp"
+#include "loop/deferred_queue.hpp"
 
 #include <boost/test/unit_test.hpp>
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 
 // What becomes of the parent's jobs in a forked child, and of its own.
-#include "event_registry.hpp"
-#include "release_queue.hpp"
-#include "worker_pool.hpp"
+#include "core/release_queue.hpp"
+#include "core/worker_pool.hpp"
+#include "loop/event_registry.hpp"
 
 #include <support/eventually.hpp>
 #include <support/gate.hpp>

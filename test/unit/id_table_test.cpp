@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "id_table.hpp"
+#include "loop/id_table.hpp"
 
 #include <boost/test/unit_test.hpp>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "read_ahead.hpp"
+#include "stream/read_ahead.hpp"
 
 #include <boost/asio/buffer.hpp>
 #include <boost/test/unit_test.hpp>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "release_queue.hpp"
+#include "core/release_queue.hpp"
 
 #include <support/gate.hpp>
 #include <support/loop_fixture.hpp>

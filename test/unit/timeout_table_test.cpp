@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "timeout_table.hpp"
+#include "loop/timeout_table.hpp"
 
 #include <boost/test/unit_test.hpp>
 

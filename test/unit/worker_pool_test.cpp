@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "worker_pool.hpp"
+#include "core/worker_pool.hpp"
 
-#include "event_registry.hpp"
+#include "loop/event_registry.hpp"
 
 #include <support/gate.hpp>
 #include <support/loop_fixture.hpp>
@@ -348,10 +348,10 @@ BOOST_AUTO_TEST_CASE(what_is_posted_holds_the_loop_or_not)
     auto& registry = event_registry::instance();
     constexpr int count = 100; // more than are kept for it
     for (int i = 0; i < count; ++i)
-        BOOST_TEST(pool.post([] { g.entry()(); }, worker_pool::holds_loop::no));
+        BOOST_TEST(pool.post([] { g.entry()(); }, worker_pool::keeps_loop::no));
     BOOST_TEST(runs(count, 0));
     BOOST_TEST(registry.is_idle());
-    BOOST_TEST(pool.post([] { g.entry()(); }, worker_pool::holds_loop::yes));
+    BOOST_TEST(pool.post([] { g.entry()(); }, worker_pool::keeps_loop::yes));
     BOOST_TEST(!registry.is_idle());
     g.open();
     BOOST_TEST(eventually([&] { return registry.is_idle(); }));

@@ -76,7 +76,7 @@ namespace detail {
 
 class job_lane;
 struct connect_options;
-struct connection_link;
+struct connection_socket;
 
 using closed_handler = asio::any_completion_handler<void(error_code, close_reason)>;
 
@@ -107,7 +107,7 @@ public:
     /// is a daemon; null otherwise.
     virtual std::shared_ptr<const connect_options> reopen_options() const = 0;
     /// What the loop knows of its socket; null where there is none, or it is not known.
-    virtual std::shared_ptr<connection_link> link() const = 0;
+    virtual std::shared_ptr<connection_socket> socket() const = 0;
     /// What its jobs have in common.
     virtual std::shared_ptr<job_lane> lane() const = 0;
     virtual void adopt(virConnectPtr connection) = 0;
@@ -115,7 +115,7 @@ public:
     virtual void cancel() noexcept = 0;
     virtual void close() noexcept = 0;
     /// Closes a connection that is lost: what has begun on it ends by itself, what has not fails.
-    virtual void discard(const failure& why) noexcept = 0;
+    virtual void close_lost(const failure& why) noexcept = 0;
     virtual void async_open(open_options options, wait_handler handler, error_details* details) = 0;
     virtual void async_close(wait_handler handler, error_details* details) = 0;
     virtual void async_call(

@@ -91,7 +91,7 @@ public:
     virtual bool try_read(asio::mutable_buffer buffer, io_result& result) = 0;
     virtual bool try_write(asio::const_buffer buffer, io_result& result) = 0;
     /// Each write takes a worker thread: none completes without waiting.
-    virtual bool sends_elsewhere() const noexcept = 0;
+    virtual bool sends_on_worker() const noexcept = 0;
 
     virtual void async_read(asio::mutable_buffer buffer, io_handler handler, error_details* details) = 0;
     virtual void async_write(asio::const_buffer buffer, io_handler handler, error_details* details) = 0;

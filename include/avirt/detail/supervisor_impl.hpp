@@ -3,7 +3,7 @@
 
 #include <avirt/detail/connection_impl.hpp>
 #include <avirt/detail/event_source_impl.hpp>
-#include <avirt/domain_state.hpp>
+#include <avirt/domain_status.hpp>
 #include <avirt/error.hpp>
 
 #include <boost/asio/any_completion_handler.hpp>

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "core/release_queue.hpp"
+#include "loop/close_deadline.hpp"
+
+#include <libvirt/libvirt.h>
+
+#include <memory>
+#include <utility>
+
+namespace avirt::detail {
+
+/// A reference to a connection for what works on it elsewhere: its owner may close it meanwhile. Copies
+/// share it.
+class connection_reference
+{
+public:
+    explicit connection_reference(virConnectPtr connection) : holder_(std::make_shared<holder>())
+    {
+        virConnectRef(connection);
+        holder_->connection = connection;
+    }
+
+    /// Takes over a reference.
+    static connection_reference adopt(virConnectPtr connection)
+    {
+        connection_reference result;
+        result.holder_->connection = connection;
+        return result;
+    }
+
+    virConnectPtr get() const noexcept
+    {
+        return holder_->connection;
+    }
+
+    /// Drops the reference here and now, which may block.
+    void drop() noexcept
+    {
+        if (auto* connection = std::exchange(holder_->connection, nullptr))
+            close_now(connection);
+    }
+
+private:
+    connection_reference() : holder_(std::make_shared<holder>()) {}
+
+    struct holder
+    {
+        virConnectPtr connection = nullptr;
+
+        ~holder()
+        {
+            if (connection)
+                close_later(connection);
+        }
+    };
+
+    std::shared_ptr<holder> holder_;
+};
+
+} // namespace avirt::detail

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <avirt/detail/failure.hpp>
+#include <avirt/detail/handlers.hpp>
+
+#include <boost/asio/any_completion_executor.hpp>
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/cancellation_type.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
+#include <boost/asio/prefer.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+namespace avirt::detail {
+
+template <class Signature>
+class pending_operation;
+
+/// One outstanding operation: its handler, and the work that keeps both executors running. Guarded by its
+/// owner's lock, under which it is also completed: completing posts, and calls nothing.
+template <class... Args>
+class pending_operation<void(error_code, Args...)>
+{
+public:
+    using handler_type = asio::any_completion_handler<void(error_code, Args...)>;
+
+    explicit operator bool() const noexcept
+    {
+        return state_.has_value();
+    }
+
+    /// Tells this operation from the later ones: a cancellation that comes late must find nothing.
+    std::uint64_t number() const noexcept
+    {
+        return number_;
+    }
+
+    void start(handler_type&& handler, const asio::any_io_executor& io_executor, error_details* details)
+    {
+        ++number_;
+        asio::any_completion_executor executor =
+            asio::get_associated_executor(handler, asio::any_completion_executor(io_executor));
+        state_.emplace(
+            std::move(handler), asio::prefer(std::move(executor), asio::execution::outstanding_work.tracked),
+            asio::prefer(io_executor, asio::execution::outstanding_work.tracked), details);
+    }
+
+    void complete(failure f, Args... args)
+    {
+        if (!state_)
+            return;
+        auto ended = take();
+        if (f && ended->details)
+            *ended->details = std::move(f.details);
+        asio::post(ended->io_executor, asio::append(std::move(ended->handler), f.code, std::move(args)...));
+    }
+
+    struct state
+    {
+        handler_type handler;
+        asio::any_completion_executor executor;
+        asio::any_io_executor io_executor;
+        error_details* details;
+
+        state(handler_type&& h, asio::any_completion_executor e, asio::any_io_executor io, error_details* d)
+            : handler(std::move(h)),
+              executor(std::move(e)),
+              io_executor(std::move(io)),
+              details(d)
+        {
+        }
+
+        state(state&&) noexcept = default;
+    };
+
+    /// For a context that ends: the handler is to be destroyed, uninvoked, outside the lock.
+    std::optional<state> take()
+    {
+        std::optional<state> result(std::move(state_));
+        state_.reset();
+        return result;
+    }
+
+private:
+    std::optional<state> state_;
+    std::uint64_t number_ = 0;
+};
+
+/// Completes an operation that ends as soon as it is initiated, as if by post.
+template <class... Args>
+void complete_now(
+    const asio::any_io_executor& io_executor, asio::any_completion_handler<void(error_code, Args...)> handler,
+    error_details* details, failure f, std::type_identity_t<Args>... args)
+{
+    pending_operation<void(error_code, Args...)> operation;
+    operation.start(std::move(handler), io_executor, details);
+    operation.complete(std::move(f), std::move(args)...);
+}
+
+/// Has the handler's cancellation slot, where it has one, call function(type).
+template <class Handler, class Function>
+void on_cancel(const Handler& handler, Function function)
+{
+    auto slot = asio::get_associated_cancellation_slot(handler);
+    if (slot.is_connected())
+        slot.assign(std::move(function));
+}
+
+} // namespace avirt::detail

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <avirt/domain_status.hpp>
+
+#include <libvirt/libvirt.h>
+
+#include <optional>
+#include <vector>
+
+// Questions about domains, for worker threads. All functions throw avirt::exception on failure.
+namespace avirt::detail {
+
+/// Everything but the state. Does not ask the daemon.
+domain_status identity_of(domain d);
+
+/// Asks for the domain's state. Returns nothing if the domain does not exist any more.
+std::optional<domain_status> status_of(domain d);
+
+/// All domains of the connection, with their states.
+std::vector<domain_status> list_domains(virConnectPtr connection);
+
+} // namespace avirt::detail
