@@ -3,9 +3,11 @@
 
 #include <avirt/connection.hpp>
 #include <avirt/detail/config.hpp>
+#include <avirt/detail/initiation.hpp>
 #include <avirt/detail/stream_impl.hpp>
 #include <avirt/detail/temporary.hpp>
 #include <avirt/error.hpp>
+#include <avirt/shared_connection.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/error.hpp>
@@ -22,7 +24,7 @@ namespace avirt {
 template <class Executor>
 class basic_supervised_connection;
 
-/// A function `int(virConnectPtr, virStreamPtr)` that starts a stream, for basic_async_stream::async_open().
+/// A function `int(virConnectPtr, virStreamPtr)` that opens a stream, for basic_async_stream::async_open().
 template <class F>
 concept stream_opener = requires(std::decay_t<F>& f, virConnectPtr connection, virStreamPtr stream)
 {
@@ -31,25 +33,20 @@ concept stream_opener = requires(std::decay_t<F>& f, virConnectPtr connection, v
         } -> std::convertible_to<int>;
 };
 
-/// Makes a stream use the given connection instead of one of its own.
-struct shared_connection_t
-{
-};
-
-inline constexpr shared_connection_t shared_connection{};
-
-/// A virStream as an Asio stream: a guest's console, a screenshot.
+/// A libvirt stream as an Asio stream: a guest's console or channel, a screenshot, the content of a volume.
 ///
-/// It meets the AsyncReadStream and AsyncWriteStream requirements, so that asio::async_read, async_write,
+/// The class meets the AsyncReadStream and AsyncWriteStream requirements, so asio::async_read, async_write,
 /// async_read_until and Beast work with it. One read, one write and one wait of each type may be outstanding
-/// at a time; a second completes with error::operation_in_progress.
+/// at a time; a second one completes with error::operation_in_progress.
 ///
-/// It may be destroyed or moved from inside its own handlers, and with operations outstanding, which
-/// complete with operation_aborted. Destroying an open stream aborts it, elsewhere, without blocking. A
-/// moved-from stream is as one newly made.
+/// A stream may be destroyed or moved inside its own completion handlers, and with operations outstanding,
+/// which complete with operation_aborted. Destroying an open stream aborts it on a worker thread, and never
+/// blocks. A moved-from stream is in the same state as a newly constructed one.
 ///
-/// Thread safety: distinct objects: safe. Shared objects: unsafe. Cancellation signals as Asio has it: from
-/// the object's own strand. The event_loop may run on another context than the stream.
+/// @par Thread safety
+/// @e Distinct @e objects: Safe.@n
+/// @e Shared @e objects: Unsafe. As with Asio's own objects, cancellation signals have to be emitted in the
+/// object's strand. The event_loop may use another context than the stream.
 ///
 /// @code
 /// avirt::async_stream console{io};
@@ -62,47 +59,61 @@ template <class Executor = asio::any_io_executor>
 class basic_async_stream
 {
 public:
+    /// The type of the executor associated with the object.
     using executor_type = Executor;
+    /// The type of libvirt's stream.
     using native_handle_type = virStreamPtr;
+    /// The stream is its own lowest layer.
     using lowest_layer_type = basic_async_stream;
-
-    /// What to wait for; see async_wait().
+    /// What async_wait() waits for: read, write, error.
     using wait_type = detail::stream_wait_type;
 
+    /// Rebinds the stream type to another executor.
     template <class E>
     struct rebind_executor
     {
         using other = basic_async_stream<E>;
     };
 
-    /// A stream whose completion handlers run on @p executor by default. Not open.
+    /// Constructs a stream that is not open.
+    ///
+    /// @param executor The I/O executor, on which completion handlers run by default.
     explicit basic_async_stream(const executor_type& executor) : executor_(executor) {}
 
+    /// Constructs a stream that is not open.
+    ///
+    /// @param context The execution context whose executor is used.
     template <detail::execution_context ExecutionContext>
     explicit basic_async_stream(ExecutionContext& context) : executor_(context.get_executor())
     {
     }
 
-    /// Takes over the reference to a stream that was opened elsewhere, with VIR_STREAM_NONBLOCK and without
-    /// an event callback.
+    /// Constructs a stream from a libvirt stream that was opened elsewhere.
     ///
-    /// libvirt does not tell which connection it belongs to. So a write takes a worker thread, which a
-    /// cancellation leaves behind without freeing it, and with a daemon the loss of the connection is not
-    /// noticed: reads wait for ever, unless the connection is watched elsewhere (async_wait_closed()). A
-    /// stream that async_open() opens has none of this.
+    /// libvirt does not tell to which connection a stream belongs. Therefore each write uses a worker thread,
+    /// which a cancellation cannot free, and if the stream leads to a daemon, the loss of the connection is
+    /// not noticed: reads wait until the application closes the stream (see
+    /// basic_connection::async_wait_closed()). None of this applies to a stream that async_open() opened.
     ///
-    /// libvirt: virStreamEventAddCallback.
+    /// @param executor The I/O executor, on which completion handlers run by default.
+    /// @param adopted The stream, opened with VIR_STREAM_NONBLOCK and without an event callback. The object
+    /// takes over the caller's reference.
+    ///
+    /// @par libvirt
+    /// virStreamEventAddCallback.
     basic_async_stream(const executor_type& executor, virStreamPtr adopted) : executor_(executor)
     {
-        impl().adopt(adopted);
+        impl()->adopt(adopted);
     }
 
+    /// Move-constructs a stream from another.
     basic_async_stream(basic_async_stream&& other) noexcept
         : executor_(other.executor_),
           impl_(std::move(other.impl_))
     {
     }
 
+    /// Move-constructs a stream from one of another executor type.
     template <std::convertible_to<Executor> E>
     basic_async_stream(basic_async_stream<E>&& other) noexcept
         : executor_(other.executor_),
@@ -110,6 +121,7 @@ public:
     {
     }
 
+    /// Closes the stream, as close() does, and move-assigns another.
     basic_async_stream& operator=(basic_async_stream&& other) noexcept
     {
         if (this != &other) {
@@ -120,348 +132,380 @@ public:
         return *this;
     }
 
+    /// Closes the stream, as close() does.
     ~basic_async_stream()
     {
         close();
     }
 
+    /// Gets the executor associated with the object.
     executor_type get_executor() const noexcept
     {
         return executor_;
     }
 
+    /// Gets a reference to the lowest layer.
     lowest_layer_type& lowest_layer() noexcept
     {
         return *this;
     }
 
+    /// Gets a const reference to the lowest layer.
     const lowest_layer_type& lowest_layer() const noexcept
     {
         return *this;
     }
 
+    /// Determines whether the stream is open.
     bool is_open() const noexcept
     {
         return impl_ && impl_->native_handle();
     }
 
-    /// libvirt's stream, or null. Still owned by this object, which owns its event callback too.
+    /// Gets libvirt's stream, or null. The object keeps its ownership, and owns the stream's event callback.
     native_handle_type native_handle() const noexcept
     {
         return impl_ ? impl_->native_handle() : nullptr;
     }
 
-    /// Gives libvirt's stream, as it is, to the caller. Outstanding operations complete with
-    /// operation_aborted. On a connection of the stream's own avirt may have read ahead, and that is lost:
-    /// call read_some() until it would block before.
+    /// Releases ownership of libvirt's stream.
+    ///
+    /// Outstanding operations complete with operation_aborted. On a connection of the stream's own, avirt may
+    /// have read ahead; those bytes are lost unless read_some() is called before until it returns
+    /// would_block.
+    ///
+    /// @return libvirt's stream, or null. The caller owns the reference.
     [[nodiscard]] native_handle_type release()
     {
         return impl_ ? impl_->release() : nullptr;
     }
 
-    /// Outstanding operations complete with operation_aborted; the stream stays open, unless one of them was
-    /// finishing or aborting it.
+    /// Cancels all outstanding operations, which complete with operation_aborted. The stream stays open,
+    /// unless it was being finished or aborted.
     void cancel() noexcept
     {
         if (impl_)
             impl_->cancel();
     }
 
-    /// Aborts the stream. Never blocks; outstanding operations complete with operation_aborted.
+    /// Aborts the stream. Never blocks. Outstanding operations complete with operation_aborted.
     ///
-    /// libvirt: virStreamEventRemoveCallback, virStreamAbort, virStreamFree.
+    /// @par libvirt
+    /// virStreamEventRemoveCallback, virStreamAbort, virStreamFree, on a worker thread.
     void close() noexcept
     {
         if (impl_)
             impl_->close();
     }
 
-    /// Opens the stream, on a connection of its own where @p conn was opened by avirt and leads to a daemon:
-    /// then a slow reader holds up nothing else, a write never waits for a thread, and cancelling costs
-    /// nobody else a connection.
+    /// Asynchronously opens the stream.
     ///
-    /// @param conn Where; it must be open when the operation is launched, and may be closed afterwards: a
-    /// stream that shares libvirt's connection keeps it alive.
-    /// @param opener On what: console, channel, screenshot, volume_download, volume_upload, or any callable
-    /// `int(virConnectPtr, virStreamPtr)`, called on a worker thread, which fails by a negative result or by
-    /// throwing. It has to look its objects up through the connection that it is given.
-    /// @param token Completion signature: `void(error_code)`.
+    /// If avirt opened @p conn and it leads to a daemon, the stream gets a connection of its own. Then
+    /// a slow reader holds up nothing else, writes need no thread, and a cancellation costs no other stream
+    /// or call its connection.
     ///
-    /// Errors: error::already_open, error::operation_in_progress, error::not_open (the connection is not),
-    /// error::no_event_loop, error::wrong_connection, what opening a connection fails with
-    /// (condition::denied, condition::connection_lost, ...), and the opener's, error::call_threw for an
-    /// exception that carries no code. After a failure the object is not open, and may be opened again.
-    /// Cancellation: terminal, partial and total; what is opened nevertheless is aborted.
+    /// @param conn The connection. It must be open when the operation is launched, and may be closed or
+    /// destroyed afterwards: a stream that shares libvirt's connection keeps it alive.
+    /// @param opener What to open: a console, channel, screenshot, volume_download or volume_upload, or any
+    /// callable `int(virConnectPtr, virStreamPtr)`. It is called on a worker thread, and fails by returning a
+    /// negative value or by throwing. It must look up its objects through the connection that it is given.
+    /// @param token The completion token.
     ///
-    /// libvirt: virConnectOpenAuth, virConnectSetKeepAlive, virStreamNew, virStreamEventAddCallback.
+    /// @par Completion signature
+    /// `void(error_code)`
+    ///
+    /// @par Errors
+    /// @li error::already_open, error::operation_in_progress: the stream is open, or is being opened or
+    /// ended.
+    /// @li error::not_open: the connection is not open.
+    /// @li error::no_event_loop: no event_loop exists, or libvirt does not watch the connection's socket.
+    /// @li error::wrong_connection: the opener used an object of another connection.
+    /// @li error::call_threw: the opener threw an exception that carries no error code.
+    /// @li The errors of basic_connection::async_open(), and those of the opener.
+    ///
+    /// After a failure the stream is not open and may be opened again.
+    ///
+    /// @par Per-operation cancellation
+    /// Terminal, partial and total. A stream that libvirt opens nevertheless is aborted.
+    ///
+    /// @par libvirt
+    /// virConnectOpenAuth, virConnectSetKeepAlive, virStreamNew, virStreamEventAddCallback.
     template <
         class E, stream_opener Opener,
         BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_open(basic_connection<E>& conn, Opener&& opener, Token&& token = {})
     {
         return detail::initiate_with_function<Token, void(error_code)>(
-            initiate_open<E>{{this}, &conn, false}, token, std::forward<Opener>(opener));
+            detail::initiation(*this, launch_open<E>{&conn, false}), token, std::forward<Opener>(opener));
     }
 
-    /// The same on @p conn itself, which other streams and calls use too: for openers that need objects of
-    /// that very connection. libvirt then keeps whatever arrives and is not read, without a bound, and each
-    /// write takes a worker thread until the daemon has taken it.
+    /// Asynchronously opens the stream on @p conn itself, which other streams and calls use too.
+    ///
+    /// This is for openers that need objects of that very connection. libvirt then stores everything that
+    /// arrives and is not read, without a limit, and each write occupies a worker thread until the daemon has
+    /// taken it.
+    ///
+    /// See async_open(basic_connection<E>&, Opener&&, Token&&).
     template <
         class E, stream_opener Opener,
         BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_open(basic_connection<E>& conn, shared_connection_t, Opener&& opener, Token&& token = {})
     {
         return detail::initiate_with_function<Token, void(error_code)>(
-            initiate_open<E>{{this}, &conn, true}, token, std::forward<Opener>(opener));
+            detail::initiation(*this, launch_open<E>{&conn, true}), token, std::forward<Opener>(opener));
     }
 
-    /// A supervised connection has the connection that a stream is opened on: pass host.connection().
+    /// A stream is opened on the connection of a supervised connection: pass host.connection().
     template <class E, class... Rest>
     void async_open(basic_supervised_connection<E>& host, Rest&&...) = delete; // pass host.connection()
 
-    /// Reads what is there, and waits where nothing is.
+    /// Asynchronously reads some data.
     ///
-    /// @param buffers Where to; the memory must stay valid until the handler is invoked. Only the first
-    /// buffer that is not empty is filled.
-    /// @param token Completion signature: `void(error_code, std::size_t)`.
+    /// Holes of a sparse stream are read as zeros, which are generated as they are read.
     ///
-    /// Errors: asio::error::eof at the end of the stream, once and again: it can still be written then;
-    /// condition::connection_lost, condition::console_taken_over, condition::guest_gone (it was destroyed
-    /// while it was written to) and libvirt's, after all that came before has been read, once and again: what
-    /// remains is async_finish(), async_abort() or close(); error::not_open, error::operation_in_progress.
-    /// Cancellation: terminal, partial and total; nothing is lost.
+    /// @param buffers The buffers to read into. The first one that is not empty is used. The memory must
+    /// remain valid until the completion handler is invoked.
+    /// @param token The completion token.
     ///
-    /// The holes of a sparse stream are read as zeros, which are made as they are read.
+    /// @par Completion signature
+    /// `void(error_code, std::size_t)`
     ///
-    /// libvirt: virStreamRecv, virStreamRecvFlags, virStreamRecvHole.
+    /// @par Errors
+    /// @li asio::error::eof: the end of the stream, reported by each further read as well. The stream can
+    /// still be written.
+    /// @li condition::connection_lost, condition::console_taken_over, condition::guest_gone (the guest was
+    /// destroyed while it was being written to) and libvirt's errors, after all data that came before has
+    /// been read, and by each further read as well. The stream can only be finished, aborted or closed then.
+    /// @li error::not_open, error::operation_in_progress: the stream is not open, or a read is outstanding.
+    ///
+    /// @par Per-operation cancellation
+    /// Terminal, partial and total. No data is lost.
+    ///
+    /// @par libvirt
+    /// virStreamRecv, virStreamRecvFlags, virStreamRecvHole.
     template <
         detail::mutable_buffers MutableBufferSequence,
         BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code, std::size_t))
             Token = detail::default_token_t<Executor>>
     auto async_read_some(const MutableBufferSequence& buffers, Token&& token = {})
     {
-        return asio::async_initiate<Token, void(error_code, std::size_t)>(
-            initiate_read{{this}}, token, detail::first_buffer<asio::mutable_buffer>(buffers));
+        return initiate_transfer<&detail::stream_impl::try_read, &detail::stream_impl::async_read>(
+            detail::first_buffer<asio::mutable_buffer>(buffers), token);
     }
 
-    /// Writes as much as can be written without blocking, and waits where nothing can. Writing to a daemon
-    /// also receives: on a connection of the stream's own a write waits while 4 MiB or more have come that
-    /// were not read. So write and read at the same time, if the other side answers what it gets.
+    /// Asynchronously writes some data.
     ///
-    /// @param buffers What; the memory must stay valid until the handler is invoked. Only the first buffer
-    /// that is not empty is written.
-    /// @param token Completion signature: `void(error_code, std::size_t)`.
+    /// Writing to a daemon also receives what the daemon sends: on a connection of its own, the stream does
+    /// not write while 4 MiB or more have been received and not been read. If the other side answers what it
+    /// gets, the application has to read and write at the same time.
     ///
-    /// Errors: condition::connection_lost, condition::guest_gone and asio::error::broken_pipe (the guest is
-    /// gone) and libvirt's: nothing can be written any more, what has come can still be read;
-    /// error::not_open, error::operation_in_progress.
-    /// Cancellation: terminal, partial and total until the bytes are handed to libvirt; where that happens on
-    /// a worker thread, terminal afterwards: at the connection's cost where the stream shares one, leaving
-    /// the thread behind where it was adopted.
+    /// @param buffers The buffers to write. The first one that is not empty is used. The memory must remain
+    /// valid until the completion handler is invoked.
+    /// @param token The completion token.
     ///
-    /// libvirt: virStreamSend.
+    /// @par Completion signature
+    /// `void(error_code, std::size_t)`
+    ///
+    /// @par Errors
+    /// @li condition::connection_lost, condition::guest_gone, asio::error::broken_pipe (the guest is gone)
+    /// and libvirt's errors: nothing can be written any more. What has been received can still be read.
+    /// @li error::not_open, error::operation_in_progress: the stream is not open, or a write is outstanding.
+    ///
+    /// @par Per-operation cancellation
+    /// Terminal, partial and total until the bytes are handed to libvirt. If that happens on a worker thread,
+    /// only terminal afterwards: at the cost of the connection if the stream shares one; if the stream was
+    /// constructed from a libvirt stream, the thread remains busy until libvirt returns.
+    ///
+    /// @par libvirt
+    /// virStreamSend.
     template <
         detail::const_buffers ConstBufferSequence,
         BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code, std::size_t))
             Token = detail::default_token_t<Executor>>
     auto async_write_some(const ConstBufferSequence& buffers, Token&& token = {})
     {
-        return asio::async_initiate<Token, void(error_code, std::size_t)>(
-            initiate_write{{this}}, token, detail::first_buffer<asio::const_buffer>(buffers));
+        return initiate_transfer<&detail::stream_impl::try_write, &detail::stream_impl::async_write>(
+            detail::first_buffer<asio::const_buffer>(buffers), token);
     }
 
-    /// Reads what is there, without waiting.
+    /// Reads some data without waiting.
     ///
-    /// An attempt: @p ec is asio::error::would_block where it is not known that there is something;
-    /// async_wait for wait_type::read then.
+    /// @param buffers The buffers to read into. The first one that is not empty is used.
+    /// @param ec Set to asio::error::would_block if it is not known that there is something to read: call
+    /// async_wait() with wait_type::read then. Otherwise to the errors of async_read_some().
+    ///
+    /// @return The number of bytes read.
     template <detail::mutable_buffers MutableBufferSequence>
     std::size_t read_some(const MutableBufferSequence& buffers, error_code& ec)
     {
         detail::io_result result;
-        if (!impl().try_read(detail::first_buffer<asio::mutable_buffer>(buffers), result))
+        if (!impl()->try_read(detail::first_buffer<asio::mutable_buffer>(buffers), result))
             result.ending = error_code(asio::error::would_block);
         ec = result.ending.code;
         return result.bytes;
     }
 
-    /// Writes what can be written without waiting.
+    /// Writes some data without waiting.
     ///
-    /// An attempt: @p ec is asio::error::would_block where nothing can be written at once, and
-    /// asio::error::operation_not_supported where each write takes a worker thread (shared and adopted
-    /// streams of a daemon): async_write_some() does that.
+    /// @param buffers The buffers to write. The first one that is not empty is used.
+    /// @param ec Set to asio::error::would_block if nothing can be written at once, and to
+    /// asio::error::operation_not_supported if each write needs a worker thread (streams of a daemon that
+    /// share a connection or were constructed from a libvirt stream): use async_write_some(). Otherwise set
+    /// to the errors of async_write_some().
+    ///
+    /// @return The number of bytes written.
     template <detail::const_buffers ConstBufferSequence>
     std::size_t write_some(const ConstBufferSequence& buffers, error_code& ec)
     {
         detail::io_result result;
-        if (!impl().try_write(detail::first_buffer<asio::const_buffer>(buffers), result))
+        if (!impl()->try_write(detail::first_buffer<asio::const_buffer>(buffers), result))
             result.ending = error_code(
-                impl().sends_on_worker() ? asio::error::operation_not_supported : asio::error::would_block);
+                impl()->sends_on_worker() ? asio::error::operation_not_supported : asio::error::would_block);
         ec = result.ending.code;
         return result.bytes;
     }
 
-    /// Waits until a read or a write is worth an attempt, or until the stream has failed.
+    /// Asynchronously waits until the stream is ready to be read or written, or has failed.
     ///
-    /// @param type wait_type::read: there is something to read, eof and errors included; write: something can
-    /// be written; error: libvirt reported an error, a hang-up or the end, or the connection is lost.
-    /// @param token Completion signature: `void(error_code)`.
+    /// @param type wait_type::read: there is something to read, an error or the end included.
+    /// wait_type::write: something can be written. wait_type::error: libvirt has reported an error, a hang-up
+    /// or the end, or the connection is lost.
+    /// @param token The completion token.
     ///
-    /// Errors: error::not_open, error::operation_in_progress.
-    /// Cancellation: terminal, partial and total.
+    /// @par Completion signature
+    /// `void(error_code)`
     ///
-    /// libvirt: virStreamEventUpdateCallback.
+    /// @par Errors
+    /// @li error::not_open, error::operation_in_progress: the stream is not open, or a wait of the same type
+    /// is outstanding.
+    ///
+    /// @par Per-operation cancellation
+    /// Terminal, partial and total.
+    ///
+    /// @par libvirt
+    /// virStreamEventUpdateCallback.
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_wait(wait_type type, Token&& token = {})
     {
-        return asio::async_initiate<Token, void(error_code)>(initiate_wait{{this}}, token, type);
+        return detail::initiate<&detail::stream_impl::async_wait, void(error_code)>(*this, token, type);
     }
 
-    /// Ends the stream properly: the daemon has got all that was written when it completes with success. It
-    /// waits until a guest has taken all that was written to its console: for ever, if the guest never does.
-    /// Whether it could do with it what was asked libvirt does not always tell: where the disk is full just
-    /// then, the last packets' failure may go unreported. The end of a console whose guest has gone fails
-    /// with EIO behind a daemon.
+    /// Asynchronously finishes the stream: on success the daemon has received everything that was written.
     ///
-    /// @param token Completion signature: `void(error_code)`.
+    /// The operation waits until a guest has taken everything that was written to its console, which it may
+    /// never do. libvirt does not always report whether the data was stored: if the disk becomes full at the
+    /// very end, the failure of the last packets may go unreported. Finishing the console of a guest that is
+    /// gone fails with EIO if a daemon is involved. Outstanding reads and waits complete with
+    /// operation_aborted.
     ///
-    /// Outstanding reads and waits complete with operation_aborted. Errors: error::not_open,
-    /// error::operation_in_progress (a write or another finish is outstanding: the stream stays as it is),
-    /// error::result_unknown (the connection was lost meanwhile, and libvirt gave no other reason), and
-    /// libvirt's: condition::no_space of a refused upload, for instance. Otherwise the object is not
-    /// open afterwards, whatever the result. Cancellation: terminal, partial and total; a connection of the
-    /// stream's own is cut off then.
+    /// @param token The completion token.
     ///
-    /// libvirt: virStreamFinish, on a worker thread.
+    /// @par Completion signature
+    /// `void(error_code)`
+    ///
+    /// @par Errors
+    /// @li error::not_open: the stream is not open.
+    /// @li error::operation_in_progress: a write, a finish or an abort is outstanding. The stream stays open.
+    /// @li error::result_unknown: the connection was lost meanwhile, and libvirt gave no other reason.
+    /// @li libvirt's errors, such as condition::no_space of an upload that was refused.
+    ///
+    /// Except after the first two, the stream is not open afterwards, whatever the result.
+    ///
+    /// @par Per-operation cancellation
+    /// Terminal, partial and total. A connection of the stream's own is cut off.
+    ///
+    /// @par libvirt
+    /// virStreamFinish, on a worker thread.
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_finish(Token&& token = {})
     {
-        return asio::async_initiate<Token, void(error_code)>(
-            initiate_end{{this}, &detail::stream_impl::async_finish}, token);
+        return detail::initiate<&detail::stream_impl::async_finish, void(error_code)>(*this, token);
     }
 
-    /// Ends the stream without regard to what is under way. Outstanding reads, writes and waits complete with
-    /// operation_aborted. On a connection of the stream's own it does not wait for a guest that has not taken
-    /// what was written to it, nor for a daemon that does not answer: after a second the connection is cut
-    /// off. On a shared connection it waits, as async_finish() does.
+    /// Asynchronously aborts the stream, regardless of what is under way.
     ///
-    /// @param token Completion signature: `void(error_code)`.
+    /// Outstanding reads, writes and waits complete with operation_aborted. On a connection of the stream's
+    /// own, the abort waits neither for a guest that does not take its input nor for a daemon that does not
+    /// answer: the connection is cut off after a second. On a shared connection it waits, as async_finish()
+    /// does.
     ///
-    /// Errors: error::not_open, error::operation_in_progress (a finish or another abort is outstanding), and
-    /// libvirt's. State afterwards and cancellation as async_finish.
+    /// @param token The completion token.
     ///
-    /// libvirt: virStreamAbort, on a worker thread.
+    /// @par Completion signature
+    /// `void(error_code)`
+    ///
+    /// @par Errors
+    /// @li error::not_open: the stream is not open.
+    /// @li error::operation_in_progress: a finish or an abort is outstanding.
+    /// @li libvirt's errors.
+    ///
+    /// Except after the first two, the stream is not open afterwards, whatever the result.
+    ///
+    /// @par Per-operation cancellation
+    /// Terminal, partial and total. A connection of the stream's own is cut off.
+    ///
+    /// @par libvirt
+    /// virStreamAbort, on a worker thread.
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_abort(Token&& token = {})
     {
-        return asio::async_initiate<Token, void(error_code)>(
-            initiate_end{{this}, &detail::stream_impl::async_abort}, token);
+        return detail::initiate<&detail::stream_impl::async_abort, void(error_code)>(*this, token);
     }
 
 private:
     template <class>
     friend class basic_async_stream;
-
-    struct initiation
-    {
-        basic_async_stream* self;
-        using executor_type = Executor;
-
-        executor_type get_executor() const noexcept
-        {
-            return self->get_executor();
-        }
-
-        template <class Handler>
-        void complete(Handler&& handler, error_details* details, detail::io_result& result) const
-        {
-            if (result.ending && details)
-                *details = std::move(result.ending.details);
-            detail::complete_immediately(
-                std::forward<Handler>(handler), self->get_executor(), result.ending.code, result.bytes);
-        }
-    };
+    friend struct detail::access;
 
     template <class E>
-    struct initiate_open : initiation
+    struct launch_open
     {
-        basic_connection<E>* conn;
+        basic_connection<E>* connection;
         bool shares_connection;
 
         template <class Handler, class Opener>
-        void operator()(Handler&& handler, Opener&& opener) const
+        void operator()(
+            basic_async_stream& self, Handler&& handler, error_details* details, Opener&& opener) const
         {
-            auto* details = detail::get_associated_details(handler);
-            this->self->impl().async_open(
-                *detail::implementation_of(*conn), shares_connection,
+            self.impl()->async_open(
+                *detail::implementation_of(*connection), shares_connection,
                 std::make_shared<detail::opener<std::decay_t<Opener>>>(std::forward<Opener>(opener)),
                 detail::wait_handler(std::forward<Handler>(handler)), details);
         }
     };
 
-    struct initiate_read : initiation
+    /// Completes at once if Try succeeds. Otherwise erases the handler, and waits.
+    template <auto Try, auto Wait, class Buffer, class Token>
+    auto initiate_transfer(Buffer buffer, Token& token)
     {
-        template <class Handler>
-        void operator()(Handler&& handler, asio::mutable_buffer buffer) const
-        {
-            auto* details = detail::get_associated_details(handler);
+        const auto launch = [](basic_async_stream& self, auto&& handler, error_details* details, Buffer b) {
+            using handler_type = decltype(handler);
             detail::io_result result;
-            if (this->self->impl().try_read(buffer, result))
-                this->complete(std::forward<Handler>(handler), details, result);
-            else
-                this->self->impl().async_read(
-                    buffer, detail::io_handler(std::forward<Handler>(handler)), details);
-        }
-    };
+            if (!(*self.impl().*Try)(b, result)) {
+                (*self.impl().*Wait)(b, detail::io_handler(std::forward<handler_type>(handler)), details);
+                return;
+            }
+            if (result.ending && details)
+                *details = std::move(result.ending.details);
+            detail::complete_immediately(
+                std::forward<handler_type>(handler), self.get_executor(), result.ending.code, result.bytes);
+        };
+        return asio::async_initiate<Token, void(error_code, std::size_t)>(
+            detail::initiation(*this, launch), token, buffer);
+    }
 
-    struct initiate_write : initiation
-    {
-        template <class Handler>
-        void operator()(Handler&& handler, asio::const_buffer buffer) const
-        {
-            auto* details = detail::get_associated_details(handler);
-            detail::io_result result;
-            if (this->self->impl().try_write(buffer, result))
-                this->complete(std::forward<Handler>(handler), details, result);
-            else
-                this->self->impl().async_write(
-                    buffer, detail::io_handler(std::forward<Handler>(handler)), details);
-        }
-    };
-
-    struct initiate_wait : initiation
-    {
-        template <class Handler>
-        void operator()(Handler&& handler, wait_type type) const
-        {
-            auto* details = detail::get_associated_details(handler);
-            this->self->impl().async_wait(
-                type, detail::wait_handler(std::forward<Handler>(handler)), details);
-        }
-    };
-
-    struct initiate_end : initiation
-    {
-        void (detail::stream_impl::*end)(detail::wait_handler, error_details*);
-
-        template <class Handler>
-        void operator()(Handler&& handler) const
-        {
-            auto* details = detail::get_associated_details(handler);
-            (this->self->impl().*end)(detail::wait_handler(std::forward<Handler>(handler)), details);
-        }
-    };
-
-    detail::stream_impl& impl()
+    const std::shared_ptr<detail::stream_impl>& impl()
     {
         if (!impl_)
             impl_ = detail::stream_impl::make(executor_);
-        return *impl_;
+        return impl_;
     }
 
     executor_type executor_;
     std::shared_ptr<detail::stream_impl> impl_;
 };
 
+/// A stream whose executor is asio::any_io_executor.
 using async_stream = basic_async_stream<>;
 
 } // namespace avirt

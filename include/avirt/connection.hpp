@@ -2,12 +2,16 @@
 #pragma once
 
 #include <avirt/calling.hpp>
+#include <avirt/close_reason.hpp>
 #include <avirt/detail/call.hpp>
 #include <avirt/detail/config.hpp>
 #include <avirt/detail/connection_impl.hpp>
+#include <avirt/detail/initiation.hpp>
 #include <avirt/detail/temporary.hpp>
 #include <avirt/error.hpp>
 #include <avirt/handle.hpp>
+#include <avirt/open_options.hpp>
+#include <avirt/own_connection.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/execution_context.hpp>
@@ -28,73 +32,77 @@ concept connection_function = requires(std::decay_t<F>& f, virConnectPtr connect
     std::invoke(f, connection);
 };
 
-template <class Executor = asio::any_io_executor>
-class basic_connection;
-
-namespace detail {
-
-/// For what is built on a connection.
-template <class Executor>
-const std::shared_ptr<connection_impl>& implementation_of(basic_connection<Executor>& connection)
-{
-    return connection.shared_impl();
-}
-
-} // namespace detail
-
-/// A virConnect, used without blocking.
+/// A connection to a libvirt daemon or driver: a virConnect that never blocks its execution context.
 ///
-/// Whatever can block runs on worker threads: the context goes on while libvirt waits for its daemon.
+/// Everything that can block runs on worker threads, so the context goes on running while libvirt waits for
+/// the daemon.
 ///
-/// Destroying a connection, or close(), never blocks: operations that are outstanding complete with
-/// operation_aborted, and libvirt's connection is closed elsewhere. Streams that were opened on it keep
-/// libvirt's connection alive until they end.
+/// Destroying a connection never blocks: outstanding operations complete with operation_aborted, and
+/// libvirt's connection is closed on a worker thread. Streams that share libvirt's connection keep it open
+/// until they end.
 ///
-/// A moved-from connection is as one newly made.
+/// A moved-from connection is in the same state as a newly constructed one.
 ///
-/// Thread safety: distinct objects: safe. Shared objects: unsafe. Cancellation signals as Asio has it: from
-/// the object's own strand.
+/// @par Thread safety
+/// @e Distinct @e objects: Safe.@n
+/// @e Shared @e objects: Unsafe. As with Asio's own objects, cancellation signals have to be emitted in the
+/// object's strand.
 ///
 /// @code
 /// avirt::connection conn{io};
 /// co_await conn.async_open("test:///default");
 /// int domains = co_await conn.async_call(virConnectNumOfDomains);
 /// @endcode
-template <class Executor>
+template <class Executor = asio::any_io_executor>
 class basic_connection
 {
 public:
+    /// The type of the executor associated with the object.
     using executor_type = Executor;
+    /// The type of libvirt's connection.
     using native_handle_type = virConnectPtr;
 
+    /// Rebinds the connection type to another executor.
     template <class E>
     struct rebind_executor
     {
         using other = basic_connection<E>;
     };
 
-    /// A connection whose completion handlers run on @p executor by default. Not open.
+    /// Constructs a connection that is not open.
+    ///
+    /// @param executor The I/O executor, on which completion handlers run by default.
     explicit basic_connection(const executor_type& executor) : executor_(executor) {}
 
+    /// Constructs a connection that is not open.
+    ///
+    /// @param context The execution context whose executor is used.
     template <detail::execution_context ExecutionContext>
     explicit basic_connection(ExecutionContext& context) : executor_(context.get_executor())
     {
     }
 
-    /// Takes over the reference to a connection that was opened elsewhere. One that was opened before the
-    /// event loop was made is watched by none, for the rest of its life: calls work on it; streams, events
-    /// and async_wait_closed() fail with error::no_event_loop, if it leads to a daemon.
+    /// Constructs a connection from a libvirt connection that was opened elsewhere.
+    ///
+    /// If it was opened before the event loop was constructed, libvirt does not watch its socket: calls on it
+    /// work, but streams, events and async_wait_closed() fail with error::no_event_loop if it leads to a
+    /// daemon.
+    ///
+    /// @param executor The I/O executor, on which completion handlers run by default.
+    /// @param adopted The connection. The object takes over the caller's reference.
     basic_connection(const executor_type& executor, virConnectPtr adopted) : executor_(executor)
     {
-        impl().adopt(adopted);
+        impl()->adopt(adopted);
     }
 
+    /// Move-constructs a connection from another.
     basic_connection(basic_connection&& other) noexcept
         : executor_(other.executor_),
           impl_(std::move(other.impl_))
     {
     }
 
+    /// Move-constructs a connection from one of another executor type.
     template <std::convertible_to<Executor> E>
     basic_connection(basic_connection<E>&& other) noexcept
         : executor_(other.executor_),
@@ -102,6 +110,7 @@ public:
     {
     }
 
+    /// Closes the connection, as close() does, and move-assigns another.
     basic_connection& operator=(basic_connection&& other) noexcept
     {
         if (this != &other) {
@@ -112,65 +121,88 @@ public:
         return *this;
     }
 
+    /// Closes the connection, as close() does.
     ~basic_connection()
     {
         close();
     }
 
+    /// Gets the executor associated with the object.
     executor_type get_executor() const noexcept
     {
         return executor_;
     }
 
+    /// Determines whether the connection is open.
     bool is_open() const noexcept
     {
         return impl_ && impl_->native_handle();
     }
 
-    /// libvirt's connection, or null. Still owned by this object.
+    /// Gets libvirt's connection, or null. The object keeps its ownership.
     native_handle_type native_handle() const noexcept
     {
         return impl_ ? impl_->native_handle() : nullptr;
     }
 
-    /// Gives libvirt's connection to the caller. Outstanding operations complete with operation_aborted; a
-    /// call that has begun goes on without anybody waiting for it.
+    /// Releases ownership of libvirt's connection.
+    ///
+    /// Outstanding operations complete with operation_aborted. Calls that have begun run to their end.
+    ///
+    /// @return libvirt's connection, or null. The caller owns the reference.
     [[nodiscard]] native_handle_type release()
     {
         return impl_ ? impl_->release() : nullptr;
     }
 
-    /// Outstanding operations complete with operation_aborted, as by a terminal cancellation: the connection
-    /// stays open, but where a call has begun on a remote one that costs the connection.
+    /// Cancels all outstanding operations, as by a terminal cancellation.
+    ///
+    /// They complete with operation_aborted. The connection stays open, but if a call has begun on a remote
+    /// connection, the connection is lost.
     void cancel() noexcept
     {
         if (impl_)
             impl_->cancel();
     }
 
-    /// Closes the connection. Never blocks. Streams that share the connection keep it open: a call that has
-    /// begun on it is freed after the last of them has ended.
+    /// Closes the connection. Never blocks.
     ///
-    /// libvirt: virConnectClose, on a worker thread.
+    /// Outstanding operations complete with operation_aborted. Streams that share the connection keep it
+    /// open; the thread of a call that has begun is then freed after the last of these streams has ended.
+    ///
+    /// @par libvirt
+    /// virConnectClose, on a worker thread.
     void close() noexcept
     {
         if (impl_)
             impl_->close();
     }
 
-    /// Opens a connection.
+    /// Asynchronously opens the connection.
     ///
-    /// @param options What to open; an empty URI means libvirt's default.
-    /// @param token Completion signature: `void(error_code)`.
+    /// @param options What to open, and how. Copied as needed.
+    /// @param token The completion token.
     ///
-    /// Errors: error::no_event_loop, error::already_open, error::operation_in_progress, and libvirt's. After
-    /// a failure the object is not open, and may be opened again: condition::denied where the
-    /// authenticator's answers are wrong or it refuses, error::call_threw where it throws.
-    /// Cancellation: terminal, partial and total, and it completes at once; what libvirt opens nevertheless
-    /// is closed. (A thread that waits for a name, TCP's or TLS's handshake or an authenticator cannot be
-    /// freed: it ends by itself some time, and counts against nothing until then.)
+    /// @par Completion signature
+    /// `void(error_code)`
     ///
-    /// libvirt: virConnectOpenAuth, virConnectSetKeepAlive.
+    /// @par Errors
+    /// @li error::no_event_loop: no event_loop exists.
+    /// @li error::already_open, error::operation_in_progress: the connection is open, or is being opened.
+    /// @li condition::timed_out: the connection could not be opened within open_options::timeout.
+    /// @li condition::denied: the answers of the authenticator are wrong, or it refused.
+    /// @li error::call_threw: the authenticator threw an exception.
+    /// @li condition::connection_lost and libvirt's errors.
+    ///
+    /// After a failure the object is not open and may be opened again.
+    ///
+    /// @par Per-operation cancellation
+    /// Terminal, partial and total. The operation completes at once; a connection that libvirt opens
+    /// nevertheless is closed. The thread cannot be freed while it resolves a name, waits for a TCP or TLS
+    /// handshake or runs an authenticator. It counts against no limit until it returns.
+    ///
+    /// @par libvirt
+    /// virConnectOpenAuth, virConnectSetKeepAlive.
     ///
     /// @code
     /// avirt::open_options options{"qemu+tcp://host/system"};
@@ -184,27 +216,43 @@ public:
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_open(open_options options, Token&& token = {})
     {
-        return asio::async_initiate<Token, void(error_code)>(initiate_open{this}, token, std::move(options));
+        return detail::initiate<&detail::connection_impl::async_open, void(error_code)>(
+            *this, token, std::move(options));
     }
 
-    /// Opens a connection to @p uri.
+    /// Asynchronously opens the connection to a URI.
+    ///
+    /// @param uri libvirt's connection URI; empty: libvirt's default.
+    /// @param token The completion token.
+    ///
+    /// See async_open(open_options, Token&&).
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_open(std::string uri, Token&& token = {})
     {
-        return asio::async_initiate<Token, void(error_code)>(
-            initiate_open{this}, token, open_options(std::move(uri)));
+        return detail::initiate<&detail::connection_impl::async_open, void(error_code)>(
+            *this, token, open_options(std::move(uri)));
     }
 
-    /// Closes the connection, and completes when libvirt has closed it, or dropped this reference where
-    /// others are left.
+    /// Asynchronously closes the connection.
     ///
-    /// @param token Completion signature: `void(error_code)`.
+    /// The operation completes when libvirt has closed the connection, or has dropped this reference if there
+    /// are others. Other outstanding operations complete with operation_aborted, except async_wait_closed(),
+    /// which succeeds.
     ///
-    /// Other operations complete with operation_aborted, but for async_wait_closed(), which has got what it
-    /// waited for. Errors: error::not_open, error::operation_in_progress. The object is not open afterwards,
-    /// whatever the result. Cancellation: terminal, partial and total; the connection is cut off then.
+    /// @param token The completion token.
     ///
-    /// libvirt: virConnectClose.
+    /// @par Completion signature
+    /// `void(error_code)`
+    ///
+    /// @par Errors
+    /// @li error::not_open, error::operation_in_progress: the connection is not open, or is being closed.
+    /// @li libvirt's errors. The object is not open afterwards all the same.
+    ///
+    /// @par Per-operation cancellation
+    /// Terminal, partial and total. The connection is cut off.
+    ///
+    /// @par libvirt
+    /// virConnectClose.
     ///
     /// @code
     /// co_await conn.async_close();
@@ -212,34 +260,43 @@ public:
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_close(Token&& token = {})
     {
-        return asio::async_initiate<Token, void(error_code)>(initiate_close{this}, token);
+        return detail::initiate<&detail::connection_impl::async_close, void(error_code)>(*this, token);
     }
 
-    /// Calls @p f, which may block, on a worker thread.
+    /// Asynchronously calls a function that may block, on a worker thread.
     ///
-    /// @param f Called as `f(virConnectPtr)`; it may be move-only. It failed if it returned a negative signed
-    /// integer, a null pointer or an empty handle, or threw. A function whose result cannot tell (void,
-    /// unsigned) calls avirt::throw_last_error().
-    /// @param token Completion signature: `void(error_code, R)`, or `void(error_code)` if f returns void. R
-    /// is the owning handle if f returns a pointer to one of libvirt's objects, std::string if it returns a
-    /// `char*` (which is freed), and what f returns otherwise: a result that is not waited for any more is
-    /// released. On failure R is value-initialised; an integer keeps its value.
-    ///
-    /// Errors: error::not_open, libvirt's, those that f threw (avirt::exception and system_error pass their
-    /// code on), error::call_threw for any other exception.
-    /// Cancellation: terminal, partial and total until the call has begun; partial and terminal afterwards,
-    /// and it completes at once. Partial gives up waiting: f goes on, until the connection is closed.
-    /// Terminal frees f's thread: the socket of a remote connection is shut down, so that f returns and the
-    /// connection is lost; elsewhere f runs to its end on a thread that counts against nothing.
-    /// Calls on one connection run one after the other if libvirt is older than 10.4, at the same time
+    /// Calls on one connection run one after the other if libvirt is older than 10.4, and concurrently
     /// otherwise.
     ///
-    /// Once cancelled, the operation may complete while f is still running: f must own what it uses, and
-    /// capture nothing by reference that ends with the caller.
+    /// @param f The function, called as `f(virConnectPtr)`. It may be move-only. It has failed if it returns
+    /// a negative signed integer, a null pointer or an empty handle, or throws. A function whose result
+    /// cannot express failure (void, unsigned) calls avirt::throw_last_error(). Since a cancelled operation
+    /// may complete while f is still running, f must own what it uses; it must not capture by reference what
+    /// ends with the caller.
+    /// @param token The completion token.
     ///
-    /// In a coroutine, a closure that holds a std::string, say, needs a name of its own before the co_await
-    /// expression, because GCC 12 destroys a temporary one twice; there, a temporary does not compile.
-    /// avirt::calling takes its place. (Those who know better define AVIRT_ALLOW_TEMPORARY_CLOSURES.)
+    /// In a coroutine, a closure that holds a std::string, for instance, must be given a name before the
+    /// co_await expression, because GCC 12 destroys such a temporary twice. With GCC 12 a temporary does not
+    /// compile there. avirt::calling can be used instead. AVIRT_ALLOW_TEMPORARY_CLOSURES turns the check off.
+    ///
+    /// @par Completion signature
+    /// `void(error_code, R)`, or `void(error_code)` if f returns void. R is the owning handle if f returns a
+    /// pointer to a libvirt object, std::string if f returns a `char*` (which is freed), and the type that f
+    /// returns otherwise. A result that no operation waits for any more is released. On failure R is
+    /// value-initialised, but an integer keeps its value.
+    ///
+    /// @par Errors
+    /// @li error::not_open: the connection is not open.
+    /// @li The code of an avirt::exception or boost::system::system_error that f threw.
+    /// @li error::call_threw: f threw any other exception.
+    /// @li libvirt's errors.
+    ///
+    /// @par Per-operation cancellation
+    /// Terminal, partial and total until f is called; afterwards partial and terminal. The operation
+    /// completes at once.@n Partial cancellation gives up waiting: f runs on until the connection is
+    /// closed.@n Terminal cancellation frees the thread of f: avirt shuts down the socket of a remote
+    /// connection, so that f returns and the connection is lost. Without a socket f runs to its end on a
+    /// thread that counts against no limit.
     ///
     /// @code
     /// avirt::domain vm = co_await conn.async_call(avirt::calling(virDomainLookupByName, name));
@@ -250,24 +307,33 @@ public:
             Token = detail::default_token_t<Executor>>
     auto async_call(F&& f, Token&& token = {})
     {
-        return detail::initiate_with_function<Token, detail::call_signature<std::decay_t<F>>>(
-            initiate_call<&detail::connection_impl::async_call>{this}, token, std::forward<F>(f));
+        return initiate_call<&detail::connection_impl::async_call>(token, std::forward<F>(f));
     }
 
-    /// The same on a connection that is opened for it, as this one was, and closed after it: a call that
-    /// takes long holds up nobody.
+    /// Asynchronously calls a function on a connection that is opened for this call and closed after it, so
+    /// that a call that takes long does not hold up others.
     ///
-    /// libvirt's drivers inside this process (test:///, qemu:///embed) need no other connection: there the
-    /// call is made on this connection, beside the others. On a connection that was opened elsewhere it is
-    /// made as by the other async_call(), because how to open another is not known.
+    /// libvirt's drivers inside this process (test:///, qemu:///embed) need no other connection: the function
+    /// is called on this connection, concurrently with other calls. On a connection that was opened elsewhere
+    /// the function is called as by async_call(F&&, Token&&), because it is not known how to open another
+    /// one.
     ///
-    /// Errors: also what opening a connection fails with. Cancellation: terminal, partial and total until f
-    /// begins, partial and terminal afterwards, as by the other async_call(), at the cost of its own
-    /// connection; of this one only if that was opened elsewhere.
+    /// @param f The function, called as `f(virConnectPtr)`.
+    /// @param token The completion token.
+    ///
+    /// @par Completion signature
+    /// As of async_call(F&&, Token&&).
+    ///
+    /// @par Errors
+    /// Those of async_open() and of async_call(F&&, Token&&).
+    ///
+    /// @par Per-operation cancellation
+    /// Terminal, partial and total until f is called; afterwards partial and terminal, with the effects that
+    /// async_call(F&&, Token&&) describes on the connection of the call. This connection is not affected,
+    /// unless it was opened elsewhere.
     ///
     /// @code
-    /// // A migration, say.
-    /// co_await conn.async_call(avirt::own_connection, avirt::calling(move_away, "vm1"));
+    /// co_await conn.async_call(avirt::own_connection, avirt::calling(migrate, "vm1"));
     /// @endcode
     template <
         connection_function F,
@@ -275,25 +341,33 @@ public:
             Token = detail::default_token_t<Executor>>
     auto async_call(own_connection_t, F&& f, Token&& token = {})
     {
-        return detail::initiate_with_function<Token, detail::call_signature<std::decay_t<F>>>(
-            initiate_call<&detail::connection_impl::async_own_call>{this}, token, std::forward<F>(f));
+        return initiate_call<&detail::connection_impl::async_own_call>(token, std::forward<F>(f));
     }
 
-    /// Waits for the end of the connection.
+    /// Asynchronously waits for the connection to end.
     ///
-    /// @param token Completion signature: `void(error_code, close_reason)`.
+    /// The operation succeeds when the daemon, or the way to it, is gone, and when async_close() has closed
+    /// the connection. It completes at once if the connection has been lost already. The object stays open
+    /// until it is closed, but operations on it fail. Connections of libvirt's drivers inside this process
+    /// cannot be lost.
     ///
-    /// Succeeds when the daemon or the way to it is gone, at once where it is already, and when this side has
-    /// closed it (async_close()). The object stays open until it is closed; what is called on it fails. In
-    /// libvirt's drivers inside this process there is nothing to be lost.
+    /// libvirt has room for a single close callback per connection (virConnectRegisterCloseCallback); avirt
+    /// leaves it to the application. If the connection was opened elsewhere, avirt finds its socket by making
+    /// a call, and may not find it before the next call if other threads call libvirt at the same time.
     ///
-    /// libvirt has one place a connection for a function that is told of its end
-    /// (virConnectRegisterCloseCallback): that stays the application's. Of a connection that was opened
-    /// elsewhere the socket is looked for while a call is made; where another thread makes calls at the same
-    /// time it may not be found before the next call.
+    /// @param token The completion token.
     ///
-    /// Errors: error::not_open, error::operation_in_progress; operation_aborted after cancel(), close() and
-    /// release(). Cancellation: terminal, partial and total.
+    /// @par Completion signature
+    /// `void(error_code, close_reason)`
+    ///
+    /// @par Errors
+    /// @li error::not_open, error::operation_in_progress: the connection is not open, or a wait is
+    /// outstanding.
+    /// @li error::no_event_loop: libvirt does not watch the connection's socket.
+    /// @li operation_aborted: cancel(), close() or release() was called.
+    ///
+    /// @par Per-operation cancellation
+    /// Terminal, partial and total.
     ///
     /// @code
     /// const auto why = co_await conn.async_wait_closed();
@@ -305,83 +379,31 @@ public:
             Token = detail::default_token_t<Executor>>
     auto async_wait_closed(Token&& token = {})
     {
-        return asio::async_initiate<Token, void(error_code, close_reason)>(initiate_wait_closed{this}, token);
+        return detail::initiate<&detail::connection_impl::async_wait_closed, void(error_code, close_reason)>(
+            *this, token);
     }
 
 private:
     template <class>
     friend class basic_connection;
-    template <class E>
-    friend const std::shared_ptr<detail::connection_impl>& detail::implementation_of(basic_connection<E>&);
+    friend struct detail::access;
 
-    struct initiation
+    template <auto Member, class Token, class F>
+    auto initiate_call(Token& token, F&& f)
     {
-        basic_connection* self;
-        using executor_type = Executor;
-
-        executor_type get_executor() const noexcept
-        {
-            return self->get_executor();
-        }
-    };
-
-    struct initiate_open : initiation
-    {
-        template <class Handler>
-        void operator()(Handler&& handler, open_options options) const
-        {
-            auto* details = detail::get_associated_details(handler);
-            this->self->impl().async_open(
-                std::move(options), detail::wait_handler(std::forward<Handler>(handler)), details);
-        }
-    };
-
-    struct initiate_close : initiation
-    {
-        template <class Handler>
-        void operator()(Handler&& handler) const
-        {
-            auto* details = detail::get_associated_details(handler);
-            this->self->impl().async_close(detail::wait_handler(std::forward<Handler>(handler)), details);
-        }
-    };
-
-    using launch_call = void (detail::connection_impl::*)(
-        std::shared_ptr<detail::call_base>, detail::call_handler, error_details*);
-
-    template <launch_call Launch>
-    struct initiate_call : initiation
-    {
-        template <class Handler, class F>
-        void operator()(Handler&& handler, F&& f) const
-        {
-            auto* details = detail::get_associated_details(handler);
-            auto call = std::make_shared<detail::call<std::decay_t<F>>>(std::forward<F>(f));
-            (this->self->impl().*Launch)(
-                call,
-                detail::call_handler(detail::call_completion<std::decay_t<Handler>, std::decay_t<F>>{
-                    std::forward<Handler>(handler), call}),
+        using function = std::decay_t<F>;
+        const auto launch = [](basic_connection& self, auto&& handler, error_details* details, auto&& given) {
+            using completion = detail::call_completion<std::decay_t<decltype(handler)>, function>;
+            const auto call = std::make_shared<detail::call<function>>(std::forward<decltype(given)>(given));
+            (*self.impl().*Member)(
+                call, detail::call_handler(completion(std::forward<decltype(handler)>(handler), call)),
                 details);
-        }
-    };
-
-    struct initiate_wait_closed : initiation
-    {
-        template <class Handler>
-        void operator()(Handler&& handler) const
-        {
-            auto* details = detail::get_associated_details(handler);
-            this->self->impl().async_wait_closed(
-                detail::closed_handler(std::forward<Handler>(handler)), details);
-        }
-    };
-
-    detail::connection_impl& impl()
-    {
-        return *shared_impl();
+        };
+        return detail::initiate_with_function<Token, detail::call_signature<function>>(
+            detail::initiation(*this, launch), token, std::forward<F>(f));
     }
 
-    const std::shared_ptr<detail::connection_impl>& shared_impl()
+    const std::shared_ptr<detail::connection_impl>& impl()
     {
         if (!impl_)
             impl_ = detail::connection_impl::make(executor_);
@@ -392,6 +414,7 @@ private:
     std::shared_ptr<detail::connection_impl> impl_;
 };
 
+/// A connection whose executor is asio::any_io_executor.
 using connection = basic_connection<>;
 
 } // namespace avirt

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <avirt/connection.hpp>
+#include <avirt/detail/initiation.hpp>
 #include <avirt/error.hpp>
 
 #include <memory>
@@ -16,47 +17,35 @@ AVIRT_DECL void async_wait_for_state(
     std::shared_ptr<connection_impl> connection, const asio::any_io_executor& executor, std::string name,
     int state, wait_handler handler, error_details* details);
 
-template <class Executor>
-struct initiate_wait_for_state
-{
-    basic_connection<Executor>* on;
-    using executor_type = Executor;
-
-    executor_type get_executor() const noexcept
-    {
-        return on->get_executor();
-    }
-
-    template <class Handler>
-    void operator()(Handler&& handler, std::string name, int state) const
-    {
-        auto* details = get_associated_details(handler);
-        async_wait_for_state(
-            implementation_of(*on), on->get_executor(), std::move(name), state,
-            wait_handler(std::forward<Handler>(handler)), details);
-    }
-};
-
 } // namespace detail
 
-/// Waits for a domain to be in a state, or to have been in it for a moment where libvirt reports that (it
-/// reports neither VIR_DOMAIN_BLOCKED nor VIR_DOMAIN_NOSTATE): nothing is missed between asking for the
-/// state and listening for changes.
+/// Asynchronously waits until a domain is in a state.
 ///
-/// @param on The connection, which may be used for other things meanwhile. Its cancel(), close() and the like
-/// end the wait, with operation_aborted.
-/// @param name The domain's name, or its UUID.
-/// @param state virDomainState, VIR_DOMAIN_SHUTOFF for instance, which a domain that does not exist any more
-/// (a transient one) is in too.
-/// @param token Completion signature: `void(error_code)`.
+/// The operation also succeeds if the domain has been in the state for a moment only, provided that libvirt
+/// reports that; it reports neither VIR_DOMAIN_BLOCKED nor VIR_DOMAIN_NOSTATE. No change is missed between
+/// asking for the state and listening for changes.
 ///
-/// Errors: error::not_open; condition::not_found where there is no such domain, and where it goes away while
-/// another state is waited for; condition::not_supported where the driver reports no events;
-/// condition::connection_lost. Cancellation: terminal, partial and total; while the daemon is being asked, as
-/// basic_connection::async_call().
+/// @param conn The connection. It may be used for other things meanwhile, and must be open when the
+/// operation is launched; its cancel(), close() and release() end the wait.
+/// @param name The domain's name or UUID.
+/// @param state virDomainState. A domain that no longer exists, such as a transient domain that was shut
+/// down, is in the state VIR_DOMAIN_SHUTOFF.
+/// @param token The completion token.
 ///
-/// libvirt: virDomainLookupByName, virDomainLookupByUUIDString, virConnectDomainEventRegisterAny,
-/// virDomainGetState.
+/// @par Completion signature
+/// `void(error_code)`
+///
+/// @par Errors
+/// @li error::not_open: the connection is not open.
+/// @li condition::not_found: the domain does not exist, or ceased to exist while another state was awaited.
+/// @li condition::not_supported: the driver does not report events.
+/// @li condition::connection_lost: the connection is lost.
+///
+/// @par Per-operation cancellation
+/// Terminal, partial and total; while the daemon is being asked, as of basic_connection::async_call().
+///
+/// @par libvirt
+/// virDomainLookupByName, virDomainLookupByUUIDString, virConnectDomainEventRegisterAny, virDomainGetState.
 ///
 /// @code
 /// co_await conn.async_call([](virConnectPtr c) { return shut_down(c, "vm1"); });
@@ -65,10 +54,16 @@ struct initiate_wait_for_state
 template <
     class Executor,
     BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
-auto async_wait_for_state(basic_connection<Executor>& on, std::string name, int state, Token&& token = {})
+auto async_wait_for_state(basic_connection<Executor>& conn, std::string name, int state, Token&& token = {})
 {
+    const auto launch = [](basic_connection<Executor>& on, auto&& handler, error_details* details,
+                           std::string which, int wanted) {
+        detail::async_wait_for_state(
+            detail::implementation_of(on), on.get_executor(), std::move(which), wanted,
+            detail::wait_handler(std::forward<decltype(handler)>(handler)), details);
+    };
     return asio::async_initiate<Token, void(error_code)>(
-        detail::initiate_wait_for_state<Executor>{&on}, token, std::move(name), state);
+        detail::initiation(conn, launch), token, std::move(name), state);
 }
 
 } // namespace avirt

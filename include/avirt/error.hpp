@@ -134,4 +134,4 @@ struct boost::system::is_error_condition_enum<avirt::condition> : std::true_type
 {
 };
 
-#include <avirt/detail/with_details.hpp>
+#include <avirt/with_details.hpp>

@@ -3,6 +3,7 @@
 
 #include <avirt/detail/config.hpp>
 #include <avirt/detail/handlers.hpp>
+#include <avirt/detail/initiation.hpp>
 #include <avirt/error.hpp>
 #include <avirt/event_loop_options.hpp>
 #include <avirt/event_loop_stats.hpp>
@@ -11,7 +12,7 @@
 #include <boost/asio/execution_context.hpp>
 
 #include <memory>
-#include <type_traits>
+#include <utility>
 
 namespace avirt {
 
@@ -19,30 +20,32 @@ namespace detail {
 class event_loop_impl;
 }
 
-/// libvirt's event loop on an execution context.
+/// Runs libvirt's event loop on an execution context.
 ///
-/// While an event_loop lives, libvirt's handles and timeouts are served by the context's threads; nothing
-/// else has to be run. The first one registers avirt's event implementation with libvirt, which is once for
-/// the life of the process. The table of what is registered belongs to the process: when a loop is
-/// destroyed, the next one takes over. One loop is bound at a time.
+/// While an event_loop exists, the context's threads serve libvirt's handles and timeouts; nothing else has
+/// to be run. The first event_loop registers avirt's event implementation with libvirt, which is possible
+/// once in the life of a process. The table of registered handles and timeouts belongs to the process: when
+/// an event_loop is destroyed, the next one takes it over. Only one event_loop can exist at a time.
 ///
-/// The context's run() returns when libvirt has nothing registered and nothing of avirt's is pending. The
-/// loop and its context may be destroyed in either order. Destroying the loop inside a libvirt callback is a
-/// precondition violation.
+/// The context's run() returns when libvirt has nothing registered and no operation of avirt's is
+/// outstanding. The event_loop and its context may be destroyed in either order. An event_loop must not be
+/// destroyed inside a callback of libvirt.
 ///
-/// An exception thrown by a callback that the application has added with virEventAddHandle or
-/// virEventAddTimeout leaves run(); the loop works on when run() is called again. Where a callback is called
-/// by libvirt itself, as those for events are, it must not throw: libvirt is C.
+/// An exception that is thrown by a callback which the application added with virEventAddHandle or
+/// virEventAddTimeout leaves run(); the loop continues when run() is called again. Callbacks that libvirt
+/// itself calls, such as those for events, must not throw, because libvirt is written in C.
 ///
-/// After fork(), a child may exec or _exit at any time. It may use the loop after the context's
-/// notify_fork(fork_child), which gives it a set of files of its own. Calls that were under way go on in
-/// the parent alone, and connections stay the parent's: to the child they are lost. Those that were opened by
-/// libvirt alone avirt cannot cut off; the child has to leave them as they are.
+/// After fork(), the child may exec or _exit at any time. It may use the event_loop after it has called the
+/// context's notify_fork(fork_child), which gives it file descriptors of its own. Calls that were under way
+/// continue in the parent only, and connections remain the parent's: in the child they are lost. avirt cannot
+/// cut off connections that were opened without it; the child must not use them.
 ///
-/// Thread safety: libvirt may register and unregister from any thread at any time. Distinct objects: only
-/// one is bound. Shared objects: all member functions but the destructor are safe.
+/// @par Thread safety
+/// libvirt may register and unregister handles and timeouts from any thread at any time.@n
+/// @e Shared @e objects: Safe, except for the destructor.
 ///
-/// libvirt: virInitialize, virEventRegisterImpl, virSetErrorFunc.
+/// @par libvirt
+/// virInitialize, virEventRegisterImpl, virSetErrorFunc.
 ///
 /// @code
 /// asio::io_context io;
@@ -53,17 +56,23 @@ class event_loop_impl;
 class event_loop
 {
 public:
+    /// The type of the executor associated with the object.
     using executor_type = asio::any_io_executor;
 
-    /// Binds libvirt to the context of @p executor.
+    /// Binds libvirt to the context of an executor.
     ///
-    /// @throws avirt::exception with error::event_loop_in_use where another loop is bound, or
-    /// error::foreign_event_loop where libvirt has an event implementation that is not avirt's, and with
-    /// libvirt's error where it cannot be initialised; boost::system::system_error where the process has no
-    /// files left.
+    /// @param executor The executor on which libvirt's callbacks run.
+    /// @param options Options of the event loop and its worker threads.
+    ///
+    /// @throws avirt::exception with error::event_loop_in_use if another event_loop exists, with
+    /// error::foreign_event_loop if libvirt has an event implementation other than avirt's, and with
+    /// libvirt's error if libvirt cannot be initialised.
+    /// @throws boost::system::system_error if the process has no file descriptors left.
     AVIRT_DECL explicit event_loop(executor_type executor, event_loop_options options = {});
 
-    /// Binds libvirt to @p context.
+    /// Binds libvirt to an execution context.
+    ///
+    /// See event_loop(executor_type, event_loop_options).
     template <detail::execution_context ExecutionContext>
     explicit event_loop(ExecutionContext& context, event_loop_options options = {})
         : event_loop(executor_type(context.get_executor()), std::move(options))
@@ -73,23 +82,34 @@ public:
     event_loop(const event_loop&) = delete;
     event_loop& operator=(const event_loop&) = delete;
 
-    /// Unbinds libvirt. What is registered stays so, for the next loop; free callbacks run on a thread of
-    /// avirt's until there is one. Never blocks. Pending drains complete with operation_aborted.
+    /// Unbinds libvirt. Never blocks.
+    ///
+    /// Handles and timeouts stay registered for the next event_loop; until there is one, free callbacks run
+    /// on a worker thread. Outstanding drains complete with operation_aborted.
     AVIRT_DECL ~event_loop();
 
+    /// Gets the executor associated with the object.
     AVIRT_DECL executor_type get_executor() const noexcept;
 
-    /// Whether nothing is registered by libvirt, and nothing of avirt's is pending.
+    /// Determines whether libvirt has nothing registered and no operation of avirt's is outstanding.
     AVIRT_DECL bool is_idle() const noexcept;
 
+    /// Gets statistics about the loop and the worker threads.
     AVIRT_DECL event_loop_stats stats() const;
 
-    /// Completes when the loop is idle: after the last connection was closed, all that libvirt held is freed.
+    /// Asynchronously waits until the loop is idle: after the last connection was closed, until everything
+    /// that libvirt held is freed. Any number of drains may be outstanding.
     ///
-    /// @param token Completion signature: `void(error_code)`.
+    /// @param token The completion token.
     ///
-    /// Errors: operation_aborted, when cancelled or when the loop is destroyed first.
-    /// Cancellation: terminal, partial and total. Any number may be outstanding.
+    /// @par Completion signature
+    /// `void(error_code)`
+    ///
+    /// @par Errors
+    /// @li operation_aborted: the operation was cancelled, or the event_loop was destroyed.
+    ///
+    /// @par Per-operation cancellation
+    /// Terminal, partial and total.
     ///
     /// @code
     /// conn.close();
@@ -98,28 +118,13 @@ public:
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = asio::deferred_t>
     auto async_drain(Token&& token = {})
     {
-        return asio::async_initiate<Token, void(error_code)>(initiate_drain{this}, token);
+        const auto launch = [](event_loop& self, auto&& handler, error_details* details) {
+            self.start_drain(detail::wait_handler(std::forward<decltype(handler)>(handler)), details);
+        };
+        return asio::async_initiate<Token, void(error_code)>(detail::initiation(*this, launch), token);
     }
 
 private:
-    struct initiate_drain
-    {
-        event_loop* self;
-        using executor_type = event_loop::executor_type;
-
-        executor_type get_executor() const noexcept
-        {
-            return self->get_executor();
-        }
-
-        template <class Handler>
-        void operator()(Handler&& handler) const
-        {
-            auto* details = detail::get_associated_details(handler);
-            self->start_drain(detail::wait_handler(std::forward<Handler>(handler)), details);
-        }
-    };
-
     AVIRT_DECL void start_drain(detail::wait_handler handler, error_details* details);
 
     std::shared_ptr<detail::event_loop_impl> impl_;

@@ -3,13 +3,16 @@
 
 #include <avirt/connection.hpp>
 #include <avirt/detail/event_source_impl.hpp>
+#include <avirt/detail/initiation.hpp>
 #include <avirt/error.hpp>
+#include <avirt/event_source_options.hpp>
 #include <avirt/events.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 
 #include <cstdint>
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 namespace avirt {
@@ -17,36 +20,25 @@ namespace avirt {
 template <class Executor>
 class basic_supervised_connection;
 
-template <libvirt_event Event, class Executor = asio::any_io_executor>
-class basic_event_source;
-
-namespace detail {
-
-/// Grants internal code access to the implementation.
-template <class Event, class Executor>
-const std::shared_ptr<event_source_impl>& implementation_of(basic_event_source<Event, Executor>& source)
-{
-    return source.impl_;
-}
-
-} // namespace detail
-
-/// The events of one kind that libvirt reports on a connection: of all objects, or of one.
+/// The events of one type that libvirt reports on a connection, of all objects or of one.
 ///
-/// What comes between async_subscribe() and the first async_receive() is kept, up to the capacity. When more
-/// comes the oldest goes: the next receive completes with error::events_lost, lost() tells how many there
-/// were, and receiving goes on.
+/// Events are queued from async_subscribe() on, up to event_source_options::capacity. If the queue overflows,
+/// the oldest event is dropped, the next receive completes with error::events_lost, lost() returns the number
+/// of dropped events, and receiving continues.
 ///
-/// A source that is subscribed keeps libvirt's connection alive. Destroying it never blocks: operations that
-/// are outstanding complete with operation_aborted, and libvirt is told elsewhere.
+/// A subscribed source keeps libvirt's connection alive. Destroying a source never blocks: outstanding
+/// operations complete with operation_aborted, and the subscription is removed on a worker thread.
 ///
-/// A moved-from source may be assigned to or destroyed, nothing else.
-///
-/// Thread safety: distinct objects: safe. Shared objects: unsafe.
-///
-/// libvirt: virConnectDomainEventRegisterAny, virConnectNetworkEventRegisterAny and their like.
+/// A moved-from source can only be assigned to or destroyed.
 ///
 /// @tparam Event One of the types of events.hpp.
+///
+/// @par Thread safety
+/// @e Distinct @e objects: Safe.@n
+/// @e Shared @e objects: Unsafe.
+///
+/// @par libvirt
+/// virConnectDomainEventRegisterAny, virConnectNetworkEventRegisterAny and the like.
 ///
 /// @code
 /// avirt::event_source<avirt::domain_lifecycle> source{conn};
@@ -56,35 +48,44 @@ const std::shared_ptr<event_source_impl>& implementation_of(basic_event_source<E
 ///     std::cout << virDomainGetName(event.domain.get()) << ": " << event.event << '\n';
 /// }
 /// @endcode
-template <libvirt_event Event, class Executor>
+template <libvirt_event Event, class Executor = asio::any_io_executor>
 class basic_event_source
 {
 public:
+    /// The type of the events.
     using event_type = Event;
+    /// The type of the executor associated with the object.
     using executor_type = Executor;
 
+    /// Rebinds the source type to another executor.
     template <class E>
     struct rebind_executor
     {
         using other = basic_event_source<Event, E>;
     };
 
-    /// Not subscribed. Completion handlers run on the connection's executor by default.
+    /// Constructs a source that is not subscribed.
+    ///
+    /// @param conn The connection to subscribe on, whose executor the source uses. It may be closed,
+    /// moved or destroyed while the source lives; it must be open when the source subscribes.
+    /// @param options Which events to report, and how many to queue.
     template <class E>
-    explicit basic_event_source(basic_connection<E>& on, event_source_options options = {})
-        : executor_(on.get_executor()),
+    explicit basic_event_source(basic_connection<E>& conn, event_source_options options = {})
+        : executor_(conn.get_executor()),
           impl_(detail::event_source_impl::make(
-              executor_, detail::implementation_of(on), detail::kind_of<Event>(), std::move(options)))
+              executor_, detail::implementation_of(conn), detail::kind_of<Event>(), std::move(options)))
     {
     }
 
-    /// A supervised connection has the connection that a source is made with: pass host.connection().
+    /// A source is made with the connection of a supervised connection: pass host.connection().
     template <class E>
     explicit basic_event_source(basic_supervised_connection<E>& host, event_source_options = {}) =
         delete; // pass host.connection()
 
+    /// Move-constructs a source from another.
     basic_event_source(basic_event_source&&) noexcept = default;
 
+    /// Ends the subscription and move-assigns another source.
     basic_event_source& operator=(basic_event_source&& other) noexcept
     {
         if (this != &other) {
@@ -95,124 +96,121 @@ public:
         return *this;
     }
 
+    /// Ends the subscription. Never blocks.
     ~basic_event_source()
     {
         close();
     }
 
+    /// Gets the executor associated with the object.
     executor_type get_executor() const noexcept
     {
         return executor_;
     }
 
-    /// Outstanding operations complete with operation_aborted.
+    /// Cancels all outstanding operations, which complete with operation_aborted.
     void cancel() noexcept
     {
         if (impl_)
             impl_->cancel();
     }
 
-    /// How many events had to go since this was asked last.
+    /// Returns the number of events that were dropped since the last call of this function.
     std::uint64_t lost() noexcept
     {
         return impl_ ? impl_->lost() : 0;
     }
 
-    /// Has libvirt report the events.
+    /// Asynchronously subscribes to the events.
     ///
-    /// @param token Completion signature: `void(error_code)`.
+    /// @param token The completion token.
     ///
-    /// Errors: error::not_open where the connection is not, error::already_open where this is subscribed,
-    /// error::operation_in_progress, and libvirt's: condition::not_found for an object that does not exist,
-    /// condition::not_supported for an event that the driver or the daemon does not know. After a failure it
-    /// may be tried again. Cancellation: as basic_connection::async_call().
+    /// @par Completion signature
+    /// `void(error_code)`
     ///
-    /// libvirt: the lookup of the object, virConnectDomainEventRegisterAny and its like, on a worker thread.
+    /// @par Errors
+    /// @li error::not_open: the connection is not open.
+    /// @li error::already_open, error::operation_in_progress: the source is subscribed, or is being
+    /// subscribed or unsubscribed.
+    /// @li condition::not_found: the object does not exist.
+    /// @li condition::not_supported: the driver or the daemon does not know this event.
+    /// @li error::no_event_loop: libvirt does not watch the connection's socket.
+    /// @li libvirt's errors.
+    ///
+    /// After a failure the operation may be tried again.
+    ///
+    /// @par Per-operation cancellation
+    /// As of basic_connection::async_call().
+    ///
+    /// @par libvirt
+    /// The lookup of the object, virConnectDomainEventRegisterAny and the like, on a worker thread.
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_subscribe(Token&& token = {})
     {
-        return asio::async_initiate<Token, void(error_code)>(initiate_subscribe{{this}}, token);
+        return detail::initiate<&detail::event_source_impl::async_subscribe, void(error_code)>(*this, token);
     }
 
-    /// Completes with the next event.
+    /// Asynchronously receives the next event.
     ///
-    /// @param token Completion signature: `void(error_code, Event)`.
+    /// @param token The completion token.
     ///
-    /// Errors: error::events_lost, after which receiving goes on; error::not_open where this is not
-    /// subscribed; error::operation_in_progress; condition::connection_lost when the connection is gone and
-    /// what came before has been received: this is no longer subscribed then. Cancellation: terminal, partial
-    /// and total; no event gets lost by it.
+    /// @par Completion signature
+    /// `void(error_code, Event)`
+    ///
+    /// @par Errors
+    /// @li error::events_lost: the queue overflowed. Receiving continues.
+    /// @li error::not_open: the source is not subscribed.
+    /// @li error::operation_in_progress: a receive is outstanding.
+    /// @li condition::connection_lost: the connection is lost, and all events that came before have been
+    /// received. The source is not subscribed any more.
+    ///
+    /// @par Per-operation cancellation
+    /// Terminal, partial and total. No event is lost.
     template <
         BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code, Event)) Token = detail::default_token_t<Executor>>
     auto async_receive(Token&& token = {})
     {
-        return asio::async_initiate<Token, void(error_code, Event)>(initiate_receive{{this}}, token);
+        const auto launch = [](basic_event_source& self, auto&& handler, error_details* details) {
+            using completion = detail::event_completion<std::decay_t<decltype(handler)>, Event>;
+            self.impl()->async_receive(
+                detail::event_handler(completion(std::forward<decltype(handler)>(handler))), details);
+        };
+        return asio::async_initiate<Token, void(error_code, Event)>(detail::initiation(*this, launch), token);
     }
 
-    /// Completes when libvirt reports nothing any more. A receive that is outstanding completes with
-    /// operation_aborted; what was not received is dropped.
+    /// Asynchronously ends the subscription.
     ///
-    /// @param token Completion signature: `void(error_code)`.
+    /// The operation completes when libvirt reports no further events. An outstanding receive completes with
+    /// operation_aborted, and queued events are dropped.
     ///
-    /// Errors: error::not_open, error::operation_in_progress. Cancellation: terminal, partial and total; this
-    /// is no longer subscribed nevertheless.
+    /// @param token The completion token.
     ///
-    /// libvirt: virConnectDomainEventDeregisterAny and its like, on a worker thread.
+    /// @par Completion signature
+    /// `void(error_code)`
+    ///
+    /// @par Errors
+    /// @li error::not_open: the source is not subscribed.
+    /// @li error::operation_in_progress: the source is being subscribed or unsubscribed.
+    ///
+    /// @par Per-operation cancellation
+    /// Terminal, partial and total. The subscription ends all the same.
+    ///
+    /// @par libvirt
+    /// virConnectDomainEventDeregisterAny and the like, on a worker thread.
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_unsubscribe(Token&& token = {})
     {
-        return asio::async_initiate<Token, void(error_code)>(initiate_unsubscribe{{this}}, token);
+        return detail::initiate<&detail::event_source_impl::async_unsubscribe, void(error_code)>(
+            *this, token);
     }
 
 private:
-    template <class E, class X>
-    friend const std::shared_ptr<detail::event_source_impl>& detail::implementation_of(
-        basic_event_source<E, X>&);
+    friend struct detail::access;
 
-    struct initiation
+    const std::shared_ptr<detail::event_source_impl>& impl() const noexcept
     {
-        basic_event_source* self;
-        using executor_type = Executor;
-
-        executor_type get_executor() const noexcept
-        {
-            return self->get_executor();
-        }
-    };
-
-    struct initiate_subscribe : initiation
-    {
-        template <class Handler>
-        void operator()(Handler&& handler) const
-        {
-            auto* details = detail::get_associated_details(handler);
-            this->self->impl_->async_subscribe(detail::wait_handler(std::forward<Handler>(handler)), details);
-        }
-    };
-
-    struct initiate_receive : initiation
-    {
-        template <class Handler>
-        void operator()(Handler&& handler) const
-        {
-            auto* details = detail::get_associated_details(handler);
-            this->self->impl_->async_receive(
-                detail::event_handler(
-                    detail::event_completion<std::decay_t<Handler>, Event>{std::forward<Handler>(handler)}),
-                details);
-        }
-    };
-
-    struct initiate_unsubscribe : initiation
-    {
-        template <class Handler>
-        void operator()(Handler&& handler) const
-        {
-            auto* details = detail::get_associated_details(handler);
-            this->self->impl_->async_unsubscribe(
-                detail::wait_handler(std::forward<Handler>(handler)), details);
-        }
-    };
+        return impl_;
+    }
 
     void close() noexcept
     {
@@ -224,6 +222,7 @@ private:
     std::shared_ptr<detail::event_source_impl> impl_;
 };
 
+/// An event source whose executor is asio::any_io_executor.
 template <libvirt_event Event>
 using event_source = basic_event_source<Event>;
 

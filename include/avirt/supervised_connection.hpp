@@ -2,33 +2,37 @@
 #pragma once
 
 #include <avirt/connection.hpp>
+#include <avirt/detail/initiation.hpp>
 #include <avirt/detail/supervisor_impl.hpp>
 #include <avirt/error.hpp>
 #include <avirt/event_source.hpp>
+#include <avirt/host_report.hpp>
+#include <avirt/supervision_options.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 
-#include <concepts>
 #include <memory>
 #include <utility>
 
 namespace avirt {
 
-/// A connection that is opened again whenever it is lost, and tells what its domains do meanwhile.
+/// A connection that is opened again whenever it is lost, and that reports what happens to its domains.
 ///
-/// What async_receive() reports is in order and complete: after each host_connected, which replaces all that
-/// was known, the domain_changed that follow lead from one state to the next. What happened while nobody was
-/// connected is in the next host_connected. A daemon that is away, for a second or a day, costs a try now and
-/// then.
+/// The reports of async_receive() are ordered and complete: host_connected replaces everything that was known
+/// before, and each domain_changed that follows leads from one state to the next. What happens while the
+/// connection is lost is contained in the next host_connected. While the daemon is away, avirt tries to
+/// open the connection from time to time.
 ///
-/// Supervision begins with the first async_receive(), and ends with close() or the object; it keeps the
-/// context running until then. Destroying it never blocks. A moved-from one may be assigned to or destroyed,
-/// nothing else.
+/// Supervision begins with the first async_receive() and ends with close() or the destruction of the object;
+/// until then it keeps the context running. Destroying the object never blocks. A moved-from object can only
+/// be assigned to or destroyed.
 ///
-/// Thread safety: distinct objects: safe. Shared objects: unsafe.
+/// @par Thread safety
+/// @e Distinct @e objects: Safe.@n
+/// @e Shared @e objects: Unsafe.
 ///
-/// libvirt: virConnectOpenAuth, virConnectDomainEventRegisterAny, virConnectListAllDomains,
-/// virDomainGetState.
+/// @par libvirt
+/// virConnectOpenAuth, virConnectDomainEventRegisterAny, virConnectListAllDomains, virDomainGetState.
 ///
 /// @code
 /// avirt::supervision_options options;
@@ -44,15 +48,22 @@ template <class Executor = asio::any_io_executor>
 class basic_supervised_connection
 {
 public:
+    /// The type of the executor associated with the object.
     using executor_type = Executor;
+    /// The type of the supervised connection.
     using connection_type = basic_connection<Executor>;
 
+    /// Rebinds the type to another executor.
     template <class E>
     struct rebind_executor
     {
         using other = basic_supervised_connection<E>;
     };
 
+    /// Constructs a supervised connection.
+    ///
+    /// @param executor The I/O executor, on which completion handlers run by default.
+    /// @param options What to open, and how often to try.
     explicit basic_supervised_connection(const executor_type& executor, supervision_options options = {})
         : connection_(executor),
           impl_(detail::supervisor_impl::make(
@@ -60,14 +71,20 @@ public:
     {
     }
 
+    /// Constructs a supervised connection.
+    ///
+    /// @param context The execution context whose executor is used.
+    /// @param options What to open, and how often to try.
     template <detail::execution_context ExecutionContext>
     explicit basic_supervised_connection(ExecutionContext& context, supervision_options options = {})
         : basic_supervised_connection(executor_type(context.get_executor()), std::move(options))
     {
     }
 
+    /// Move-constructs a supervised connection from another.
     basic_supervised_connection(basic_supervised_connection&&) noexcept = default;
 
+    /// Ends the supervision, as close() does, and move-assigns another supervised connection.
     basic_supervised_connection& operator=(basic_supervised_connection&& other) noexcept
     {
         if (this != &other) {
@@ -78,44 +95,51 @@ public:
         return *this;
     }
 
+    /// Ends the supervision, as close() does.
     ~basic_supervised_connection()
     {
         close();
     }
 
+    /// Gets the executor associated with the object.
     executor_type get_executor() const noexcept
     {
         return connection_.get_executor();
     }
 
-    /// For calls, streams and event sources. It is not open while the daemon is away: they fail with
-    /// error::not_open then. To be neither opened nor closed nor, as a whole, cancelled by others; its
-    /// async_wait_closed() is the supervision's where the driver reports no events.
+    /// Gets the connection, for calls, streams and event sources.
+    ///
+    /// It is not open while the daemon is away: operations on it fail with error::not_open then. The
+    /// application must not open or close it, nor cancel all its operations. If the driver does not support
+    /// lifecycle events, the supervision uses the connection's async_wait_closed().
     connection_type& connection() noexcept
     {
         return connection_;
     }
 
-    /// Subscribes the source, which must have been made with connection(), whenever the connection has been
-    /// opened, before host_connected is reported.
+    /// Subscribes an event source each time the connection has been opened, before host_connected is
+    /// reported.
     ///
-    /// Its async_receive() tells of a loss by condition::connection_lost, and of a kind of events that the
-    /// daemon does not know by condition::not_supported, once each time, and waits for the next event then.
-    /// It is no longer followed when it is unsubscribed or destroyed.
+    /// Receiving from the source completes with condition::connection_lost once for each loss of the
+    /// connection, and with condition::not_supported once for each subscription to events that the daemon
+    /// does not know; it then waits for the next event. The source is followed until it is unsubscribed or
+    /// destroyed.
+    ///
+    /// @param source A source made with connection(). It may be moved or destroyed at any time.
     template <class Event, class E>
     void follow(basic_event_source<Event, E>& source)
     {
         impl_->follow(detail::implementation_of(source));
     }
 
-    /// An outstanding async_receive() completes with operation_aborted; supervision goes on.
+    /// Cancels an outstanding async_receive(), which completes with operation_aborted. Supervision continues.
     void cancel() noexcept
     {
         if (impl_)
             impl_->cancel();
     }
 
-    /// Ends the supervision, and closes the connection. Never blocks. Outstanding operations complete with
+    /// Ends the supervision and closes the connection. Never blocks. Outstanding operations complete with
     /// operation_aborted.
     void close() noexcept
     {
@@ -123,45 +147,45 @@ public:
             impl_->close();
     }
 
-    /// Completes with the next report.
+    /// Asynchronously receives the next report.
     ///
-    /// @param token Completion signature: `void(error_code, host_report)`.
+    /// If the daemon cannot be reached, the operation succeeds with a host_disconnected.
     ///
-    /// Errors: error::events_lost where reports had to be dropped because nobody received them:
-    /// host_connected follows; error::no_event_loop; error::operation_in_progress; error::not_open after
-    /// close(). That the daemon cannot be reached is no error, but host_disconnected. Cancellation: terminal,
-    /// partial and total; no report gets lost by it.
+    /// @param token The completion token.
+    ///
+    /// @par Completion signature
+    /// `void(error_code, host_report)`
+    ///
+    /// @par Errors
+    /// @li error::events_lost: the queue of reports overflowed and was dropped. A host_connected follows.
+    /// @li error::no_event_loop: no event_loop exists.
+    /// @li error::operation_in_progress: a receive is outstanding.
+    /// @li error::not_open: close() was called.
+    ///
+    /// @par Per-operation cancellation
+    /// Terminal, partial and total. No report is lost.
     template <
         BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code, host_report))
             Token = detail::default_token_t<Executor>>
     auto async_receive(Token&& token = {})
     {
-        return asio::async_initiate<Token, void(error_code, host_report)>(initiate_receive{this}, token);
+        return detail::initiate<&detail::supervisor_impl::async_receive, void(error_code, host_report)>(
+            *this, token);
     }
 
 private:
-    struct initiate_receive
+    friend struct detail::access;
+
+    const std::shared_ptr<detail::supervisor_impl>& impl() const noexcept
     {
-        basic_supervised_connection* self;
-        using executor_type = Executor;
-
-        executor_type get_executor() const noexcept
-        {
-            return self->get_executor();
-        }
-
-        template <class Handler>
-        void operator()(Handler&& handler) const
-        {
-            auto* details = detail::get_associated_details(handler);
-            self->impl_->async_receive(detail::report_handler(std::forward<Handler>(handler)), details);
-        }
-    };
+        return impl_;
+    }
 
     connection_type connection_;
     std::shared_ptr<detail::supervisor_impl> impl_;
 };
 
+/// A supervised connection whose executor is asio::any_io_executor.
 using supervised_connection = basic_supervised_connection<>;
 
 } // namespace avirt

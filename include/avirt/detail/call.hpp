@@ -2,10 +2,10 @@
 #pragma once
 
 #include <avirt/detail/failure.hpp>
-#include <avirt/detail/handlers.hpp>
+#include <avirt/detail/handler_adapter.hpp>
 #include <avirt/handle.hpp>
 
-#include <boost/asio/associator.hpp>
+#include <boost/asio/any_completion_handler.hpp>
 #include <libvirt/libvirt.h>
 
 #include <concepts>
@@ -173,40 +173,41 @@ private:
 /// The second argument tells whether the call has returned: otherwise its result is still its thread's.
 using call_handler = asio::any_completion_handler<void(error_code, bool)>;
 
+/// Completes an async_call: passes on what the function returned.
 template <class Handler, class F>
-struct call_completion
+class call_completion
 {
-    Handler handler;
-    std::shared_ptr<call<F>> called;
+public:
+    using adapted_handler_type = Handler;
+
+    call_completion(Handler handler, std::shared_ptr<call<F>> called)
+        : handler_(std::move(handler)),
+          called_(std::move(called))
+    {
+    }
+
+    const Handler& handler() const noexcept
+    {
+        return handler_;
+    }
 
     void operator()(error_code ec, bool has_returned)
     {
         using result_type = typename call<F>::result_type;
         if constexpr (std::is_void_v<result_type>) {
-            called.reset();
-            std::move(handler)(ec);
+            called_.reset();
+            std::move(handler_)(ec);
         }
         else {
-            auto result = has_returned ? called->take_result() : result_type{};
-            called.reset();
-            std::move(handler)(ec, std::move(result));
+            auto result = has_returned ? called_->take_result() : result_type{};
+            called_.reset();
+            std::move(handler_)(ec, std::move(result));
         }
     }
+
+private:
+    Handler handler_;
+    std::shared_ptr<call<F>> called_;
 };
 
 } // namespace avirt::detail
-
-template <template <class, class> class Associator, class Handler, class F, class Default>
-struct boost::asio::associator<Associator, avirt::detail::call_completion<Handler, F>, Default>
-    : Associator<Handler, Default>
-{
-    static auto get(const avirt::detail::call_completion<Handler, F>& h) noexcept
-    {
-        return Associator<Handler, Default>::get(h.handler);
-    }
-
-    static auto get(const avirt::detail::call_completion<Handler, F>& h, const Default& d) noexcept
-    {
-        return Associator<Handler, Default>::get(h.handler, d);
-    }
-};

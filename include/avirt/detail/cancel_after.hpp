@@ -26,9 +26,10 @@ auto make_cancel_after(
 
 #else
 
+#include <avirt/detail/handler_adapter.hpp>
+
 #include <boost/asio/associated_allocator.hpp>
 #include <boost/asio/associated_cancellation_slot.hpp>
-#include <boost/asio/associator.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -49,6 +50,7 @@ template <class Operation>
 class timed_handler
 {
 public:
+    using adapted_handler_type = typename Operation::handler_type;
     using cancellation_slot_type = asio::cancellation_slot;
 
     explicit timed_handler(std::shared_ptr<Operation> operation) : operation_(std::move(operation)) {}
@@ -78,6 +80,7 @@ template <class Operation>
 class timer_handler
 {
 public:
+    using adapted_handler_type = typename Operation::handler_type;
     using cancellation_slot_type = asio::cancellation_slot; // the handler's own is not for the timer
 
     explicit timer_handler(std::shared_ptr<Operation> operation) : operation_(std::move(operation)) {}
@@ -334,36 +337,6 @@ auto make_cancel_after(
 }
 
 } // namespace avirt::detail
-
-template <template <class, class> class Associator, class Operation, class Default>
-struct boost::asio::associator<Associator, avirt::detail::timed_handler<Operation>, Default>
-    : Associator<typename Operation::handler_type, Default>
-{
-    static auto get(const avirt::detail::timed_handler<Operation>& h) noexcept
-    {
-        return Associator<typename Operation::handler_type, Default>::get(h.handler());
-    }
-
-    static auto get(const avirt::detail::timed_handler<Operation>& h, const Default& d) noexcept
-    {
-        return Associator<typename Operation::handler_type, Default>::get(h.handler(), d);
-    }
-};
-
-template <template <class, class> class Associator, class Operation, class Default>
-struct boost::asio::associator<Associator, avirt::detail::timer_handler<Operation>, Default>
-    : Associator<typename Operation::handler_type, Default>
-{
-    static auto get(const avirt::detail::timer_handler<Operation>& h) noexcept
-    {
-        return Associator<typename Operation::handler_type, Default>::get(h.handler());
-    }
-
-    static auto get(const avirt::detail::timer_handler<Operation>& h, const Default& d) noexcept
-    {
-        return Associator<typename Operation::handler_type, Default>::get(h.handler(), d);
-    }
-};
 
 template <class Token, class Signature>
 struct boost::asio::async_result<avirt::detail::cancel_after_token<Token>, Signature>

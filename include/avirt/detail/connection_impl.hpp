@@ -1,76 +1,18 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <avirt/close_reason.hpp>
 #include <avirt/detail/call.hpp>
 #include <avirt/detail/handlers.hpp>
 #include <avirt/error.hpp>
+#include <avirt/open_options.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <libvirt/libvirt.h>
 
-#include <chrono>
-#include <functional>
 #include <memory>
-#include <span>
-#include <string>
-#include <utility>
 
 namespace avirt {
-
-/// Why a connection ended: VIR_CONNECT_CLOSE_REASON_*.
-enum class close_reason {
-    error = VIR_CONNECT_CLOSE_REASON_ERROR,         ///< Something else.
-    eof = VIR_CONNECT_CLOSE_REASON_EOF,             ///< The daemon is gone, or the way to it.
-    keepalive = VIR_CONNECT_CLOSE_REASON_KEEPALIVE, ///< The daemon did not answer.
-    client = VIR_CONNECT_CLOSE_REASON_CLIENT ///< This side: async_close(), or a call that was cancelled.
-};
-
-/// Something that libvirt has to know before a daemon lets it in.
-struct credential
-{
-    int type = 0;                 ///< VIR_CRED_*
-    std::string prompt{};         ///< What to ask somebody for.
-    std::string challenge{};      ///< What the other side adds to it.
-    std::string default_result{}; ///< What holds where the result is left empty.
-    std::string result{};         ///< To be filled in.
-};
-
-/// Fills in the results; false refuses. Runs on a worker thread, and may block.
-using authenticator = std::function<bool(std::span<credential>)>;
-
-/// How a connection is opened. Set by name:
-///
-/// @code
-/// avirt::open_options options{"qemu:///system"};
-/// options.read_only = true;
-/// @endcode
-struct open_options
-{
-    open_options(std::string connection_uri = {}) : uri(std::move(connection_uri)) {}
-
-    std::string uri;              ///< Empty: libvirt's default.
-    bool read_only = false;       ///< Without permission to change anything.
-    unsigned flags = 0;           ///< VIR_CONNECT_*.
-    authenticator authenticate{}; ///< Empty: libvirt looks into its configuration, and asks nobody.
-    /// Whether the connections that streams and calls with own_connection open give the same answers, without
-    /// asking again. They are kept in memory then, as long as the connection is open.
-    bool replay_credentials = true;
-    /// How long the daemon may be silent before it is asked for a sign of life; 0: it is never asked, and its
-    /// silence never held against it. (Connections that streams have to themselves ask every 3 s at least.)
-    std::chrono::seconds keepalive_interval{5};
-    /// How many intervals may pass in vain before the connection counts as lost.
-    unsigned keepalive_count = 5;
-    /// How long opening may take, until it fails with condition::timed_out; 0: as long as it takes. That of
-    /// the connections that streams and calls with own_connection open, too.
-    std::chrono::milliseconds timeout{30'000};
-};
-
-/// Asks for a call on a connection of its own.
-struct own_connection_t
-{
-};
-
-inline constexpr own_connection_t own_connection{};
 
 namespace detail {
 

@@ -2,12 +2,13 @@
 #pragma once
 
 #include <avirt/detail/connection_impl.hpp>
+#include <avirt/detail/handler_adapter.hpp>
 #include <avirt/detail/handlers.hpp>
 #include <avirt/error.hpp>
+#include <avirt/event_source_options.hpp>
 #include <avirt/events.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/associator.hpp>
 #include <libvirt/libvirt.h>
 
 #include <array>
@@ -23,15 +24,6 @@
 #include <vector>
 
 namespace avirt {
-
-struct event_source_options
-{
-    /// The name or the UUID of the one that matters; empty: all. A name is looked up with each subscription:
-    /// what is undefined, and defined anew under the same name, is another object, of which nothing is
-    /// reported.
-    std::string object{};
-    std::size_t capacity = 1024; ///< How many events are kept for who does not receive them yet.
-};
 
 namespace detail {
 
@@ -190,33 +182,30 @@ event_kind kind_of()
     return {callback::object, event_traits<Event>::id, callbacks};
 }
 
+/// Completes an async_receive: passes on the event by value.
 template <class Handler, class Event>
-struct event_completion
+class event_completion
 {
-    Handler handler;
+public:
+    using adapted_handler_type = Handler;
+
+    explicit event_completion(Handler handler) : handler_(std::move(handler)) {}
+
+    const Handler& handler() const noexcept
+    {
+        return handler_;
+    }
 
     void operator()(error_code ec, std::unique_ptr<erased_event> event)
     {
         auto result = event ? std::move(static_cast<held_event<Event>&>(*event).event) : Event{};
         event.reset();
-        std::move(handler)(ec, std::move(result));
+        std::move(handler_)(ec, std::move(result));
     }
+
+private:
+    Handler handler_;
 };
 
 } // namespace detail
 } // namespace avirt
-
-template <template <class, class> class Associator, class Handler, class Event, class Default>
-struct boost::asio::associator<Associator, avirt::detail::event_completion<Handler, Event>, Default>
-    : Associator<Handler, Default>
-{
-    static auto get(const avirt::detail::event_completion<Handler, Event>& h) noexcept
-    {
-        return Associator<Handler, Default>::get(h.handler);
-    }
-
-    static auto get(const avirt::detail::event_completion<Handler, Event>& h, const Default& d) noexcept
-    {
-        return Associator<Handler, Default>::get(h.handler, d);
-    }
-};

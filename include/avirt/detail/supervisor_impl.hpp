@@ -3,53 +3,16 @@
 
 #include <avirt/detail/connection_impl.hpp>
 #include <avirt/detail/event_source_impl.hpp>
-#include <avirt/domain_status.hpp>
 #include <avirt/error.hpp>
+#include <avirt/host_report.hpp>
+#include <avirt/supervision_options.hpp>
 
 #include <boost/asio/any_completion_handler.hpp>
 #include <boost/asio/any_io_executor.hpp>
 
-#include <chrono>
-#include <cstddef>
 #include <memory>
-#include <variant>
-#include <vector>
 
 namespace avirt {
-
-struct supervision_options
-{
-    open_options open{};
-    std::chrono::milliseconds first_delay{100};      ///< Between a loss and the next try.
-    std::chrono::milliseconds longest_delay{30'000}; ///< It doubles up to this, while tries are in vain.
-    std::size_t capacity = 1024;                     ///< How many reports are kept for who does not receive.
-};
-
-/// The connection is open: for the first time, or again, or reports had to be dropped. These are the domains,
-/// whatever was known before.
-struct host_connected
-{
-    std::vector<domain_status> domains{};
-};
-
-/// The connection is lost, or could not be opened.
-struct host_disconnected
-{
-    error_code error{};
-    error_details details{};
-    std::chrono::milliseconds retry_in{};
-};
-
-/// Something happened to a domain.
-struct domain_changed
-{
-    domain_status status{}; ///< What has come of it.
-    bool is_gone = false;   ///< It does not exist any more; its state is VIR_DOMAIN_NOSTATE.
-    int event = 0;          ///< virDomainEventType: what happened.
-    int detail = 0;         ///< virDomainEventStartedDetailType and its like, after the event.
-};
-
-using host_report = std::variant<host_connected, host_disconnected, domain_changed>;
 
 namespace detail {
 

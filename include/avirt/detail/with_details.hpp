@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <avirt/detail/handler_adapter.hpp>
 #include <avirt/detail/token_adapter.hpp>
 #include <avirt/error.hpp>
 
@@ -13,8 +14,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace avirt {
-namespace detail {
+namespace avirt::detail {
 
 /// Where the operation that ends in a handler of type T leaves the details of its failure: an associated
 /// object as Asio knows them, so that it is found through Asio's own composed operations too.
@@ -58,6 +58,8 @@ template <class Handler>
 class filling_handler
 {
 public:
+    using adapted_handler_type = Handler;
+
     filling_handler(Handler handler, error_details* details) : handler_(std::move(handler)), details_(details)
     {
     }
@@ -87,6 +89,8 @@ template <class Handler>
 class throwing_handler
 {
 public:
+    using adapted_handler_type = Handler;
+
     explicit throwing_handler(Handler handler) : handler_(std::move(handler)) {}
 
     template <class... Args>
@@ -222,75 +226,7 @@ struct throwing_signature<void(First, Rest...)>
 template <class Signature>
 using throwing_signature_t = typename throwing_signature<Signature>::type;
 
-} // namespace detail
-
-/// A completion token that fills @p details when the operation fails, and completes as @p token does.
-///
-/// @p details must live until the completion handler is invoked; it is left alone on success.
-///
-/// It may stand anywhere in a chain of token adapters (as_tuple, redirect_error, bind_cancellation_slot,
-/// cancel_after, ...), and works through Asio's composed operations too. If a chain has two, the outer one is
-/// filled.
-///
-/// @code
-/// avirt::error_details why;
-/// conn.async_open("qemu:///system", avirt::with_details([&](boost::system::error_code ec) {
-///     if (ec)
-///         std::cerr << why.message << '\n';
-/// }, why));
-/// @endcode
-template <class Token>
-auto with_details(Token&& token, error_details& details)
-{
-    return detail::filling_token<std::decay_t<Token>>(detail::forward_token<Token>(token), details);
-}
-
-/// A completion token for tokens that throw (use_awaitable, use_future): they throw avirt::exception,
-/// whose what() and details() tell libvirt's own sentence.
-///
-/// It may stand anywhere in a chain of token adapters. Inside of one that takes the error_code (as_tuple,
-/// redirect_error) nothing is left to be thrown.
-///
-/// @code
-/// co_await conn.async_open(uri, avirt::with_details(asio::use_awaitable));
-/// @endcode
-template <class Token>
-auto with_details(Token&& token)
-{
-    return detail::throwing_token<std::decay_t<Token>>(detail::forward_token<Token>(token));
-}
-
-} // namespace avirt
-
-template <template <class, class> class Associator, class Handler, class Default>
-struct boost::asio::associator<Associator, avirt::detail::filling_handler<Handler>, Default>
-    : Associator<Handler, Default>
-{
-    static auto get(const avirt::detail::filling_handler<Handler>& h) noexcept
-    {
-        return Associator<Handler, Default>::get(h.handler());
-    }
-
-    static auto get(const avirt::detail::filling_handler<Handler>& h, const Default& d) noexcept
-    {
-        return Associator<Handler, Default>::get(h.handler(), d);
-    }
-};
-
-template <template <class, class> class Associator, class Handler, class Default>
-struct boost::asio::associator<Associator, avirt::detail::throwing_handler<Handler>, Default>
-    : Associator<Handler, Default>
-{
-    static auto get(const avirt::detail::throwing_handler<Handler>& h) noexcept
-    {
-        return Associator<Handler, Default>::get(h.handler());
-    }
-
-    static auto get(const avirt::detail::throwing_handler<Handler>& h, const Default& d) noexcept
-    {
-        return Associator<Handler, Default>::get(h.handler(), d);
-    }
-};
+} // namespace avirt::detail
 
 template <class Handler, class Default>
 struct avirt::detail::associated_details<avirt::detail::filling_handler<Handler>, Default>

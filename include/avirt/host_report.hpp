@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <avirt/domain_status.hpp>
+#include <avirt/error.hpp>
+
+#include <chrono>
+#include <variant>
+#include <vector>
+
+namespace avirt {
+
+/// Reports that the connection is open: for the first time, again, or still, after reports were lost.
+///
+/// The handles keep libvirt's connection alive.
+struct host_connected
+{
+    /// All domains. They replace everything that was reported before.
+    std::vector<domain_status> domains{};
+};
+
+/// Reports that the connection is lost, or could not be opened.
+struct host_disconnected
+{
+    error_code error{};
+    error_details details{};
+    std::chrono::milliseconds retry_in{}; ///< Time until the next attempt to open the connection.
+};
+
+/// Reports that something happened to a domain.
+struct domain_changed
+{
+    domain_status status{}; ///< The domain's state afterwards.
+    bool is_gone = false;   ///< Whether the domain no longer exists; its state is VIR_DOMAIN_NOSTATE then.
+    int event = 0;          ///< virDomainEventType: what happened.
+    int detail = 0;         ///< The detail of that event, such as virDomainEventStartedDetailType.
+};
+
+/// What a supervised connection reports.
+using host_report = std::variant<host_connected, host_disconnected, domain_changed>;
+
+} // namespace avirt
