@@ -16,7 +16,7 @@
 namespace avirt {
 namespace detail {
 
-/// What calling keeps of an argument: texts as texts of its own, everything else as a copy.
+/// The type in which calling stores an argument: a string for a text, a copy of anything else.
 template <class Arg>
 struct kept_argument
 {
@@ -30,7 +30,7 @@ requires std::is_convertible_v<Arg, std::string_view> &&(
     using type = std::string;
 };
 
-// A null pointer is an argument too.
+// An argument of type char* may be null.
 template <class Char>
 requires std::is_same_v<Char, char> || std::is_same_v<Char, const char>
 struct kept_argument<Char*>
@@ -52,7 +52,7 @@ Kept keep_argument(Arg&& arg)
         return Kept(std::forward<Arg>(arg));
 }
 
-// As libvirt's functions take them.
+// Stored arguments, in the form in which libvirt's functions take them.
 
 template <class Kept>
 Kept&& libvirt_argument(Kept& kept) noexcept
@@ -79,7 +79,7 @@ Pointer libvirt_argument(handle<Pointer>& object) noexcept
 template <class Kept>
 using libvirt_argument_t = decltype(libvirt_argument(std::declval<Kept&>()));
 
-/// How calling<F, Args...> calls its function if it is given Leading.
+/// How calling<F, Args...> calls its function if it is called with Leading.
 template <class F, class Leading, class Args>
 struct calling_form;
 
@@ -88,7 +88,7 @@ struct calling_form<F, std::tuple<Leading...>, std::tuple<Args...>>
 {
     static constexpr bool is_plain = std::is_invocable_v<F&, Leading..., libvirt_argument_t<Args>...>;
     static constexpr bool is_with_handles = std::is_invocable_v<F&, Leading..., Args...>;
-    /// One of libvirt's functions on an object.
+    /// f is one of libvirt's functions on objects, which take no connection.
     static constexpr bool is_of_object =
         sizeof...(Leading) == 1 && std::is_invocable_v<F&, libvirt_argument_t<Args>...>;
     static constexpr bool exists = is_plain || is_with_handles || is_of_object;
@@ -96,19 +96,23 @@ struct calling_form<F, std::tuple<Leading...>, std::tuple<Args...>>
 
 } // namespace detail
 
-/// A function together with its further arguments, to be given to basic_connection::async_call() or
-/// basic_async_stream::async_open(): calls `f(connection, args...)` or `f(connection, stream, args...)`, or
-/// `f(args...)` if f takes no connection, as libvirt's functions on objects do.
+/// Binds a function to further arguments, for basic_connection::async_call() and
+/// basic_async_stream::async_open().
 ///
-/// It takes the place of a closure in a coroutine: GCC 12 does not compile a closure correctly that is a
-/// temporary of a co_await expression and holds a std::string, say. Unlike one that captures references, it
-/// owns all that the function uses, which may still run when its operation was cancelled.
+/// It calls `f(connection, args...)` or `f(connection, stream, args...)`, or `f(args...)` if f takes no
+/// connection, like libvirt's functions on objects.
 ///
-/// The arguments are kept as copies and passed as rvalues; the function is therefore called once. A text
-/// (std::string, std::string_view, const char*) is copied and arrives as a `const char*`, an owning handle as
-/// libvirt's pointer, or as the handle if the function takes that.
+/// In a coroutine it replaces a closure: GCC 12 miscompiles a closure that is a temporary of a co_await
+/// expression and holds a std::string, for instance. Unlike a closure that captures references, it owns
+/// everything that f uses, which matters because f may still run after its operation was cancelled.
 ///
-/// Thread safety: distinct objects: safe. Shared objects: unsafe.
+/// The arguments are stored as copies and passed as rvalues; therefore f can be called only once. A text
+/// (std::string, std::string_view, const char*) is copied and passed as a `const char*`. An owning handle is
+/// passed as libvirt's pointer, or as the handle if f takes one.
+///
+/// @par Thread safety
+/// @e Distinct @e objects: Safe.@n
+/// @e Shared @e objects: Unsafe.
 ///
 /// @code
 /// avirt::domain vm = co_await conn.async_call(avirt::calling(virDomainLookupByName, name));

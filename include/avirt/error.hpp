@@ -14,7 +14,7 @@
 
 namespace avirt {
 
-/// What avirt itself reports. Category: avirt_category().
+/// Errors that avirt itself reports. Their category is avirt_category().
 enum class error {
     event_loop_in_use = 1, ///< Another event_loop is bound.
     foreign_event_loop,    ///< libvirt has an event implementation that is not avirt's.
@@ -29,7 +29,8 @@ enum class error {
     result_unknown, ///< The connection was lost while a finish was under way; libvirt gave no other reason.
 };
 
-/// What went wrong, whoever reported it: compare the error_code of any operation with these.
+/// Conditions for comparison with the error_code of any operation, regardless of the part of libvirt or avirt
+/// that reported the error.
 ///
 /// @code
 /// if (ec == avirt::condition::console_in_use)
@@ -42,21 +43,21 @@ enum class condition {
     guest_gone,          ///< The domain stopped or was destroyed.
     not_found,           ///< No such domain, volume, device, ...
     denied,              ///< Authentication or authorisation failed.
-    timed_out,           ///< A time limit of libvirt's ran out.
+    timed_out,           ///< A time limit expired.
     not_supported,       ///< The driver, or the device, cannot do this.
     no_space,            ///< The storage is full.
-    already_exists,      ///< A name, UUID, ... that is taken.
-    wrong_state,         ///< The object is not in the state that this needs; a guest that is gone, too.
-    busy,                ///< A lock, a job or a pool at work: later it may go.
+    already_exists,      ///< The name, UUID, ... is already taken.
+    wrong_state,         ///< The object is not in the required state; also if the guest is gone.
+    busy,                ///< A lock, a job or a pool is busy: a later attempt may succeed.
 };
 
 /// The category of avirt::error.
 AVIRT_DECL const boost::system::error_category& avirt_category() noexcept;
 
-/// The category of libvirt's own errors: the value is its virErrorNumber, and the message what the number
-/// means, or what avirt knows better. What libvirt says of a particular failure is in its details.
+/// The category of libvirt's own errors. The value is the virErrorNumber. The message explains the number, or
+/// says what avirt knows more precisely. libvirt's message about a particular failure is in its details.
 ///
-/// An error of libvirt's that wraps an errno (VIR_ERR_SYSTEM_ERROR) is reported in the system category.
+/// A libvirt error that wraps an errno (VIR_ERR_SYSTEM_ERROR) is reported in the system category.
 AVIRT_DECL const boost::system::error_category& libvirt_category() noexcept;
 
 /// The category of avirt::condition.
@@ -72,23 +73,23 @@ inline boost::system::error_condition make_error_condition(condition c) noexcept
     return {static_cast<int>(c), condition_category()};
 }
 
-/// Everything that a virError carries. Filled through with_details().
+/// Everything that a virError contains. with_details() fills it.
 ///
-/// This header includes libvirt's own (libvirt/virterror.h), which names what domain, code and level can be.
+/// libvirt/virterror.h, which this header includes, defines the values of domain, code and level.
 struct error_details
 {
     int domain = 0;        ///< virErrorDomain: the part of libvirt that failed.
     int code = 0;          ///< virErrorNumber: VIR_ERR_NO_DOMAIN, ...
     int level = 0;         ///< virErrorLevel.
-    std::string message{}; ///< libvirt's sentence about this very failure.
+    std::string message{}; ///< libvirt's message about this failure.
     std::string str1{};
     std::string str2{};
     std::string str3{};
-    int int1 = 0; ///< The errno, where code is VIR_ERR_SYSTEM_ERROR.
+    int int1 = 0; ///< The errno, if code is VIR_ERR_SYSTEM_ERROR.
     int int2 = 0;
 };
 
-/// A system_error that carries the details; what() is libvirt's own sentence, and which code that is.
+/// A system_error that carries the details. what() contains libvirt's own message and the error code.
 class AVIRT_DECL exception : public boost::system::system_error
 {
 public:
@@ -111,8 +112,11 @@ private:
 
 /// Throws libvirt's last error of the calling thread as an avirt::exception.
 ///
-/// For functions given to connection::async_call whose result cannot tell failure (void, unsigned).
-/// libvirt: virGetLastError.
+/// It is meant for functions given to basic_connection::async_call() whose result cannot express failure
+/// (void, unsigned).
+///
+/// @par libvirt
+/// virGetLastError.
 ///
 /// @code
 /// co_await conn.async_call([](virConnectPtr c) {

@@ -10,11 +10,11 @@
 #include <variant>
 #include <vector>
 
-/// What libvirt reports: one type for each of its event ids, named after it. The members are the object that
-/// the event is about, then the parameters of libvirt's own callback under their names; a text that libvirt
-/// leaves out (a null pointer) is empty. Their numbers are libvirt's, and explained there.
+/// Events: one type for each of libvirt's event ids, named after the id. The first member is the object that
+/// the event is about; the others are the parameters of libvirt's callback, under their names. A text that
+/// libvirt omits (a null pointer) is empty. The values of the numbers are libvirt's.
 ///
-/// An event that the libvirt of this build does not know has no type.
+/// Events that the libvirt of this build does not know have no type.
 namespace avirt {
 
 // Domains -------------------------------------------------------------------------------------------------
@@ -24,7 +24,7 @@ struct domain_lifecycle
 {
     avirt::domain domain{};
     int event = 0;  ///< virDomainEventType
-    int detail = 0; ///< virDomainEventStartedDetailType and its like, after the event
+    int detail = 0; ///< the detail of that event, such as virDomainEventStartedDetailType
 };
 
 /// VIR_DOMAIN_EVENT_ID_REBOOT
@@ -353,7 +353,7 @@ struct secret_value_changed
 
 namespace detail {
 
-/// What a type is to libvirt: its id, and the callback that it calls.
+/// The event id and the callback type of libvirt that correspond to an event type.
 template <class Event>
 struct event_traits;
 

@@ -11,7 +11,8 @@ namespace avirt {
 
 namespace detail {
 
-// One pair for each public object type of libvirt's. `release` drops a reference off the calling thread.
+// One pair for each public object type of libvirt. release_reference() drops the reference on a worker
+// thread.
 #define AVIRT_HANDLE_TYPE(Pointer)                          \
     AVIRT_DECL void add_reference(Pointer object) noexcept; \
     AVIRT_DECL void release_reference(Pointer object) noexcept;
@@ -31,15 +32,18 @@ AVIRT_HANDLE_TYPE(virNWFilterBindingPtr)
 
 } // namespace detail
 
-/// Owns a reference to an object of libvirt's. Move-only; ref() makes another owner.
+/// Owns a reference to a libvirt object. It is move-only; ref() returns another owner.
 ///
-/// The reference is dropped on a worker thread: the last reference to an object can be the last one to its
-/// connection, and closing a connection blocks. A handle may therefore be destroyed anywhere, in a libvirt
-/// callback too.
+/// The reference is dropped on a worker thread, because the last reference to an object can be the last one
+/// to its connection, and closing a connection blocks. A handle may therefore be destroyed anywhere, even
+/// inside a libvirt callback.
 ///
-/// Thread safety: distinct objects: safe. Shared objects: unsafe.
+/// @par Thread safety
+/// @e Distinct @e objects: Safe.@n
+/// @e Shared @e objects: Unsafe.
 ///
-/// libvirt: virDomainRef, virDomainFree and their like.
+/// @par libvirt
+/// virDomainRef, virDomainFree and the like.
 ///
 /// @code
 /// avirt::domain vm{virDomainLookupByName(conn, "vm1")};
@@ -50,9 +54,10 @@ template <class Pointer>
 class handle
 {
 public:
+    /// Constructs an empty handle.
     handle() noexcept = default;
 
-    /// Takes over the reference that the caller holds.
+    /// Takes over the caller's reference.
     explicit handle(Pointer adopted) noexcept : object_(adopted) {}
 
     handle(handle&& other) noexcept : object_(other.release()) {}
@@ -70,23 +75,25 @@ public:
             detail::release_reference(object_);
     }
 
+    /// Gets libvirt's object, or null. The handle keeps its ownership.
     Pointer get() const noexcept
     {
         return object_;
     }
 
+    /// Determines whether the handle owns an object.
     explicit operator bool() const noexcept
     {
         return object_ != nullptr;
     }
 
-    /// Gives the reference to the caller.
+    /// Releases ownership: the caller owns the returned reference.
     [[nodiscard]] Pointer release() noexcept
     {
         return std::exchange(object_, nullptr);
     }
 
-    /// Another owner of the same object; empty where this is.
+    /// Returns another owner of the same object; an empty handle if this one is empty.
     [[nodiscard]] handle ref() const noexcept
     {
         if (object_)

@@ -11,21 +11,26 @@
 
 namespace avirt {
 
-// What a stream can be opened on: functions `int(virConnectPtr, virStreamPtr)` that start a libvirt stream.
-// They are called on a worker thread, and look up their objects through the connection that they are given.
-// They fail by returning a negative number or by throwing. Any other callable of that form will do too.
+// Openers: functions `int(virConnectPtr, virStreamPtr)` that open a libvirt stream on something, for
+// basic_async_stream::async_open(). They are called on a worker thread, look up their objects through the
+// connection that they are given, and fail by returning a negative number or by throwing. Any other callable
+// of that form can be used as well.
 //
-// Each has a constructor: a temporary of one may stand in a co_await expression, which GCC 12 does not
-// compile correctly for an aggregate that holds a std::string.
+// Each opener has a constructor, because GCC 12 miscompiles a temporary aggregate that holds a std::string in
+// a co_await expression.
 
-/// A guest's console: what is written goes to the guest's serial line, what is read comes from it.
+/// Opens a guest's console: what is written goes to the guest's serial line, what is read comes from it.
 ///
-/// Errors: condition::not_found (no such domain, or no such device), condition::not_supported (the device is
-/// no pseudo-terminal), condition::guest_gone (it is not running, or about to end),
-/// condition::console_in_use, condition::connection_lost, and libvirt's.
+/// @par Errors
+/// @li condition::not_found: no such domain, or no such device.
+/// @li condition::not_supported: the device is not a pseudo-terminal.
+/// @li condition::guest_gone: the guest is not running, or is about to end.
+/// @li condition::console_in_use: another session has the console.
+/// @li condition::connection_lost and libvirt's errors.
 ///
-/// libvirt: virDomainLookupByName, virDomainLookupByUUIDString, virDomainOpenConsole; where that fails,
-/// virDomainGetState and virDomainGetXMLDesc.
+/// @par libvirt
+/// virDomainLookupByName, virDomainLookupByUUIDString, virDomainOpenConsole; if that fails, virDomainGetState
+/// and virDomainGetXMLDesc.
 ///
 /// @code
 /// co_await stream.async_open(conn, avirt::console{"vm1"});
@@ -49,12 +54,17 @@ struct console
     AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;
 };
 
-/// A picture of a guest's screen, in the format that the driver chooses. Read to eof.
+/// Opens a picture of a guest's screen, in a format that the driver chooses. It is read up to eof.
 ///
-/// Errors: condition::not_found, condition::guest_gone, condition::wrong_state (it runs, but has no screen,
-/// for instance), condition::not_supported, condition::connection_lost, and libvirt's.
+/// @par Errors
+/// @li condition::not_found: no such domain.
+/// @li condition::guest_gone: the guest is not running.
+/// @li condition::wrong_state: the guest runs, but has no screen, for instance.
+/// @li condition::not_supported: the driver cannot take screenshots.
+/// @li condition::connection_lost and libvirt's errors.
 ///
-/// libvirt: virDomainScreenshot; where that fails, virDomainGetState.
+/// @par libvirt
+/// virDomainLookupByName, virDomainLookupByUUIDString, virDomainScreenshot; if that fails, virDomainGetState.
 ///
 /// @code
 /// co_await stream.async_open(conn, avirt::screenshot{"vm1"});
@@ -62,7 +72,7 @@ struct console
 struct screenshot
 {
     /// @param domain_name The domain's name or UUID.
-    /// @param screen_number Which of its screens, from 0.
+    /// @param screen_number The number of the screen, from 0.
     explicit screenshot(std::string domain_name, unsigned screen_number = 0)
         : domain(std::move(domain_name)),
           screen(screen_number)
@@ -75,13 +85,18 @@ struct screenshot
     AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;
 };
 
-/// A guest's channel: a line to an agent inside the guest.
+/// Opens a guest's channel: a line to an agent inside the guest.
 ///
-/// Errors: condition::not_found (no such domain, or no such channel), condition::not_supported (the channel
-/// is no Unix socket), condition::guest_gone, condition::console_in_use (another session has the channel),
-/// condition::connection_lost, and libvirt's.
+/// @par Errors
+/// @li condition::not_found: no such domain, or no such channel.
+/// @li condition::not_supported: the channel is not a Unix socket.
+/// @li condition::guest_gone: the guest is not running.
+/// @li condition::console_in_use: another session has the channel.
+/// @li condition::connection_lost and libvirt's errors.
 ///
-/// libvirt: virDomainOpenChannel; where that fails, virDomainGetState and virDomainGetXMLDesc.
+/// @par libvirt
+/// virDomainLookupByName, virDomainLookupByUUIDString, virDomainOpenChannel; if that fails, virDomainGetState
+/// and virDomainGetXMLDesc.
 ///
 /// @code
 /// co_await stream.async_open(conn, avirt::channel{"vm1", "org.qemu.guest_agent.0"});
@@ -105,7 +120,7 @@ struct channel
     AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;
 };
 
-/// Which volume: by its pool and its name there, or by its path, or by its key.
+/// Identifies a volume: by its pool and its name, by its path, or by its key.
 struct volume_locator
 {
     /// @param pool_name The pool's name or UUID.
@@ -116,7 +131,7 @@ struct volume_locator
     {
     }
 
-    /// The volume at that path on the daemon's side.
+    /// Identifies a volume by its path on the daemon's side.
     static volume_locator at_path(std::string path)
     {
         volume_locator where({}, {});
@@ -124,7 +139,7 @@ struct volume_locator
         return where;
     }
 
-    /// The volume that has that key (virStorageVolGetKey).
+    /// Identifies a volume by its key (virStorageVolGetKey).
     static volume_locator with_key(std::string key)
     {
         volume_locator where({}, {});
@@ -138,13 +153,17 @@ struct volume_locator
     std::string key{};
 };
 
-/// A volume's content. Read to eof.
+/// Opens a volume's content for reading. It is read up to eof.
 ///
-/// Errors: condition::not_found (no such pool or volume), std::errc::invalid_argument (the locator names
-/// none), and libvirt's. What goes wrong later on the daemon's side ends a read, or async_finish().
+/// @par Errors
+/// @li condition::not_found: no such pool or volume.
+/// @li std::errc::invalid_argument: the locator identifies no volume.
+/// @li condition::connection_lost and libvirt's errors.
 ///
-/// libvirt: virStorageVolLookupByName, virStorageVolLookupByPath, virStorageVolLookupByKey,
-/// virStorageVolDownload.
+/// Errors that occur later on the daemon's side end a read, or async_finish().
+///
+/// @par libvirt
+/// virStorageVolLookupByName, virStorageVolLookupByPath, virStorageVolLookupByKey, virStorageVolDownload.
 ///
 /// @code
 /// co_await stream.async_open(conn, avirt::volume_download{{"default", "disk.img"}});
@@ -152,8 +171,8 @@ struct volume_locator
 struct volume_download
 {
     /// @param which The volume.
-    /// @param first_byte Where to begin, in bytes.
-    /// @param byte_count How much, in bytes; 0: to the end.
+    /// @param first_byte The offset of the first byte.
+    /// @param byte_count The number of bytes; 0: up to the end.
     explicit volume_download(volume_locator which, std::uint64_t first_byte = 0, std::uint64_t byte_count = 0)
         : volume(std::move(which)),
           offset(first_byte),
@@ -164,19 +183,23 @@ struct volume_download
     volume_locator volume;
     std::uint64_t offset;
     std::uint64_t length;
-    /// Holes come as holes (VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM), which saves sending them. They are read
-    /// as zeros: there is no operation yet that reads one as a hole.
+    /// Whether the daemon sends holes as holes (VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM) instead of zeros. A
+    /// stream reads them as zeros all the same: there is no operation yet that reads a hole as one.
     bool sparse = false;
 
     AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;
 };
 
-/// A volume's new content. Write it, then async_finish(): no failure is known for certain before. (And not
-/// every one then, see there: if a full disk matters, look at the volume.)
+/// Opens a volume for writing.
 ///
-/// Errors: as volume_download's. Writing more than @ref length bytes fails.
+/// After everything is written, async_finish() reports errors that occurred on the daemon's side; no failure
+/// is certain to be reported before, and not every one then: see basic_async_stream::async_finish().
 ///
-/// libvirt: virStorageVolUpload.
+/// @par Errors
+/// Those of volume_download. Writing more than @ref length bytes fails.
+///
+/// @par libvirt
+/// virStorageVolLookupByName, virStorageVolLookupByPath, virStorageVolLookupByKey, virStorageVolUpload.
 ///
 /// @code
 /// co_await stream.async_open(conn, avirt::volume_upload{{"default", "disk.img"}});
@@ -184,8 +207,8 @@ struct volume_download
 struct volume_upload
 {
     /// @param which The volume.
-    /// @param first_byte Where to begin, in bytes.
-    /// @param byte_count How much at most, in bytes; 0: no limit.
+    /// @param first_byte The offset of the first byte.
+    /// @param byte_count The maximum number of bytes; 0: no limit.
     explicit volume_upload(volume_locator which, std::uint64_t first_byte = 0, std::uint64_t byte_count = 0)
         : volume(std::move(which)),
           offset(first_byte),
@@ -196,8 +219,8 @@ struct volume_upload
     volume_locator volume;
     std::uint64_t offset;
     std::uint64_t length;
-    /// libvirt is told that holes may come (VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM). There is no operation yet
-    /// that sends one: what is written is sent as data, zeros too.
+    /// Whether the daemon is told to expect holes (VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM). There is no
+    /// operation yet that sends a hole: everything that is written, zeros included, is sent as data.
     bool sparse = false;
 
     AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;
