@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The domains of a host, and what they are doing.
+// Lists the domains of a host and their states.
 //
 //     list_domains [URI]
 
@@ -25,7 +25,7 @@ const char* name_of(int state)
     return state >= 0 && static_cast<std::size_t>(state) < std::size(names) ? names[state] : "unknown";
 }
 
-/// Runs on a worker thread, where it may ask the daemon as often as it likes.
+/// Runs on a worker thread, where it may make any number of blocking calls.
 std::vector<avirt::domain_status> find_domains(virConnectPtr connection)
 {
     virDomainPtr* array = nullptr;
@@ -39,7 +39,7 @@ std::vector<avirt::domain_status> find_domains(virConnectPtr connection)
     for (auto& d : all) {
         avirt::domain_status status;
         status.name = virDomainGetName(d.get());
-        virDomainGetState(d.get(), &status.state, &status.reason, 0); // Unknown, if it has just gone.
+        virDomainGetState(d.get(), &status.state, &status.reason, 0); // Unknown if it has just gone.
         status.domain = std::move(d);
         result.push_back(std::move(status));
     }

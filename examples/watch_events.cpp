@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Every event of a host, a line each, for as long as one likes: libvirtd may be restarted meanwhile.
+// Prints every event of a host, one per line, until it is ended. libvirtd may be restarted meanwhile.
 //
 //     watch_events [URI]
 //
-// SIGUSR1 has it print what it believes of the domains; SIGINT and SIGTERM end it.
+// On SIGUSR1 it prints the domains and their states as it knows them; SIGINT and SIGTERM end it.
 
 #include <avirt/avirt.hpp>
 
@@ -26,7 +26,7 @@ namespace asio = boost::asio;
 
 // ---- lines
 
-/// Begins a line with the time.
+/// Begins a line of output with the time.
 std::ostream& line()
 {
     using namespace std::chrono;
@@ -53,7 +53,7 @@ const char* lifecycle_name(int event)
     return event >= 0 && static_cast<std::size_t>(event) < std::size(names) ? names[event] : "changed";
 }
 
-/// What an event is about. libvirt knows these names without asking the daemon.
+/// The name of an event's object. libvirt knows these names without asking the daemon.
 std::string name_of(const avirt::domain& domain)
 {
     return std::string("domain ") + virDomainGetName(domain.get());
@@ -107,7 +107,7 @@ void print(const Object& about, std::string_view what, const Values&... values)
     std::cout << std::endl;
 }
 
-// ---- what libvirt reports beside the domains' lifecycle, which the supervised connection tells
+// ---- all events but the domains' lifecycle, which the supervised connection reports
 
 void print(const avirt::domain_reboot& e)
 {
@@ -316,7 +316,7 @@ asio::awaitable<void> watch(avirt::supervised_connection& host)
             co_return;
         if (ec == avirt::error::events_lost)
             line() << source.lost() << " events were lost" << std::endl;
-        else if (!ec) // A loss is told by the other; what the driver does not report is not there to be told.
+        else if (!ec) // Lost connections are printed by follow(). Other errors tell of unsupported events.
             print(event);
     }
 }
@@ -331,17 +331,17 @@ void watch_all(avirt::supervised_connection& host)
     (asio::co_spawn(host.get_executor(), watch<Events>(host), rethrow), ...);
 }
 
-/// What is believed of the domains, by UUID.
-using beliefs = std::map<std::string, avirt::domain_status>;
+/// The domains and their states as last reported, by UUID.
+using known_domains = std::map<std::string, avirt::domain_status>;
 
-void print(const beliefs& domains)
+void print(const known_domains& domains)
 {
     for (const auto& [uuid, domain] : domains)
         line() << "= " << domain.name << ": " << state_name(domain.state) << std::endl;
     line() << "= " << domains.size() << " domains" << std::endl;
 }
 
-void note(beliefs& domains, const avirt::host_connected& report)
+void note(known_domains& domains, const avirt::host_connected& report)
 {
     domains.clear();
     for (const auto& d : report.domains)
@@ -350,14 +350,14 @@ void note(beliefs& domains, const avirt::host_connected& report)
     print(domains);
 }
 
-void note(beliefs&, const avirt::host_disconnected& report)
+void note(known_domains&, const avirt::host_disconnected& report)
 {
     const auto& said = report.details.message;
     line() << "not connected: " << (said.empty() ? report.error.message() : said) << "; next try in "
            << report.retry_in.count() << " ms" << std::endl;
 }
 
-void note(beliefs& domains, const avirt::domain_changed& report)
+void note(known_domains& domains, const avirt::domain_changed& report)
 {
     const auto& s = report.status;
     line() << "domain " << s.name << ": " << lifecycle_name(report.event) << ", now "
@@ -368,18 +368,18 @@ void note(beliefs& domains, const avirt::domain_changed& report)
         domains[s.uuid] = avirt::domain_status{.name = s.name, .uuid = s.uuid, .state = s.state};
 }
 
-asio::awaitable<void> follow(avirt::supervised_connection& host, beliefs& domains)
+asio::awaitable<void> follow(avirt::supervised_connection& host, known_domains& domains)
 {
     for (;;) {
         auto [ec, report] = co_await host.async_receive(asio::as_tuple(asio::use_awaitable));
         if (ec == avirt::error::not_open || ec == asio::error::operation_aborted)
             co_return;
-        if (!ec) // Otherwise reports were lost, and what holds now comes next.
+        if (!ec) // Otherwise reports were lost; a report of the current state follows.
             std::visit([&](const auto& r) { note(domains, r); }, report);
     }
 }
 
-asio::awaitable<void> obey_signals(avirt::supervised_connection& host, const beliefs& domains)
+asio::awaitable<void> obey_signals(avirt::supervised_connection& host, const known_domains& domains)
 {
     asio::signal_set signals(host.get_executor(), SIGINT, SIGTERM, SIGUSR1);
     while (co_await signals.async_wait(asio::use_awaitable) == SIGUSR1)
@@ -401,7 +401,7 @@ try {
     options.open.read_only = true;
     options.longest_delay = std::chrono::seconds(5);
     avirt::supervised_connection host{io, options};
-    beliefs domains;
+    known_domains domains;
     const auto rethrow = [](std::exception_ptr e) {
         if (e)
             std::rethrow_exception(e);

@@ -25,7 +25,7 @@ extern "C" const char avirt_demo_guest[512];
 
 namespace {
 
-/// libvirt would run QEMU as a user that not every system has.
+/// As root, libvirt would run QEMU as a user that not every system has.
 void drop_root()
 {
     if (::geteuid() != 0)
@@ -34,12 +34,12 @@ void drop_root()
     const uid_t uid = nobody ? nobody->pw_uid : 65534;
     const gid_t gid = nobody ? nobody->pw_gid : 65534;
     if (::setgroups(0, nullptr) || ::setresgid(gid, gid, gid) || ::setresuid(uid, uid, uid))
-        throw std::system_error(errno, std::generic_category(), "Root's rights cannot be given up");
-    ::prctl(PR_SET_DUMPABLE, 1); // Otherwise our own /proc/self is root's.
+        throw std::system_error(errno, std::generic_category(), "Cannot drop root privileges");
+    ::prctl(PR_SET_DUMPABLE, 1); // Otherwise this process's /proc/self belongs to root.
 }
 
-/// The driver's warnings would stand in the middle of the conversation; errors are reported by the calls that
-/// fail.
+/// The driver's warnings would appear in the middle of the conversation. Errors are reported by the calls
+/// that fail.
 void keep_log_off_terminal()
 {
     for (const char* variable : {"LIBVIRT_DEBUG", "LIBVIRT_LOG_FILTERS", "LIBVIRT_LOG_OUTPUTS"}) {
@@ -56,7 +56,7 @@ public:
     {
         auto name = (fs::temp_directory_path() / "avirt-XXXXXX").string();
         if (!::mkdtemp(name.data()))
-            throw std::system_error(errno, std::generic_category(), name + " cannot be created");
+            throw std::system_error(errno, std::generic_category(), "Cannot create " + name);
         path = name;
     }
 
@@ -68,7 +68,7 @@ public:
         std::error_code failure;
         fs::remove_all(path, failure);
         if (failure)
-            std::cerr << "console_relay: " << path << " cannot be removed: " << failure.message() << '\n';
+            std::cerr << "console_relay: Cannot remove " << path << ": " << failure.message() << '\n';
     }
 
     fs::path path;
@@ -82,7 +82,7 @@ std::string description(const fs::path& image)
         + "</name>"
           "<memory unit='MiB'>4</memory>"
           "<os><type arch='x86_64' machine='pc'>hvm</type></os>"
-          "<features><acpi/></features>" // So that it can switch itself off.
+          "<features><acpi/></features>" // So that the guest can switch itself off.
           "<devices>"
           "<disk type='file' device='disk'>"
           "<driver name='qemu' type='raw'/><source file='"
@@ -100,7 +100,7 @@ std::string description(const fs::path& image)
 asio::awaitable<void> demo_guest::boot(avirt::connection& connection)
 {
     fs::create_directories(directory_ / "etc");
-    // By default QEMU's log goes through a daemon of the system's.
+    // By default QEMU's log goes through a system daemon.
     std::ofstream(directory_ / "etc/qemu.conf") << "stdio_handler = \"file\"\n";
     const auto image = directory_ / "disk.img";
     std::ofstream(image, std::ios::binary).write(avirt_demo_guest, sizeof avirt_demo_guest);
@@ -146,7 +146,7 @@ asio::awaitable<void> demo_guest::destroy(avirt::connection& connection)
         co_return;
     co_await connection.async_call(
         [this](virConnectPtr) {
-            virDomainDestroy(domain_.get()); // It may have switched itself off.
+            virDomainDestroy(domain_.get()); // The guest may have switched itself off.
             return virDomainUndefine(domain_.get());
         },
         asio::as_tuple(asio::use_awaitable));
@@ -195,6 +195,6 @@ asio::awaitable<ending> converse(relay& console)
     catch (const boost::system::system_error&) {
     }
     if (!has_answered)
-        throw ending(failed, "The demo guest did not answer as it should.");
+        throw ending(failed, "The demo guest did not answer as expected.");
     co_return ending(succeeded, "");
 }

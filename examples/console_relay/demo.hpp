@@ -9,10 +9,10 @@
 #include <functional>
 #include <string>
 
-/// A guest of our own, which echoes what is typed on its serial console (guest.S).
+/// A small guest that echoes what is typed on its serial console (guest.S).
 ///
-/// It is run by libvirt's embedded QEMU driver, inside this program, with all files in a temporary
-/// directory: nothing of the system's libvirt is touched.
+/// libvirt's embedded QEMU driver runs the guest inside this program, with all files in a temporary
+/// directory: the system's libvirt is left untouched.
 class demo_guest
 {
 public:
@@ -20,11 +20,11 @@ public:
 
     explicit demo_guest(std::filesystem::path directory) : directory_(std::move(directory)) {}
 
-    /// Boots it on @p connection, paused: what a guest says is lost until its console is open.
+    /// Opens @p connection, and starts the guest paused: its output would be lost before its console is open.
     asio::awaitable<void> boot(avirt::connection& connection);
     asio::awaitable<void> resume(avirt::connection& connection);
 
-    /// To be called when its console is closed.
+    /// To be called after the console has been closed.
     asio::awaitable<void> destroy(avirt::connection& connection);
 
 private:
@@ -32,9 +32,9 @@ private:
     avirt::domain domain_;
 };
 
-/// Calls @p use in a child process, with a place for the guest, and returns the exit status. Gives up root's
-/// rights for good; leaves no process and no file behind.
+/// Calls @p use with the guest in a child process, and returns the exit status. Drops root privileges for
+/// good; leaves no process and no file behind.
 int with_demo_guest(const std::function<int(demo_guest&)>& use);
 
-/// Greets the demo guest, and says goodbye.
+/// Holds a short conversation with the demo guest, which ends with switching it off.
 asio::awaitable<ending> converse(relay& console);

@@ -20,7 +20,7 @@ std::string consoles(const std::string& description)
     boost::property_tree::ptree tree;
     std::istringstream in(description);
     boost::property_tree::read_xml(in, tree);
-    std::set<std::string> names; // One device can be there twice, as serial line and as console.
+    std::set<std::string> names; // A device may be listed twice, as a serial device and as a console.
     for (const auto& [kind, device] : tree.get_child("domain.devices")) {
         if (kind == "console" || kind == "serial" || kind == "parallel")
             names.insert(device.get("alias.<xmlattr>.name", "(named when it runs)"));
@@ -68,7 +68,7 @@ std::string list_domains(virConnectPtr connection)
     for (const auto& domain : domains) {
         const std::unique_ptr<char, decltype(&std::free)> description(
             virDomainGetXMLDesc(domain.get(), 0), &std::free);
-        if (description) // Otherwise it is gone since.
+        if (description) // Otherwise the domain has just gone.
             row(virDomainGetName(domain.get()), state(domain.get()), consoles(description.get()));
     }
     return table.str();

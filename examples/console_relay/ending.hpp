@@ -9,7 +9,7 @@
 
 namespace asio = boost::asio;
 
-/// What the program's exit status says. A signal n that ended it is 128 + n.
+/// The program's exit status. It is 128 + n if signal n ended the program.
 enum exit_status {
     succeeded = 0,
     failed = 1,
@@ -17,7 +17,7 @@ enum exit_status {
     console_ended = 3,
 };
 
-/// Why it is over: the exit status, and a sentence for the user. Thrown where the reason is a failure.
+/// Why the program ends: its exit status, and a sentence for the user. Thrown if the reason is a failure.
 class ending : public std::exception
 {
 public:
@@ -40,7 +40,8 @@ private:
     std::string sentence_;
 };
 
-/// The activity, with what it throws turned into an ending: asio's operator|| takes only a result for an end.
+/// Runs the activity, and turns its exceptions into endings: if one operand of Asio's operator|| throws, the
+/// operator waits for the other.
 inline asio::awaitable<ending> caught(asio::awaitable<ending> activity)
 {
     try {

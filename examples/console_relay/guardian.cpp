@@ -28,7 +28,7 @@ void kill_children()
 
 int run_guarded(const std::function<int()>& work)
 {
-    // They wait until they are asked for.
+    // Blocked signals stay pending until sigwaitinfo() takes them.
     sigset_t signals;
     sigset_t before;
     ::sigemptyset(&signals);
@@ -43,7 +43,7 @@ int run_guarded(const std::function<int()>& work)
     const auto parent = ::getpid();
     const auto child = ::fork();
     if (child < 0)
-        throw std::system_error(errno, std::generic_category(), "No process can be started");
+        throw std::system_error(errno, std::generic_category(), "Cannot start a process");
     if (child == 0) {
         ::prctl(PR_SET_PDEATHSIG, SIGTERM);
         if (::getppid() != parent)
@@ -56,7 +56,7 @@ int run_guarded(const std::function<int()>& work)
     for (bool has_ended = false; !has_ended;) {
         siginfo_t signal{};
         ::sigwaitinfo(&signals, &signal);
-        // What a terminal sends goes to the child anyway.
+        // A terminal's signals reach the child anyway.
         if (signal.si_signo != SIGCHLD && signal.si_code <= 0)
             ::kill(child, signal.si_signo);
         int of_any = 0;
@@ -67,7 +67,7 @@ int run_guarded(const std::function<int()>& work)
             }
         }
     }
-    // The child had no chance to do so. In the background it is others who use the terminal.
+    // A child that was killed could not restore the mode. In the background, others use the terminal.
     const auto in_foreground = ::tcgetpgrp(STDIN_FILENO);
     if (mode && WIFSIGNALED(status) && (in_foreground < 0 || in_foreground == ::getpgrp()))
         mode->restore();

@@ -5,7 +5,7 @@
 
 /// Runs @p work in a child process, and returns its exit status.
 ///
-/// The processes that it leaves behind are adopted, reaped, and killed when the child ends, however it ends.
-/// Without that, libvirt would wait long for its QEMU: it is a daemon, so the first process of the system has
-/// to reap it, and those of many containers do not.
+/// Processes that the child leaves behind are adopted and reaped; when the child ends, for whatever reason,
+/// they are killed. Otherwise libvirt would wait long for QEMU to end: QEMU is a daemon, so the first process
+/// of the system has to reap it, and that of many containers does not.
 int run_guarded(const std::function<int()>& work);

@@ -54,11 +54,11 @@ struct address_parts
         return !host.empty() && (!is_tcp || !port.empty());
     }
 
-    /// Asio takes a number that is too large modulo 65536.
+    /// Whether the port is in range: Asio takes a number that is too large modulo 65536.
     bool has_port() const
     {
         if (port.find_first_not_of("0123456789") != port.npos)
-            return true; // A service's name.
+            return true; // The name of a service.
         return port.size() <= 5 && std::stoi(port) <= 65535;
     }
 };
@@ -78,7 +78,7 @@ public:
     /// Throws system_error.
     client(protocol::socket connected, std::string address)
         : socket(std::move(connected)),
-          came_to(std::move(address)),
+          connected_to(std::move(address)),
           hang_up_(socket.get_executor())
     {
         notice_dead_peer();
@@ -86,7 +86,7 @@ public:
         if (set < 0)
             throw std::system_error(errno, std::generic_category(), "epoll_create1");
         hang_up_.assign(set);
-        epoll_event nothing{}; // but a hang-up, or an error
+        epoll_event nothing{}; // Hang-ups and errors are always reported.
         if (::epoll_ctl(set, EPOLL_CTL_ADD, socket.native_handle(), &nothing))
             throw std::system_error(errno, std::generic_category(), "epoll_ctl");
     }
@@ -97,13 +97,13 @@ public:
         co_return !ec;
     }
 
-    /// Completes when the client will send no more, though not everything may have been read.
+    /// Completes when the client will send no more. Part of its input may still be unread.
     asio::awaitable<void> end_of_input()
     {
         return event(EPOLLRDHUP);
     }
 
-    /// Completes when the client takes no more either. If it has closed TCP that shows with the next output.
+    /// Completes when the client takes no more output either. For TCP, this shows with the next output.
     asio::awaitable<void> gone()
     {
         return event(0);
@@ -111,12 +111,12 @@ public:
 
     bool is_gone()
     {
-        pollfd state{socket.native_handle(), 0, 0}; // A hang-up is told always.
+        pollfd state{socket.native_handle(), 0, 0}; // poll() always reports a hang-up.
         return ::poll(&state, 1, 0) > 0;
     }
 
-    /// Says something of our own, and gives the client a second to take it. What it has sent is read, for
-    /// closing a socket with unread input would destroy what was sent.
+    /// Sends the sentence to the client, which has a second to take it. The client's input is read meanwhile:
+    /// closing a socket with unread input would discard what was sent.
     asio::awaitable<void> dismiss(std::string sentence)
     {
         asio::steady_timer patience(socket.get_executor(), 1s);
@@ -140,7 +140,7 @@ public:
     }
 
     protocol::socket socket;
-    const std::string came_to;
+    const std::string connected_to;
 
 private:
     asio::awaitable<void> event(std::uint32_t wanted)
@@ -151,11 +151,11 @@ private:
         co_await hang_up_.async_wait(asio::posix::descriptor_base::wait_read, nothrow);
     }
 
-    /// Otherwise a peer whose machine is switched off would have the console for ever. There is no limit on
-    /// how long output may wait for the peer: it may just not be reading.
+    /// Otherwise a peer whose machine is switched off would have the console for ever. Output may wait for
+    /// the peer without limit, because the peer may just not be reading.
     void notice_dead_peer()
     {
-        error_code ignored; // Of a Unix socket.
+        error_code ignored; // A Unix socket may refuse the option.
         socket.set_option(asio::socket_base::keep_alive(true), ignored);
         for (const auto& [name, value] : {std::pair(TCP_KEEPIDLE, 30), {TCP_KEEPINTVL, 10}, {TCP_KEEPCNT, 3}})
             ::setsockopt(socket.native_handle(), IPPROTO_TCP, name, &value, sizeof value);
@@ -168,7 +168,7 @@ private:
             ;
     }
 
-    /// Whether TCP has not delivered everything. What is written to a Unix socket is with its reader.
+    /// Whether TCP has undelivered output. A Unix socket delivers output at once.
     bool is_sending()
     {
         int unsent = 0;
@@ -178,7 +178,7 @@ private:
         return domain != AF_UNIX && ::ioctl(socket.native_handle(), SIOCOUTQ, &unsent) == 0 && unsent != 0;
     }
 
-    asio::posix::stream_descriptor hang_up_; // an epoll set: Asio itself does not tell of an EPOLLRDHUP
+    asio::posix::stream_descriptor hang_up_; // an epoll set: Asio itself does not report EPOLLRDHUP
 };
 
 listener::~listener()
@@ -189,7 +189,7 @@ listener::~listener()
 void listener::close_doors()
 {
     for (auto& at : doors_) {
-        // The file first: once nobody listens, somebody else may put another there.
+        // The file is removed first: once the socket is closed, another process may replace the file.
         if (!at.path.empty())
             ::unlink(std::exchange(at.path, {}).c_str());
         error_code ignored;
@@ -246,7 +246,7 @@ void listener::bind_unix(std::string address, std::string path)
     const stream_protocol::endpoint endpoint(path);
     error_code ec;
 
-    // What a process leaves behind that was killed refuses connections.
+    // The socket file of a process that was killed refuses connections.
     stream_protocol::socket probe(executor_);
     probe.connect(endpoint, ec);
     if (!ec)
@@ -257,7 +257,7 @@ void listener::bind_unix(std::string address, std::string path)
 
     stream_protocol::acceptor acceptor(executor_);
     acceptor.open(endpoint.protocol(), ec);
-    const auto mask = ::umask(0177); // Whoever may connect has the console.
+    const auto mask = ::umask(0177); // Every client that can connect gets the console.
     acceptor.bind(endpoint, ec);
     ::umask(mask);
     if (ec)
@@ -285,58 +285,58 @@ asio::awaitable<void> listener::accept(door& at, relay& console)
         auto [ec, socket] = co_await at.acceptor.async_accept(nothrow);
         if (!at.acceptor.is_open())
             co_return;
-        if (ec) { // Out of file descriptors, perhaps: it may pass.
+        if (ec) { // Perhaps a lack of file descriptors, which may pass.
             asio::steady_timer pause(executor_, 100ms);
             co_await pause.async_wait(nothrow);
             continue;
         }
-        std::shared_ptr<client> who;
+        std::shared_ptr<client> peer;
         try {
-            who = std::make_shared<client>(std::move(socket), at.address);
+            peer = std::make_shared<client>(std::move(socket), at.address);
         }
         catch (const std::exception&) {
-            continue; // That client was one too many.
+            continue; // There are no resources for this client.
         }
         if (client_)
             asio::co_spawn(
-                executor_, who->dismiss("another client has the console; try again later"),
-                [who](std::exception_ptr) {});
+                executor_, peer->dismiss("another client has the console; try again later"),
+                [peer](std::exception_ptr) {});
         else
-            asio::co_spawn(executor_, serve(who, console), asio::detached);
+            asio::co_spawn(executor_, serve(peer, console), asio::detached);
     }
 }
 
-asio::awaitable<void> listener::serve(std::shared_ptr<client> who, relay& console)
+asio::awaitable<void> listener::serve(std::shared_ptr<client> peer, relay& console)
 {
-    client_ = who;
-    std::cerr << "a client came to " << who->came_to << std::endl;
-    co_await console.attach(who);
+    client_ = peer;
+    std::cerr << "a client came to " << peer->connected_to << std::endl;
+    co_await console.attach(peer);
     const auto input = [&]() -> asio::awaitable<void> {
         std::array<char, 4096> buffer;
         for (;;) {
-            auto [ec, n] = co_await who->socket.async_read_some(asio::buffer(buffer), nothrow);
+            auto [ec, n] = co_await peer->socket.async_read_some(asio::buffer(buffer), nothrow);
             if (ec)
                 co_return;
             co_await console.type({buffer.data(), n});
         }
     };
-    // While the guest takes no input, input() does not get to the end of it.
+    // While the guest takes no input, input() does not reach the end of the client's input.
     const auto end = [&]() -> asio::awaitable<void> {
-        co_await who->end_of_input();
+        co_await peer->end_of_input();
         console.remember();
         co_await console.silence(console.answer_time);
     };
     const auto first = co_await (input() || end());
     console.remember();
-    if (first.index() == 0 && client_ == who)
-        co_await (who->gone() || console.silence(console.answer_time));
-    if (client_ != who)
-        co_return; // It was dismissed.
-    std::cerr << "the client of " << who->came_to << " left" << std::endl;
-    if (!who->is_gone())
+    if (first.index() == 0 && client_ == peer)
+        co_await (peer->gone() || console.silence(console.answer_time));
+    if (client_ != peer)
+        co_return; // The client was dismissed.
+    std::cerr << "the client of " << peer->connected_to << " left" << std::endl;
+    if (!peer->is_gone())
         console.forget();
     error_code ignored;
-    who->socket.close(ignored);
+    peer->socket.close(ignored);
     console.detach();
     client_.reset();
 }
@@ -344,6 +344,6 @@ asio::awaitable<void> listener::serve(std::shared_ptr<client> who, relay& consol
 asio::awaitable<void> listener::close(std::string reason)
 {
     close_doors();
-    if (const auto who = std::exchange(client_, nullptr))
-        co_await who->dismiss(reason);
+    if (const auto peer = std::exchange(client_, nullptr))
+        co_await peer->dismiss(reason);
 }

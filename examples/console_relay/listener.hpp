@@ -10,28 +10,28 @@
 #include <string_view>
 #include <vector>
 
-/// Lets clients have the console, one at a time: "tcp:HOST:PORT" and "unix:PATH".
+/// Serves the console to clients, one at a time, at addresses such as "tcp:HOST:PORT" and "unix:PATH".
 class listener
 {
 public:
     explicit listener(asio::any_io_executor executor) : executor_(executor) {}
 
-    /// Removes the sockets.
+    /// Closes the sockets, and removes their files.
     ~listener();
 
     listener(const listener&) = delete;
     listener& operator=(const listener&) = delete;
 
-    /// Throws std::invalid_argument where the text has not the form of an address.
+    /// Throws std::invalid_argument if the text does not have the form of an address.
     static void check(const std::string& text);
 
-    /// Throws an ending that says what to do about it.
+    /// Throws an ending that tells the user what to do if the address cannot be used.
     asio::awaitable<void> bind(std::string address);
 
     /// Serves clients until it is cancelled.
     asio::awaitable<ending> run(relay& console);
 
-    /// Tells the client why it is over, and serves nobody any more.
+    /// Tells the current client the reason, and serves no clients any more.
     asio::awaitable<void> close(std::string reason);
 
 private:
@@ -42,14 +42,14 @@ private:
     {
         std::string address;
         asio::basic_socket_acceptor<protocol> acceptor;
-        std::string path{}; // of a socket that is a file, to be removed
+        std::string path{}; // the file of a Unix socket, to be removed
     };
 
     asio::awaitable<void> bind_tcp(std::string address, std::string host, std::string port);
     void bind_unix(std::string address, std::string path);
     void close_doors();
     asio::awaitable<void> accept(door& at, relay& console);
-    asio::awaitable<void> serve(std::shared_ptr<client> who, relay& console);
+    asio::awaitable<void> serve(std::shared_ptr<client> peer, relay& console);
 
     asio::any_io_executor executor_;
     std::vector<door> doors_;

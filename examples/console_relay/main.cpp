@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Attaches to a guest's serial console, and relays it to this terminal, or to clients.
+// Attaches to a guest's serial console, and relays it to this terminal or to clients.
 
 #include "demo.hpp"
 #include "domains.hpp"
@@ -33,28 +33,28 @@ constexpr auto usage =
        console_relay --demo [--listen ADDRESS]... [option]...
        console_relay [--connect URI] --list
 
-Relays a guest's console to this terminal, or to the clients that come to ADDRESS.
+Relays a guest's console to this terminal, or to clients that connect to ADDRESS.
 )";
 
 constexpr auto remarks = R"(
-A terminal is in raw mode: all keys but the escape go to the guest. From a pipe or a file, input is relayed
-to its end, then output until the guest has been silent for 2 seconds; no escape is recognised unless one is
-given.
+A terminal is in raw mode: all keys except the escape key go to the guest. Input from a pipe or a file is
+relayed to its end, then output until the guest has been silent for 2 seconds; no escape key is recognised in
+such input unless --escape is given.
 
-One client at a time has the console, without having to say who it is: choose ADDRESS accordingly. What the
-guest says while there is none is forgotten but for the last 4 KiB, which the next one gets. A client that
-ends its input is served until the guest has been silent for 2 seconds.
+Only one client at a time has the console. Clients are not authenticated: choose ADDRESS accordingly. While
+there is no client, only the last 4 KiB of the guest's output are kept; the next client gets them first. A
+client that ends its input is served until the guest has been silent for 2 seconds.
 
-For a guest that takes no input, what is typed is kept, and sent in few pieces, since libvirt drops a connection
-on which five wait. A terminal beeps for what is refused. Much input from a pipe or a file, to a guest that
-prints nothing, may cost the connection.
+If the guest takes no input, what is typed is kept, and sent in few pieces, because libvirt drops a connection
+on which five pieces wait. A terminal beeps when input is refused. Much input from a pipe or a file, to a
+guest that prints nothing, may cost the connection.
 
-The demo guest echoes what is typed, and Ctrl-D switches it off. Where input is not a terminal, and nobody is
-listened for, a conversation with it is shown.
+The demo guest echoes what is typed, and Ctrl-D switches it off. If input is not a terminal and no --listen is
+given, a conversation with the guest is shown.
 
 Exit status:
-  0      left by the escape or the end of input
-  1      it could not be done, or the connection was lost
+  0      left by the escape key or at the end of input
+  1      the operation failed, or the connection was lost
   2      wrong options
   3      the console ended: the guest was shut down, or another session took the console over
   128+n  ended by signal n
@@ -73,7 +73,7 @@ struct options
     bool demo = false;
 };
 
-/// Throws std::exception where they are wrong, and an ending where they ask for no more than a text.
+/// Throws std::exception if the options are wrong, and an ending if they only ask for a text.
 options parse(int argc, char* argv[])
 {
     options o;
@@ -81,14 +81,14 @@ options parse(int argc, char* argv[])
     po::options_description described("Options");
     // clang-format off
     described.add_options()
-        ("connect", po::value(&o.connect)->value_name("URI"), "the hypervisor, as qemu:///system; otherwise libvirt's default")
+        ("connect", po::value(&o.connect)->value_name("URI"), "the hypervisor, such as qemu:///system; otherwise libvirt's default")
         ("domain", po::value(&o.domain)->value_name("NAME"), "the guest's name or UUID")
-        ("device", po::value(&o.device)->value_name("ALIAS"), "its console device, as serial1; otherwise the first")
+        ("device", po::value(&o.device)->value_name("ALIAS"), "the guest's console device, such as serial1; otherwise the first")
         ("listen", po::value(&o.listen)->value_name("ADDRESS"), "serve clients at tcp:HOST:PORT or unix:PATH; may be given several times")
         ("escape", po::value(&escape)->value_name("KEY"), "the key that leaves: ^X, a character, or none (default: ^])")
-        ("force", po::bool_switch(&o.force), "take the console over from whoever has it")
-        ("safe", po::bool_switch(&o.safe), "only if the hypervisor guards against two sessions")
-        ("list", po::bool_switch(&o.list), "show the domains and their console devices")
+        ("force", po::bool_switch(&o.force), "take the console over from another session")
+        ("safe", po::bool_switch(&o.safe), "attach only if the hypervisor guards against two sessions")
+        ("list", po::bool_switch(&o.list), "list the domains and their console devices")
         ("demo", po::bool_switch(&o.demo), "boot a small guest and use its console")
         ("help", "show this")
         ("version", "show the versions");
@@ -123,7 +123,7 @@ options parse(int argc, char* argv[])
     return o;
 }
 
-/// What takes part in a session. It outlives the run of its context, and thus all coroutines.
+/// The objects of a session. They outlive the run of their context, and thus all coroutines.
 struct participants
 {
     participants(asio::io_context& io, const options& given, demo_guest* guest)
@@ -158,7 +158,7 @@ asio::awaitable<void> connect(participants& p)
         throw ending(
             failed,
             "No connection to " + (p.o.connect.empty() ? "libvirt's default hypervisor" : p.o.connect) + ": "
-                + said(e) + ". Does it run, and is the URI right (--connect)?");
+                + said(e) + ". Is it running, and is the URI right (--connect)?");
     }
 }
 
@@ -216,7 +216,7 @@ asio::awaitable<ending> prepare(participants& p)
 
 asio::awaitable<ending> session(participants& p)
 {
-    // A guest that is half booted could not be got rid of: signals wait until then.
+    // Signals wait until the guest is booted: a guest that is being booted could not be destroyed.
     auto over = co_await caught(prepare(p));
     if (over.status() == succeeded) {
         auto first = co_await (caught(attend(p)) || caught(ended_by_signal(p.signals)));
@@ -247,7 +247,7 @@ int run(const options& o, demo_guest* demo)
         io.run_one();
     if (*over.what())
         std::cerr << (::isatty(STDERR_FILENO) ? "\n" : "") << "console_relay: " << over.what() << std::endl;
-    io.run(); // Until libvirt has let go of everything.
+    io.run(); // Returns when libvirt has released everything.
     return over.status();
 }
 
@@ -255,7 +255,7 @@ int run(const options& o, demo_guest* demo)
 
 int main(int argc, char* argv[])
 {
-    // What is opened later must not take the place of a standard file that is missing.
+    // Files that are opened later must not take the place of missing standard files.
     int spare = 0;
     while ((spare = ::open("/dev/null", O_RDWR)) >= 0 && spare <= STDERR_FILENO)
         ;

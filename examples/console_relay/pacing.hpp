@@ -4,12 +4,13 @@
 #include <chrono>
 #include <cstddef>
 
-/// When to send the next packet of input to a guest that may not be reading.
+/// Decides when to send the next packet of input to a guest that may not be reading.
 ///
-/// libvirtd stops reading from a connection once five packets wait for the guest, misses the answers to its
-/// PINGs, and drops the connection after 30 s. Nothing says what the guest has taken. But a console has room
-/// for 4 KiB, and a guest that prints something runs: since then, no more than that is sent in small packets,
-/// and after it four packets, each with everything that was typed meanwhile. Such a connection survives.
+/// libvirtd stops reading from a connection once five packets wait for the guest; it then misses the answers
+/// to its PINGs, and drops the connection after 30 s. Nothing reports what the guest has taken. But a console
+/// has room for 4 KiB, and a guest that prints something runs. So after each output of the guest, no more
+/// than 4 KiB are sent in small packets, and then four packets, each with everything that was typed
+/// meanwhile. The connection survives that.
 class pacing
 {
 public:

@@ -219,7 +219,7 @@ asio::awaitable<void> relay::close()
 {
     detach();
     if (stream_.is_open()) {
-        asio::steady_timer patience(stream_.get_executor(), std::chrono::seconds(1)); // A daemon may hang.
+        asio::steady_timer patience(stream_.get_executor(), std::chrono::seconds(1)); // The daemon may hang.
         co_await (stream_.async_abort(nothrow) || patience.async_wait(nothrow));
     }
     on_sent_.cancel();

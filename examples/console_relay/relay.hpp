@@ -12,7 +12,7 @@
 #include <string>
 #include <string_view>
 
-/// libvirt's own sentence about a failure.
+/// libvirt's message for a failure, or that of the error code if libvirt has none.
 std::string said(const avirt::exception& e);
 
 /// Where the guest's output goes: this terminal, or a client.
@@ -26,30 +26,30 @@ public:
     virtual asio::awaitable<bool> write(std::string_view output) = 0;
 };
 
-/// The session with a guest's console. Sinks come and go while it lasts.
+/// A session with a guest's console. Sinks may be attached and detached while it lasts.
 class relay
 {
 public:
-    /// How long a guest has to be silent to have said all. QEMU looks only once a second whether there is
-    /// input, so less would miss answers.
+    /// How long a guest has to be silent before its answer is considered complete. QEMU looks for input only
+    /// once a second, so that a shorter time would miss answers.
     static constexpr std::chrono::seconds answer_time{2};
 
     explicit relay(asio::any_io_executor executor);
 
-    /// Throws an ending that says what to do about it.
+    /// Throws an ending that tells the user what to do if the console cannot be opened.
     asio::awaitable<void> open(avirt::connection& connection, avirt::console console);
 
     /// Relays both ways until the console ends.
     asio::awaitable<ending> run();
 
-    /// Types @p input on the guest's console. Waits while the guest is behind by more than it may be.
+    /// Types @p input on the guest's console. Waits while too much input is waiting to be sent.
     asio::awaitable<void> type(std::string_view input);
 
-    /// The same without waiting: false where the guest is too far behind, or takes nothing.
+    /// The same without waiting: false if too much input is waiting, or if the guest seems to read nothing.
     bool try_type(std::string_view input);
 
-    /// Goes on sending, slowly, to a guest that prints nothing: it may be reading. That is at the
-    /// connection's risk (see pacing).
+    /// Continues to send, slowly, to a guest that prints nothing, because the guest may be reading. This may
+    /// cost the connection (see pacing).
     void take_risks() noexcept
     {
         takes_risks_ = true;
@@ -59,15 +59,15 @@ public:
     asio::awaitable<void> sent();
 
     /// Completes when nothing has been sent to the guest, and nothing has come from it, for @p time from now.
-    /// While its output waits for the sink it is not silent.
+    /// A guest whose output waits for the sink is not silent.
     asio::awaitable<void> silence(std::chrono::steady_clock::duration time);
 
-    /// Sends the guest's output to @p to, beginning with the last of what it said to nobody.
+    /// Sends the guest's output to @p to, beginning with the latest output that no sink has taken.
     asio::awaitable<void> attach(std::shared_ptr<sink> to);
     void detach();
 
-    /// From now on, and until the next sink, keeps what the guest says for the next one too: this one may be
-    /// gone.
+    /// Until the next sink is attached, keeps the guest's output for that one too, because the current sink
+    /// may be gone.
     void remember() noexcept
     {
         remembers_ = true;
@@ -101,15 +101,15 @@ private:
     std::string domain_;
 
     std::shared_ptr<sink> sink_;
-    std::string missed_; // what the guest said to nobody
+    std::string missed_; // output that no sink has taken
     bool remembers_ = false;
     bool is_writing_ = false; // to the sink
 
-    std::string typed_; // and not sent yet
+    std::string typed_; // not sent yet
     bool is_sending_ = false;
     bool takes_risks_ = false;
     pacing pace_;
-    asio::steady_timer on_turn_; // To cancel one of these two is to wake who waits.
+    asio::steady_timer on_turn_; // Cancelling one of these two timers wakes its waiters.
     asio::steady_timer on_sent_;
     std::chrono::steady_clock::time_point last_activity_;
 };

@@ -43,10 +43,10 @@ private:
     terminal_mode before_;
 };
 
-/// Standard input or output, which other processes have open too.
+/// Standard input or output, which other processes may have open too.
 ///
-/// Asio switches what it reads and writes to non-blocking mode, for everybody. So it gets an epoll set that
-/// has the file in it, and the file is read or written only when it is ready.
+/// Asio would switch the file to non-blocking mode, for these processes too. So Asio waits for an epoll set
+/// that contains the file, and the file is read or written only when it is ready.
 class shared_file
 {
 public:
@@ -55,8 +55,8 @@ public:
           fd_(fd),
           ready_(executor)
     {
-        // A terminal can be opened once more, with a mode of its own: it can be ready for less than what is
-        // written.
+        // A ready terminal may take less than what is written, so that a write could block. Opened once more,
+        // it has a non-blocking mode of its own.
         if (::isatty(fd)) {
             const auto path = "/proc/self/fd/" + std::to_string(fd);
             const int mode = event == EPOLLIN ? O_RDONLY : O_WRONLY;
@@ -112,7 +112,7 @@ public:
     asio::awaitable<bool> write(std::string_view text) override
     {
         while (!text.empty()) {
-            // A pipe that is ready takes as much as this without blocking.
+            // A pipe that is ready takes this much without blocking.
             const auto part = text.substr(0, 4096);
             text.remove_prefix(
                 co_await file_.when_ready([part](int fd) { return ::write(fd, part.data(), part.size()); }));
@@ -151,7 +151,7 @@ asio::awaitable<ending> relay_input(relay& console, std::optional<char> escape, 
         if (!is_terminal)
             co_await console.type(typed);
         else if (!typed.empty() && !console.try_type(typed))
-            std::cerr << '\a'; // Dropped, as terminals do: who waited would not see the escape.
+            std::cerr << '\a'; // Dropped, as by terminals: while waiting, the relay would not see the escape.
         if (end != typed.npos) {
             asio::steady_timer patience(executor, 1s);
             co_await (console.sent() || patience.async_wait(asio::use_awaitable));

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-/// How a key is written: "^]" or "q". Throws std::invalid_argument.
+/// Parses the name of a key, such as "^]" or "q". Throws std::invalid_argument.
 char parse_key(const std::string& text);
 
 /// Relays the console to standard input and output, until the escape key or the end of input.
@@ -14,5 +14,5 @@ char parse_key(const std::string& text);
 /// A terminal is in raw mode meanwhile.
 asio::awaitable<ending> relay_to_terminal(relay& console, std::optional<char> escape);
 
-/// Writes to standard output, which may be shared with others: its flags are left alone.
+/// Writes to standard output without changing its flags, because other processes may share it.
 std::shared_ptr<sink> standard_output(asio::any_io_executor executor);

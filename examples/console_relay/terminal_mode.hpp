@@ -7,7 +7,7 @@
 
 #include <termios.h>
 
-/// A terminal's mode as it was.
+/// Saves a terminal's mode, and restores it on request.
 class terminal_mode
 {
 public:
@@ -24,7 +24,7 @@ public:
 
     void restore() const noexcept
     {
-        // A process in the background would be stopped for it.
+        // Otherwise SIGTTOU would stop a process in the background.
         const auto old = std::signal(SIGTTOU, SIG_IGN);
         ::tcsetattr(fd_, TCSANOW, &mode_);
         std::signal(SIGTTOU, old);

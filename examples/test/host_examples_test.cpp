@@ -22,8 +22,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-// The examples that print every event of a host, at a daemon that is killed again and again, and its domains.
-// This program itself has no event loop: it asks the daemon as any other client does.
+// Runs watch_events, with a daemon that is killed again and again, and list_domains. The test itself has no
+// event loop: it uses the daemon like any other client.
 
 extern "C" const unsigned char avirt_demo_guest[512];
 
@@ -32,7 +32,7 @@ namespace {
 namespace fs = std::filesystem;
 using states = std::map<std::string, std::string>;
 
-/// An example, and what it has printed.
+/// A running example and its output.
 class example
 {
 public:
@@ -59,7 +59,7 @@ public:
     example(const example&) = delete;
     example& operator=(const example&) = delete;
 
-    /// Its exit status, or 128 and the number of the signal that ended it.
+    /// Sends the signal. Returns the exit status, or 128 + n if signal n ended the example.
     int end(int signal)
     {
         ::kill(pid_, signal);
@@ -94,8 +94,8 @@ struct watcher : example
 {
     watcher(const std::string& uri, fs::path output) : example(WATCH_EVENTS, uri, std::move(output)) {}
 
-    /// What it believes of the domains.
-    states believed() const
+    /// The states of the domains as the example knows them.
+    states known() const
     {
         const auto before = printed().size();
         signal(SIGUSR1);
@@ -123,7 +123,7 @@ void check(bool ok)
         avirt::throw_last_error();
 }
 
-/// The domains as the daemon has them.
+/// The domains of the daemon.
 class domains
 {
 public:
@@ -167,8 +167,8 @@ public:
         check(ok);
     }
 
-    /// After a restart the daemon says that a guest is active before it has found it, and waits for that
-    /// where a job is to begin. Whoever destroys it meanwhile kills it, and is told that it does not run.
+    /// After a restart the daemon reports a guest as active before it has found the guest; a job on the guest
+    /// waits until then. Destroying the guest before then kills it, but fails as if the guest did not run.
     void suspend_when_found(const std::string& name)
     {
         virDomainPtr domain = virDomainLookupByName(connection_, name.c_str());
@@ -186,7 +186,7 @@ public:
         states result;
         for (int i = 0; i < count; ++i) {
             int state = 0;
-            if (virDomainGetState(all[i], &state, nullptr, 0) == 0) // Otherwise it has just gone.
+            if (virDomainGetState(all[i], &state, nullptr, 0) == 0) // Otherwise the domain has just gone.
                 result[virDomainGetName(all[i])] = state == VIR_DOMAIN_RUNNING ? "running"
                     : state == VIR_DOMAIN_PAUSED                               ? "paused"
                                                                                : "shut off";
@@ -223,25 +223,25 @@ struct watch_fixture
         all.connect();
     }
 
-    /// As an administrator who removes its file.
+    /// Removes the domain's file, as an administrator might.
     void forget(const std::string& name)
     {
         fs::remove(daemon.directory() / ".config/libvirt/qemu" / (name + ".xml"));
     }
 
-    void check_belief(const watcher& w)
+    void check_known_states(const watcher& w)
     {
-        states is, believed;
+        states is, known;
         const bool is_right = support::eventually([&] {
             is = all.now();
-            believed = w.believed();
-            return is == believed;
+            known = w.known();
+            return is == known;
         });
         BOOST_TEST(is_right);
-        BOOST_TEST(is.size() == believed.size());
+        BOOST_TEST(is.size() == known.size());
         for (const auto& [name, state] : is) {
-            BOOST_TEST_INFO(name << " is " << state << ", not " << believed[name]);
-            BOOST_TEST(believed[name] == state);
+            BOOST_TEST_INFO(name << " is " << state << ", not " << known[name]);
+            BOOST_TEST(known[name] == state);
         }
     }
 };
@@ -266,7 +266,7 @@ BOOST_AUTO_TEST_CASE(a_line_for_each_event)
          {" domain vm: defined, now ", " domain vm: started, now ", " domain vm: suspended, now ",
           " domain vm: stopped, now ", " domain vm: undefined, now gone\n", "= 0 domains\n"})
         BOOST_TEST(support::eventually([&] { return w.has_printed(line); }), line);
-    check_belief(w);
+    check_known_states(w);
     BOOST_TEST(w.end(SIGINT) == 0);
 }
 
@@ -290,13 +290,13 @@ BOOST_AUTO_TEST_CASE(a_hundred_restarts)
         }
         if (round % 3 == 0 && round % 10 != 0)
             all.change(name_of(round), virDomainUndefine);
-        check_belief(w);
+        check_known_states(w);
     }
     BOOST_TEST(w.has_printed("not connected: "));
     BOOST_TEST(w.end(SIGTERM) == 0);
 }
 
-BOOST_AUTO_TEST_CASE(nobody_there)
+BOOST_AUTO_TEST_CASE(no_daemon)
 {
     watcher w("qemu+unix:///session?socket=/nonexistent/socket", daemon.directory() / "output");
     BOOST_TEST(support::eventually([&] { return w.has_printed("'/nonexistent/socket'"); }), w.printed());
@@ -304,7 +304,7 @@ BOOST_AUTO_TEST_CASE(nobody_there)
     BOOST_TEST(w.end(SIGINT) == 0);
 }
 
-BOOST_AUTO_TEST_CASE(misused)
+BOOST_AUTO_TEST_CASE(wrong_usage)
 {
     watcher w("--help", daemon.directory() / "output");
     BOOST_TEST(support::eventually([&] { return w.has_printed("usage: "); }));
@@ -315,7 +315,7 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_FIXTURE_TEST_SUITE(list_domains, watch_fixture)
 
-BOOST_AUTO_TEST_CASE(each_with_its_state)
+BOOST_AUTO_TEST_CASE(each_domain_with_its_state)
 {
     all.define("idle");
     all.define("busy");
@@ -329,7 +329,7 @@ BOOST_AUTO_TEST_CASE(each_with_its_state)
     BOOST_TEST(lines.find("running\n") != std::string::npos, lines);
 }
 
-BOOST_AUTO_TEST_CASE(nobody_to_ask)
+BOOST_AUTO_TEST_CASE(no_daemon)
 {
     example list(
         LIST_DOMAINS, "qemu+unix:///session?socket=/nonexistent/socket", daemon.directory() / "output");

@@ -21,7 +21,7 @@ inline double median(std::vector<double> values)
     return values[values.size() / 2];
 }
 
-/// A measurement in a process of its own, for libvirt takes one event loop per process.
+/// A measurement in a process of its own, because libvirt accepts one event loop per process.
 template <class Result>
 class apart
 {
@@ -38,7 +38,7 @@ public:
         if (pid_ == 0) {
             ::close(fds[0]);
             ::alarm(300);
-            ::prctl(PR_SET_NAME, name_.c_str()); // What perf shows it as.
+            ::prctl(PR_SET_NAME, name_.c_str()); // The name that perf shows.
             int status = 1;
             try {
                 const Result r = f();
@@ -67,7 +67,7 @@ public:
         return pid_;
     }
 
-    /// Waits for it.
+    /// Waits until the measurement is done.
     Result result()
     {
         Result r;

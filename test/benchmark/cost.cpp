@@ -16,8 +16,8 @@ std::atomic<std::size_t> allocated{0};
 
 } // namespace
 
-// glibc's own way to replace an allocator's functions one by one: everything, operator new and C libraries
-// included, calls malloc through here.
+// Replaces functions of glibc's allocator one by one, as glibc allows: all allocations, those of operator new
+// and of C libraries included, go through the functions below.
 extern "C" void* __libc_malloc(std::size_t size);
 extern "C" void* __libc_memalign(std::size_t alignment, std::size_t size);
 extern "C" void* __libc_calloc(std::size_t count, std::size_t size);
@@ -63,8 +63,8 @@ namespace {
 
 void on_alarm(int) {}
 
-/// Has all threads of the child go on until it has ended, or a signal interrupts us; calls f with the number
-/// of each system call.
+/// Lets all threads of the child run until it has ended, or until a signal interrupts this process. Calls f
+/// with the number of each system call.
 template <class F>
 void follow(pid_t child, F f)
 {
@@ -106,21 +106,21 @@ std::size_t count_system_calls(pid_t child)
             ++count;
     });
     if (marks != 2)
-        throw std::runtime_error("what was to be counted did not come to its end");
+        throw std::runtime_error("the child did not make its two marks");
     return count;
 }
 
 std::size_t count_system_calls_within(pid_t child, unsigned seconds)
 {
     struct sigaction action = {};
-    action.sa_handler = on_alarm; // Without SA_RESTART: it interrupts.
+    action.sa_handler = on_alarm; // Without SA_RESTART, so that the signal interrupts waitpid().
     ::sigaction(SIGALRM, &action, nullptr);
     std::size_t count = 0;
     const auto one_more = [&](long) { ++count; };
-    ::alarm(1); // It sets itself up.
+    ::alarm(1); // Time for the child to set itself up.
     follow(child, one_more);
     if (count == 0)
-        throw std::runtime_error("the child cannot be followed");
+        throw std::runtime_error("the child cannot be traced");
     count = 0;
     ::alarm(seconds);
     follow(child, one_more);

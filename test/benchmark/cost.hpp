@@ -7,21 +7,21 @@
 
 namespace benchmark {
 
-/// Allocations of this process so far.
+/// The number of allocations of this process so far.
 std::size_t allocations() noexcept;
 
-/// Has the parent follow this process: see below.
+/// Lets the parent trace this process, as the functions below require.
 void be_traced();
 
-/// A system call that nothing else makes: what is counted lies between two of them.
+/// Makes a system call that nothing else makes: system calls are counted between two marks.
 void mark() noexcept;
 
-/// Follows a child that called be_traced() to its end; returns how many system calls it made between its
-/// first and its second mark.
+/// Traces a child that called be_traced() until it ends. Returns the number of system calls that it made
+/// between its first and its second mark.
 std::size_t count_system_calls(pid_t child);
 
-/// Follows a child that called be_traced(), then ends it; returns how many system calls its threads made in
-/// so many seconds, after one second in which it may come to rest.
+/// Traces a child that called be_traced(), then kills it. Returns the number of system calls that its threads
+/// made in so many seconds, after one second in which the child may settle.
 std::size_t count_system_calls_within(pid_t child, unsigned seconds);
 
 } // namespace benchmark

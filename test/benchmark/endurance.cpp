@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What takes too long for the tests:
+// Trials that take too long for the tests:
 //
-//   endurance download [SECONDS]   2 GiB, whose reader stays away for so long (90 s) in the middle
-//   endurance sparse [SECONDS]     a hole of 1 TiB, before which the reader stays away for so long (60 s)
+//   endurance download [SECONDS]   2 GiB, with a reader that pauses in the middle for SECONDS (90)
+//   endurance sparse [SECONDS]     a hole of 1 TiB, before which the reader pauses for SECONDS (60)
 //   endurance upload               1 GiB, to a daemon that is stopped three times for a second
-//   endurance absence [SECONDS]    a supervised connection, whose daemon is away for so long (60 s)
+//   endurance absence [SECONDS]    a supervised connection whose daemon is away for SECONDS (60)
 //
-// Each says what it saw, and fails where that is not what avirt promises.
+// Each prints its results, and fails if they are not what avirt promises.
 
 #include <avirt/avirt.hpp>
 #include <support/libvirtd.hpp>
@@ -64,7 +64,7 @@ void require(bool holds, const char* what)
         throw std::runtime_error(what);
 }
 
-/// How late an unrelated handler of the same context is.
+/// Measures how late an unrelated handler of the same context runs.
 class heartbeat
 {
 public:
@@ -116,7 +116,7 @@ struct trial
 
     asio::awaitable<void> make_pool()
     {
-        // Named first: GCC 12 destroys what a lambda within the co_await expression holds twice.
+        // Not inside the co_await expression: GCC 12 would destroy the lambda's captures twice.
         const auto create = [xml = daemon.pool_xml()](virConnectPtr c) {
             return avirt::storage_pool(virStoragePoolCreateXML(c, xml.c_str(), 0));
         };
@@ -168,10 +168,10 @@ asio::awaitable<void> download(trial& t, std::chrono::seconds pause)
     }
     const double grown = peak_memory() - before;
     std::printf(
-        "download: %llu bytes, as they are in the volume; at most %.1f MiB above the start\n",
+        "download: %llu bytes, identical to the volume; peak memory %.1f MiB above the start\n",
         static_cast<unsigned long long>(total), grown);
-    require(total == size, "something is missing");
-    require(grown <= 16, "more than 16 MiB");
+    require(total == size, "bytes are missing");
+    require(grown <= 16, "memory grew by more than 16 MiB");
     co_await t.stream.async_finish(use_awaitable);
     co_await t.connection.async_close(use_awaitable);
 }
@@ -199,13 +199,12 @@ asio::awaitable<void> sparse(trial& t, std::chrono::seconds pause)
     pulse.stop();
     const double grown = peak_memory() - before;
     std::printf(
-        "sparse: a reader stayed away for %lld s before a hole of 1 TiB; at most %.1f MiB above the start, a "
-        "1 ms "
-        "timer was late by %.1f ms at most\n",
+        "sparse: the reader paused for %lld s before a hole of 1 TiB; peak memory %.1f MiB above the start; "
+        "a 1 ms timer was late by at most %.1f ms\n",
         static_cast<long long>(pause.count()), grown, pulse.latest() * 1e3);
-    require(zeros != 0, "there is no hole");
-    require(grown <= 16, "more than 16 MiB");
-    require(pulse.latest() < 0.5, "that is too late");
+    require(zeros != 0, "no zeros were read from the hole");
+    require(grown <= 16, "memory grew by more than 16 MiB");
+    require(pulse.latest() < 0.5, "the timer was late by half a second or more");
     co_await t.stream.async_abort(use_awaitable);
     co_await t.connection.async_close(use_awaitable);
 }
@@ -248,10 +247,10 @@ asio::awaitable<void> upload(trial& t)
     }
     require(file.peek() == std::ifstream::traits_type::eof(), "the volume is too long");
     std::printf(
-        "upload: %llu bytes, all in the volume; the daemon was stopped %d times for a second, a 1 ms timer "
-        "was late by %.1f ms at most\n",
+        "upload: %llu bytes, identical to the volume; the daemon was stopped %d times for a second; a 1 ms "
+        "timer was late by at most %.1f ms\n",
         static_cast<unsigned long long>(size), stops, pulse.latest() * 1e3);
-    require(pulse.latest() < 0.5, "that is too late");
+    require(pulse.latest() < 0.5, "the timer was late by half a second or more");
 }
 
 asio::awaitable<void> define(trial& t, const std::string& name)
@@ -277,7 +276,9 @@ asio::awaitable<void> absence(trial& t, std::chrono::seconds duration)
     options.open.uri = t.daemon.uri();
     avirt::supervised_connection host{t.io, options};
     const auto first = co_await host.async_receive(use_awaitable);
-    require(std::get<avirt::host_connected>(first).domains.size() == 2, "there are two domains");
+    require(
+        std::get<avirt::host_connected>(first).domains.size() == 2,
+        "the first report does not list two domains");
 
     t.connection.close();
     t.daemon.leave(SIGKILL);
@@ -296,14 +297,16 @@ asio::awaitable<void> absence(trial& t, std::chrono::seconds duration)
         report = co_await host.async_receive(use_awaitable);
     const double found = since(up);
     const auto& domains = std::get<avirt::host_connected>(report).domains;
-    require(domains.size() == 1 && domains[0].name == "stays", "one domain is left");
+    require(
+        domains.size() == 1 && domains[0].name == "stays",
+        "the report does not list exactly the domain that is left");
     co_await t.connect();
     co_await define(t, "comes");
     const auto change = co_await host.async_receive(use_awaitable);
-    require(std::get<avirt::domain_changed>(change).status.name == "comes", "a domain has come");
+    require(std::get<avirt::domain_changed>(change).status.name == "comes", "the new domain is not reported");
     std::printf(
-        "absence: the daemon was away for %lld s, found again %.1f s after its return, after %d tries; "
-        "every domain is known\n",
+        "absence: the daemon was away for %lld s, and found %.1f s after its return, after %d tries; all "
+        "domains are known\n",
         static_cast<long long>(duration.count()), found, tries);
     host.close();
     co_await t.connection.async_close(use_awaitable);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The event loop alone: avirt's beside libvirt's default one, the adapter that one writes first with Asio,
-// and a loop of bare epoll, in one run.
+// Compares event loops in one run: avirt's, libvirt's default one, the obvious adapter for Asio, and a loop
+// of bare epoll.
 //
 //   loop_benchmark [ROUNDS [TEXT]]    TEXT: only the workloads whose names contain it
 //
-// Every measurement is a process of its own; the loops take turns, and the ratios are medians of pairs.
+// Every measurement has a process of its own. The loops take turns, and the ratios are medians of pairs.
 
 #include "apart.hpp"
 #include "cost.hpp"
@@ -45,10 +45,10 @@ double nanoseconds(clock_type::duration d)
 class meter
 {
 public:
-    /// A number of operations to be counted, system calls or allocations; 0: time is measured.
+    /// The number of operations whose system calls or allocations are counted; 0: time is measured.
     static inline std::size_t counted = 0;
 
-    /// After each operation.
+    /// Called after each operation.
     bool is_over()
     {
         ++operations_;
@@ -76,7 +76,7 @@ private:
 
     bool is_counted()
     {
-        constexpr std::size_t warm = 2000; // Whatever grows has grown.
+        constexpr std::size_t warm = 2000; // After that many nothing grows any more.
         if (operations_ == warm) {
             mark();
             allocations_ = allocations();
@@ -93,8 +93,8 @@ private:
     clock_type::time_point start_, end_;
 };
 
-// What they are made of
-// --------------------------------------------------------------------------------------
+// Building blocks of the workloads
+// ---------------------------------------------------------------------------
 
 struct pipe_ends
 {
@@ -104,7 +104,7 @@ struct pipe_ends
     {
         int fds[2];
         if (::pipe(fds) != 0)
-            throw std::runtime_error("pipe: too few files are allowed");
+            throw std::runtime_error("pipe: the limit on open files is too low");
         reader = fds[0];
         writer = fds[1];
     }
@@ -141,7 +141,7 @@ void add_idle_watches(int count)
 // The workloads
 // ----------------------------------------------------------------------------------------------
 
-/// One of N watches is ready, always.
+/// One of N watches is always ready.
 double dispatch_alone(loop& l, int watches)
 {
     struct workload
@@ -164,7 +164,7 @@ double dispatch_alone(loop& l, int watches)
     return w.m.per_operation();
 }
 
-/// One of N watches is ready, reads its byte, and has the next one written.
+/// One of N watches is ready; its callback reads a byte and writes the next one.
 double dispatch(loop& l, int watches)
 {
     struct workload
@@ -247,7 +247,8 @@ double stream_packet(loop& l, int idle)
     return w.m.per_operation();
 }
 
-/// Sixteen come and go; when they are freed come the next. An operation is one of them.
+/// Sixteen watches or timeouts are added and removed; once they are freed the next sixteen follow. An
+/// operation is one of them.
 template <class AddAndRemove>
 double churn(loop& l, AddAndRemove add_and_remove)
 {
@@ -321,7 +322,7 @@ struct churn_beside_zero
     }
 };
 
-/// Timeouts come and go while a 0 ms timeout is always ready.
+/// Timeouts are added and removed while a 0 ms timeout is always ready.
 double churn_beside_zero_timeout(loop& l, int)
 {
     churn_beside_zero w{l};
@@ -329,7 +330,7 @@ double churn_beside_zero_timeout(loop& l, int)
     return w.m.per_operation();
 }
 
-/// The share of free callbacks that were called meanwhile, in per cent. The latest one's turn comes after.
+/// The share of free callbacks that were called meanwhile, in per cent. The last one is due only afterwards.
 double freed_beside_zero_timeout(loop& l, int)
 {
     churn_beside_zero w{l};
@@ -337,7 +338,7 @@ double freed_beside_zero_timeout(loop& l, int)
     return 100 * w.freed / (w.added - 1);
 }
 
-/// From a thread's update to the callback on the sleeping loop, the median.
+/// The median time from another thread's update to the callback on the sleeping loop.
 double update_from_elsewhere(loop& l, int)
 {
     struct workload
@@ -362,7 +363,7 @@ double update_from_elsewhere(loop& l, int)
     std::thread other([&] {
         constexpr int updates = 2000;
         for (int i = 0; i < updates; ++i) {
-            std::this_thread::sleep_for(20us); // The loop goes to sleep.
+            std::this_thread::sleep_for(20us); // Lets the loop go to sleep.
             w.called = false;
             w.over = i == updates - 1;
             const auto start = clock_type::now();
@@ -377,8 +378,8 @@ double update_from_elsewhere(loop& l, int)
     return median(times);
 }
 
-/// How late a 1 ms timer of the application's is beside 16 watches that are always ready, and as many 0 ms
-/// timeouts as it says; the 99th percentile.
+/// The 99th percentile of the lateness of an application's 1 ms timer, beside 16 watches that are always
+/// ready and the given number of 0 ms timeouts.
 double lateness(loop& l, int zero_timeouts)
 {
     for (int i = 0; i < zero_timeouts; ++i)
@@ -401,8 +402,8 @@ double lateness(loop& l, int zero_timeouts)
     return late[late.size() * 99 / 100];
 }
 
-// The loops, in turns
-// ----------------------------------------------------------------------------------------
+// Measurements of all loops
+// ----------------------------------------------------------------------------------
 
 struct implementation
 {
@@ -421,8 +422,8 @@ struct workload
     const char* title;
     double (*run)(loop&, int);
     int size = 0;
-    bool across_threads = false; // The bare loop has no lock.
-    int own_calls = 0;           // system calls that an operation makes itself; -1: they are not counted
+    bool across_threads = false; // not with the bare loop, which has no lock
+    int own_calls = 0;           // system calls of the operation itself; -1: not counted
 };
 
 constexpr std::array workloads{
@@ -432,7 +433,7 @@ constexpr std::array workloads{
     workload{"dispatch, 4096 watches", dispatch, 4096, false, -1},
     workload{"dispatch alone, 1 watch", dispatch_alone, 1},
     workload{"dispatch alone, 4096 watches", dispatch_alone, 4096, false, -1},
-    workload{"0 ms timeout, 0 idle ones", zero_timeout, 0},
+    workload{"0 ms timeout, 0 idle", zero_timeout, 0},
     workload{"0 ms timeout, 100 idle", zero_timeout, 100, false, -1},
     workload{"0 ms timeout, 10000 idle", zero_timeout, 10'000, false, -1},
     workload{"stream packet, 0 idle timeouts", stream_packet, 0, false, 2},
@@ -444,7 +445,7 @@ constexpr std::array workloads{
     workload{"timeout churn beside 0 ms", churn_beside_zero_timeout, 0, false, -1},
     workload{"update from another thread", update_from_elsewhere, 0, true, -1},
     workload{"lateness of a 1 ms timer, p99", lateness, 0, false, -1},
-    workload{"the same beside a 0 ms timeout", lateness, 1, false, -1}};
+    workload{"lateness beside 0 ms timeout", lateness, 1, false, -1}};
 
 bool can_run(const implementation& i, const workload& w)
 {
@@ -514,14 +515,14 @@ void print_costs()
             std::fflush(stdout);
         }
     }
-    std::printf("\n%-32s", "freed beside 0 ms, per cent");
+    std::printf("\n%-32s", "freed beside 0 ms timeout, %");
     for (const auto& i : implementations)
         std::printf(" %9.0f", measure(i, {"free callbacks", freed_beside_zero_timeout}));
     std::printf("\n");
 }
 
-/// A connection to libvirt's built-in driver with an event registered, 100 timeouts that are far away, and
-/// nothing to do.
+/// Counts the system calls of an idle process with a connection to libvirt's built-in driver, an event
+/// registration and 100 timeouts that are far away.
 void print_idle_calls(const implementation& i)
 {
     constexpr unsigned seconds = 10;
@@ -538,7 +539,7 @@ void print_idle_calls(const implementation& i)
         return 0.0;
     });
     std::printf(
-        "%u s idle, system calls: %s %zu\n", seconds, i.name,
+        "system calls in %u idle seconds, %s: %zu\n", seconds, i.name,
         count_system_calls_within(child.pid(), seconds));
 }
 

@@ -7,7 +7,7 @@
 
 namespace benchmark {
 
-/// An event loop, registered with libvirt: the workloads know it by libvirt's functions.
+/// An event loop that is registered with libvirt. The workloads use it through libvirt's functions.
 class loop
 {
 public:
@@ -15,11 +15,11 @@ public:
     loop(const loop&) = delete;
     loop& operator=(const loop&) = delete;
 
-    /// Returns some time after stop() was called by something that the loop called.
+    /// Returns some time after a callback of the loop has called stop().
     virtual void run() = 0;
     virtual void stop() = 0;
 
-    /// Calls f every so often, in the way that an application on this loop would.
+    /// Calls f at the given interval, in the way that an application on this loop would.
     virtual void tick(std::chrono::milliseconds interval, std::function<void()> f) = 0;
 
 protected:
@@ -28,13 +28,13 @@ protected:
 
 std::unique_ptr<loop> make_avirt_loop();
 
-/// libvirt's own.
+/// libvirt's default event loop.
 std::unique_ptr<loop> make_default_loop();
 
-/// What one writes first: a descriptor and a timer of Asio's for each watch and timeout of libvirt's.
+/// The obvious adapter: an Asio descriptor for each of libvirt's watches, an Asio timer for each timeout.
 std::unique_ptr<loop> make_obvious_adapter();
 
-/// As fast as it gets: epoll, no lock, no other thread, nothing but libvirt on it.
+/// A loop that is as fast as possible: epoll without locks or other threads, serving libvirt alone.
 std::unique_ptr<loop> make_raw_epoll_loop();
 
 } // namespace benchmark

@@ -80,7 +80,7 @@ private:
         clock_type::time_point deadline{};
     };
 
-    // Ids are indices, and used again: nothing here is slower than it has to be.
+    // Ids are indices and are reused, so that nothing here is slower than necessary.
     template <class T>
     static int put(std::vector<T>& table, std::vector<int>& unused, T item)
     {
@@ -170,7 +170,7 @@ private:
         return 0;
     }
 
-    int patience() const
+    int longest_wait() const
     {
         if (!ready_.empty() || !frees_.empty())
             return 0;
@@ -184,7 +184,8 @@ private:
     void turn()
     {
         std::array<epoll_event, 64> events;
-        const int count = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), patience());
+        const int count =
+            ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), longest_wait());
         for (int i = 0; i < count; ++i) {
             const auto& event = events[static_cast<std::size_t>(i)];
             const int id = static_cast<int>(event.data.u32);

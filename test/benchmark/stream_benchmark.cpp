@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Streams through a libvirtd of our own: avirt beside what libvirt offers by itself, in one run.
+// Compares streams through a private libvirtd in one run: with avirt, and with what libvirt offers by itself.
 //
 //   stream_benchmark [ROUNDS]
 //
-// Every client is a process of its own, for libvirt takes one event loop per process; the clients take turns,
-// and the ratios are medians of pairs.
+// Every client has a process of its own, because libvirt accepts one event loop per process. The clients take
+// turns, and the ratios are medians of pairs.
 
 #include "apart.hpp"
 
@@ -81,7 +81,7 @@ double cpu_seconds()
     return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-/// What one client did.
+/// What was measured of one client.
 struct result
 {
     double seconds = 0;
@@ -91,7 +91,7 @@ struct result
     double memory = 0; // peak, MiB
 };
 
-/// Whether this client has a timer beside what it does.
+/// Whether this client also runs a timer.
 bool with_timer = false;
 constexpr std::chrono::milliseconds timer_interval{1};
 
@@ -119,7 +119,7 @@ private:
     double cpu_ = cpu_seconds();
 };
 
-// What is common to the clients that use libvirt itself ---------------------------------------------------
+// Clients that use libvirt itself -------------------------------------------------------------------------
 
 struct plain_client
 {
@@ -307,7 +307,8 @@ result default_console(const std::string& uri)
 {
     default_client c(uri);
     c.open_console();
-    std::this_thread::sleep_for(std::chrono::milliseconds(1500)); // QEMU looks for a reader once a second.
+    // QEMU looks for a reader only once a second.
+    std::this_thread::sleep_for(std::chrono::milliseconds(1500));
     c.listen<&default_client::receive_key>(VIR_STREAM_EVENT_READABLE);
     const measured m;
     c.send_key();
@@ -393,7 +394,7 @@ struct avirt_client
         });
     }
 
-    /// Runs what was started to its end.
+    /// Runs until the transfer or conversation that was started is over.
     result run()
     {
         const measured m;
@@ -448,7 +449,7 @@ result avirt_console(const std::string& uri)
     return r;
 }
 
-// The clients, in turns ------------------------------------------------------------------------------------
+// Comparisons ---------------------------------------------------------------------------------------------
 
 struct client
 {
@@ -461,7 +462,7 @@ struct comparison
     const char* title;
     std::vector<client> clients;
     bool with_timer = false;
-    bool frozen = false; // The daemon is, for half a second, while the client is busy.
+    bool frozen = false; // The daemon is stopped for half a second while the client is busy.
     bool is_latency = false;
 };
 
@@ -480,7 +481,7 @@ result run_apart(const client& c, const comparison& what, support::libvirtd& dae
     return child.result();
 }
 
-/// Rounds of all clients, and the first one's ratios to the others, round by round.
+/// Runs all clients in rounds, and prints the medians of their results and of the first one's ratios to each.
 void compare(const comparison& what, support::libvirtd& daemon, int rounds)
 {
     std::map<std::string, std::vector<result>> results;
@@ -504,7 +505,7 @@ void compare(const comparison& what, support::libvirtd& daemon, int rounds)
     const auto cpu = [](const result& r) { return r.cpu; };
     std::printf(
         "\n%s\n  %-24s %8s %7s %8s %8s %6s   %s\n", what.title, "", what.is_latency ? "us" : "MiB/s", "CPU s",
-        "p99 ms", "max ms", "MiB", "time and CPU of the first, as parts of this one's");
+        "p99 ms", "max ms", "MiB", "time and CPU of the first client / of this one");
     for (const auto& c : what.clients) {
         const auto s = median_of(c.name, seconds);
         std::printf(
@@ -522,7 +523,8 @@ void set_up(support::libvirtd& daemon)
 {
     ::setenv("AVIRT_DOWN", daemon.make_volume("down", volume_size).c_str(), 1);
     ::setenv("AVIRT_UP", daemon.make_volume("up", 0).c_str(), 1);
-    const pid_t pid = ::fork(); // This process must not use libvirt: its children register event loops.
+    // In a child: this process must not use libvirt, because its children register event loops.
+    const pid_t pid = ::fork();
     if (pid == 0) {
         auto* c = check(virConnectOpen(daemon.uri().c_str()), "connect");
         check(virStoragePoolCreateXML(c, daemon.pool_xml().c_str(), 0), "pool");
@@ -553,13 +555,13 @@ try {
           {"avirt, coroutine", avirt_coroutine_download},
           default_down,
           {"blocking", blocking_download}}},
-        {"download, beside a 1 ms timer, which is late", {download, default_down}, true},
+        {"download beside a 1 ms timer (p99 and max: its lateness)", {download, default_down}, true},
         {"upload, 256 MiB", {upload, default_up, {"blocking", blocking_upload}}},
-        {"upload, the daemon stopped for 500 ms, beside a 1 ms timer, which is late",
+        {"upload to a daemon stopped for 500 ms, beside a 1 ms timer (p99 and max: its lateness)",
          {upload, default_up},
          true,
          true},
-        {"console, one byte there and back",
+        {"console, round trip of one byte",
          {{"avirt", avirt_console}, {"default loop, callback", default_console}},
          false,
          false,

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSL-1.0
-# cmake -DSOURCE=file -P check_mistake.cmake -- compiler...: what SOURCE gets wrong does not compile, and the compiler says
-# within the first lines, and in not too many, what SOURCE has behind "// says: ".
+# cmake -DSOURCE=file -P check_mistake.cmake -- compiler...: checks that SOURCE does not compile, that the compiler's output is
+# not too long, and that its first lines contain what SOURCE has behind "// says: ".
 
 cmake_policy(VERSION 3.23)
 
 set(first_lines 25)
-set(most_lines 100) # GCC 16 shows each candidate with all its reasons; others need half of it.
+set(most_lines 100) # GCC 16 shows each candidate with all its reasons; others need half as many lines.
 
 math(EXPR last "${CMAKE_ARGC} - 1")
 foreach(i RANGE ${last})

@@ -42,7 +42,7 @@ static_assert(
         asio::use_awaitable_t<>::as_default_on_t<async_stream>::executor_type::default_completion_token_type,
         asio::use_awaitable_t<>>);
 
-// Handles on shared state: moved, never copied, and without throwing.
+// Handles to shared state: they can be moved without throwing, and never copied.
 template <class T>
 constexpr bool is_move_only =
     std::is_nothrow_move_constructible_v<T>&& std::is_nothrow_move_assignable_v<
@@ -54,7 +54,7 @@ static_assert(is_move_only<basic_connection<io_executor>>);
 static_assert(!std::is_move_constructible_v<avirt::event_loop>);
 static_assert(!std::is_copy_constructible_v<avirt::event_loop>);
 
-// From an executor or a context, and explicitly.
+// Objects can be constructed from an executor or a context, and only explicitly.
 template <class T>
 constexpr bool is_made_of_contexts =
     std::is_constructible_v<T, asio::io_context&>&& std::is_constructible_v<
@@ -67,7 +67,7 @@ static_assert(is_made_of_contexts<async_stream>);
 static_assert(is_made_of_contexts<connection>);
 static_assert(is_made_of_contexts<avirt::event_loop>);
 
-// To an executor type that this one converts to, and to no other.
+// Objects convert to those of an executor type that their own converts to, and to no others.
 static_assert(std::is_nothrow_constructible_v<async_stream, basic_async_stream<io_executor>&&>);
 static_assert(!std::is_constructible_v<async_stream, basic_async_stream<io_executor>&>);
 static_assert(!std::is_constructible_v<basic_async_stream<io_executor>, async_stream&&>);
@@ -75,7 +75,7 @@ static_assert(std::is_nothrow_constructible_v<connection, basic_connection<io_ex
 static_assert(!std::is_constructible_v<basic_connection<io_executor>, connection&&>);
 static_assert(!std::is_constructible_v<async_stream, connection&&>);
 
-// Reads take what can be written to, writes what can be read.
+// Reads take buffers that can be written to, writes take buffers that can be read.
 template <class Buffers>
 concept readable_into = requires(async_stream s, Buffers b, error_code ec)
 {
@@ -99,7 +99,7 @@ static_assert(writable_from<asio::mutable_buffer>);
 static_assert(writable_from<std::vector<asio::const_buffer>>);
 static_assert(!writable_from<std::string>);
 
-// Tokens that fit the signature, and no others.
+// Only tokens that fit the signature are accepted.
 template <class Token>
 concept opens_with = requires(connection c, Token t)
 {
@@ -125,7 +125,7 @@ static_assert(!opens_with<void (*)(std::exception_ptr)>);
 static_assert(reads_with<void (*)(error_code, std::size_t)>);
 static_assert(!reads_with<void (*)(error_code)>);
 
-// Openers and calls: what can be called with what they are given.
+// Openers and calls must be callable with the arguments that they are given.
 template <class Opener>
 concept can_open = requires(async_stream s, connection c, Opener o)
 {
@@ -149,7 +149,7 @@ static_assert(!can_be_called<int (*)()>);
 static_assert(!can_be_called<int (*)(virDomainPtr)>);
 static_assert(!can_be_called<const char*>);
 
-// What a call completes with is what the function returns.
+// A call completes with what the function returns.
 template <class F>
 using called = decltype(std::declval<connection&>().async_call(std::declval<F>(), asio::use_future));
 static_assert(std::same_as<called<int (*)(virConnectPtr)>, std::future<int>>);
@@ -163,7 +163,7 @@ static_assert(
     std::same_as<
         called<decltype(avirt::calling(virDomainLookupByName, std::string()))>, std::future<avirt::domain>>);
 
-// Texts that are given to calling() are copied, whatever they are.
+// calling() copies the texts that it is given, whatever their type.
 static_assert(std::same_as<
               decltype(avirt::calling(virDomainLookupByName, "vm1")),
               avirt::calling<virDomainPtr (*)(virConnectPtr, const char*), std::optional<std::string>>>);
@@ -177,7 +177,7 @@ static_assert(!can_be_called<decltype(avirt::calling(virDomainLookupByName))>);
 static_assert(can_open<decltype(avirt::calling([](virConnectPtr, virStreamPtr, int) { return 0; }, 1))>);
 static_assert(!can_open<decltype(avirt::calling(virDomainLookupByName, "vm1"))>);
 
-// A supervised connection is not the connection that it has.
+// A supervised connection cannot be used as the connection that it owns.
 template <class On>
 concept opens_on = requires(async_stream s, On& on)
 {
@@ -188,18 +188,18 @@ static_assert(!opens_on<avirt::supervised_connection>);
 static_assert(
     !std::is_constructible_v<avirt::event_source<avirt::domain_lifecycle>, avirt::supervised_connection&>);
 
-// Events are the types of events.hpp.
+// Only the types of events.hpp are events.
 static_assert(avirt::libvirt_event<avirt::domain_lifecycle>);
 static_assert(!avirt::libvirt_event<int>);
 static_assert(!avirt::libvirt_event<avirt::connection>);
 
-// Errors are what boost::system expects of them.
+// Errors and conditions are what boost::system expects.
 static_assert(std::is_convertible_v<avirt::error, error_code>);
 static_assert(std::is_convertible_v<avirt::condition, boost::system::error_condition>);
 static_assert(!std::is_convertible_v<avirt::condition, error_code>);
 static_assert(std::is_base_of_v<boost::system::system_error, avirt::exception>);
 
-// What is written as a temporary in a co_await expression has a constructor (GCC 12).
+// Types whose temporaries appear in co_await expressions have a constructor (GCC 12).
 template <class T>
 constexpr bool is_safe_temporary = std::is_class_v<T> && !std::is_aggregate_v<T>;
 static_assert(is_safe_temporary<avirt::console>);
@@ -213,6 +213,6 @@ static_assert(is_safe_temporary<avirt::calling<int (*)(virConnectPtr, int), int>
 static_assert(std::is_convertible_v<std::string, avirt::open_options>);
 static_assert(!std::is_convertible_v<std::string, avirt::console>);
 
-// Every field has a default: designated initialisers may leave any out, without a warning.
+// Every field has a default: designated initialisers may omit any of them without a warning.
 [[maybe_unused]] const avirt::event_loop_options loop_options{.ignore_sigpipe = false};
 [[maybe_unused]] const avirt::error_details details{.code = 1};

@@ -23,7 +23,8 @@ connection_fixture::~connection_fixture()
 {
     if (!connection)
         return;
-    // The case has failed: what its callbacks refer to is gone, and libvirt may still point at the logs.
+    // The case has failed: the objects that its callbacks use are gone, and libvirt may still hold pointers
+    // to the logs.
     try {
         for (const auto& log : logs_) {
             log->on_event = {};
@@ -56,7 +57,7 @@ void connection_fixture::teardown()
         if (log->deregister_)
             BOOST_TEST(log->deregister() == 0);
     run_until_freed();
-    // Nobody else may hold the connection any more when the loop has had its turns.
+    // Once the loop is at rest, nothing else may hold a reference to the connection.
     BOOST_TEST(loop.comes_to_rest());
     if (connection)
         BOOST_TEST(close() == 0);
@@ -133,7 +134,7 @@ event_log& connection_fixture::new_log()
 
 event_log& connection_fixture::registered(event_log& log, int id, int (*deregister)(virConnectPtr, int))
 {
-    expect(id >= 0, "an event could not be registered for");
+    expect(id >= 0, "an event callback could not be registered");
     if (id >= 0)
         log.deregister_ = [c = connection, id, deregister] { return deregister(c, id); };
     return log;

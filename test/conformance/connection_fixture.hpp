@@ -45,10 +45,10 @@ using storage_pool = std::unique_ptr<virStoragePool, releaser>;
 using node_device = std::unique_ptr<virNodeDevice, releaser>;
 using stream = std::unique_ptr<virStream, releaser>;
 
-/// Notes that the clause was broken where it does not hold: Boost.Test is out of reach on the loop's threads.
+/// Records a violation if the clause does not hold: Boost.Test cannot be used on the loop's threads.
 void expect(bool holds, const char* clause);
 
-/// One subscription to events, and what libvirt has told of: "NAME EVENT", in the order of arrival.
+/// One event subscription, and the events that libvirt has reported: "NAME EVENT", in the order of arrival.
 class event_log
 {
 public:
@@ -67,7 +67,7 @@ public:
         return frees_;
     }
 
-    /// Called on the loop, after the event was noted.
+    /// Called on the loop, after an event was recorded.
     std::function<void()> on_event;
 
     int deregister()
@@ -78,7 +78,7 @@ public:
 private:
     friend struct connection_fixture;
 
-    void tell(const char* name, int event)
+    void record(const char* name, int event)
     {
         expect(frees_ == 0, "an event arrived after the free callback");
         {
@@ -95,24 +95,24 @@ private:
     }
     static void on_domain(virConnectPtr, virDomainPtr d, int event, int, void* opaque)
     {
-        self(opaque).tell(virDomainGetName(d), event);
+        self(opaque).record(virDomainGetName(d), event);
     }
     static int on_domain_the_old_way(virConnectPtr, virDomainPtr d, int event, int, void* opaque)
     {
-        self(opaque).tell(virDomainGetName(d), event);
+        self(opaque).record(virDomainGetName(d), event);
         return 0;
     }
     static void on_network(virConnectPtr, virNetworkPtr n, int event, int, void* opaque)
     {
-        self(opaque).tell(virNetworkGetName(n), event);
+        self(opaque).record(virNetworkGetName(n), event);
     }
     static void on_pool(virConnectPtr, virStoragePoolPtr p, int event, int, void* opaque)
     {
-        self(opaque).tell(virStoragePoolGetName(p), event);
+        self(opaque).record(virStoragePoolGetName(p), event);
     }
     static void on_device(virConnectPtr, virNodeDevicePtr d, int event, int, void* opaque)
     {
-        self(opaque).tell(virNodeDeviceGetName(d), event);
+        self(opaque).record(virNodeDeviceGetName(d), event);
     }
     static void on_free(void* opaque)
     {
@@ -125,8 +125,8 @@ private:
     std::function<int()> deregister_;
 };
 
-/// A connection to the driver that libvirt has for tests: inside this process, with one domain, "test". At
-/// the end everything is deregistered and closed, and must be freed.
+/// A connection to libvirt's test driver, which runs in this process and has one domain, "test". At the end
+/// everything is deregistered and must be freed, and the connection is closed.
 struct connection_fixture : loop_fixture
 {
     connection_fixture();

@@ -27,8 +27,8 @@ constexpr const char* virtual_adapter =
 
 BOOST_FIXTURE_TEST_SUITE(
     connections, connection_fixture,
-    *description(
-        "libvirt itself on the loop, with its driver for tests: events, and what a connection leaves."))
+    *description("libvirt's test driver on the loop: the events of its objects, and what a closed connection "
+                 "leaves behind."))
 
 BOOST_AUTO_TEST_CASE(the_events_of_a_domain_arrive_in_order_after_each_call)
 {
@@ -50,7 +50,7 @@ BOOST_AUTO_TEST_CASE(the_events_of_a_domain_arrive_in_order_after_each_call)
     BOOST_TEST(log.lines() == expected, boost::test_tools::per_element());
 }
 
-BOOST_AUTO_TEST_CASE(a_domain_that_comes_and_goes_is_told_of)
+BOOST_AUTO_TEST_CASE(a_domain_that_comes_and_goes_is_reported)
 {
     const auto& log = domain_events();
     const domain another{virDomainDefineXML(connection, another_domain)};
@@ -65,7 +65,7 @@ BOOST_AUTO_TEST_CASE(a_domain_that_comes_and_goes_is_told_of)
     BOOST_TEST(log.lines() == expected, boost::test_tools::per_element());
 }
 
-BOOST_AUTO_TEST_CASE(events_of_calls_made_beside_the_loop_arrive_in_order)
+BOOST_AUTO_TEST_CASE(events_of_calls_on_another_thread_arrive_in_order)
 {
     constexpr int rounds = 100;
     const auto d = test_domain();
@@ -83,7 +83,7 @@ BOOST_AUTO_TEST_CASE(events_of_calls_made_beside_the_loop_arrive_in_order)
     BOOST_TEST(log.lines() == expected, boost::test_tools::per_element());
 }
 
-// The case of libvirt's Perl binding.
+// A case from the tests of libvirt's Perl binding.
 BOOST_AUTO_TEST_CASE(an_event_arrives_in_the_next_turn)
 {
     const auto d = test_domain();
@@ -117,7 +117,7 @@ BOOST_AUTO_TEST_CASE(no_event_arrives_after_deregistering)
     BOOST_TEST(log.frees() == 1);
 }
 
-BOOST_AUTO_TEST_CASE(an_event_that_waits_is_not_delivered_after_deregistering)
+BOOST_AUTO_TEST_CASE(a_queued_event_is_not_delivered_after_deregistering)
 {
     const auto d = test_domain();
     auto& log = domain_events();
@@ -129,7 +129,7 @@ BOOST_AUTO_TEST_CASE(an_event_that_waits_is_not_delivered_after_deregistering)
     BOOST_TEST(log.size() == 0u);
 }
 
-BOOST_AUTO_TEST_CASE(both_ways_of_registering_are_served)
+BOOST_AUTO_TEST_CASE(both_registration_functions_deliver_events)
 {
     const auto d = test_domain();
     const auto& old = domain_events_the_old_way();
@@ -140,7 +140,7 @@ BOOST_AUTO_TEST_CASE(both_ways_of_registering_are_served)
     BOOST_TEST(log.lines() == old.lines(), boost::test_tools::per_element());
 }
 
-BOOST_AUTO_TEST_CASE(objects_of_all_kinds_are_told_of)
+BOOST_AUTO_TEST_CASE(objects_of_all_kinds_report_events)
 {
     const auto d = test_domain();
     const network n{virNetworkLookupByName(connection, "default")};
@@ -173,7 +173,7 @@ BOOST_AUTO_TEST_CASE(objects_of_all_kinds_are_told_of)
     expect_lines(devices, name.c_str(), VIR_NODE_DEVICE_EVENT_CREATED, VIR_NODE_DEVICE_EVENT_DELETED);
 }
 
-BOOST_AUTO_TEST_CASE(a_callback_for_events_may_call_libvirt)
+BOOST_AUTO_TEST_CASE(an_event_callback_may_call_libvirt)
 {
     const auto d = test_domain();
     auto& log = domain_events();
@@ -190,7 +190,7 @@ BOOST_AUTO_TEST_CASE(a_callback_for_events_may_call_libvirt)
     BOOST_TEST(log.size() == 10u);
 }
 
-BOOST_AUTO_TEST_CASE(a_callback_for_events_may_deregister_itself_and_register_another)
+BOOST_AUTO_TEST_CASE(an_event_callback_may_deregister_itself_and_register_another)
 {
     const auto d = test_domain();
     const event_log* next = nullptr;
@@ -207,10 +207,9 @@ BOOST_AUTO_TEST_CASE(a_callback_for_events_may_deregister_itself_and_register_an
 }
 
 BOOST_AUTO_TEST_CASE(
-    the_loop_is_idle_but_while_something_is_registered,
-    *not_asked(
-        "libvirt's loop does not say. With avirt a program ends when it has closed what it opened, as its "
-        "context has nothing left to wait for"))
+    the_loop_is_idle_unless_something_is_registered,
+    *not_asked("libvirt's loop does not report whether it is idle. With avirt a program ends once it has "
+               "closed what it opened, because its context has no work left"))
 {
     for (int i = 0; i < 3; ++i) {
         BOOST_TEST(loop.comes_to_rest());

@@ -13,7 +13,7 @@ namespace {
 
 namespace ut = boost::unit_test;
 
-// More than a case has assertions: which of them fail is not what the case is about.
+// More than any case has assertions: the decorator does not say which of them fail.
 constexpr ut::counter_t tolerated_failures = 1000;
 
 struct must_have_failed : ut::test_unit_fixture
@@ -22,9 +22,10 @@ struct must_have_failed : ut::test_unit_fixture
     void teardown() override
     {
         const auto id = ut::framework::current_test_unit().p_id;
-        // A failed assertion would be tolerated.
+        // A failed assertion would be tolerated, so this has to be an exception.
         if (ut::results_collector.results(id).p_assertions_failed == 0)
-            throw std::logic_error{"libvirt's default loop is said to differ here, and does not"};
+            throw std::logic_error{
+                "the case is said to differ on libvirt's default loop, but it holds there"};
     }
 };
 

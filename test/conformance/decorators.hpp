@@ -9,8 +9,8 @@ namespace conformance {
 
 using boost::unit_test::description; // of a suite
 
-/// Of a case that libvirt's default loop breaks: says in what, and why avirt is as the case states. There it
-/// has to fail.
+/// Marks a case that libvirt's default loop breaks, with the difference and the reason for avirt's behaviour.
+/// On libvirt's loop the case has to fail.
 class differs final : public boost::unit_test::decorator::base
 {
 public:
@@ -23,7 +23,7 @@ private:
     std::string why_;
 };
 
-/// Of a case that cannot be put to libvirt's default loop, with the reason.
+/// Marks a case that cannot be run on libvirt's default loop, with the reason.
 class not_asked final : public boost::unit_test::decorator::base
 {
 public:

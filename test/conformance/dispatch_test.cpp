@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What one callback does to others that are ready in the same turn. The order of a turn is nobody's promise,
-// so that each case is symmetrical: whichever comes first acts on the rest.
+// How one callback affects other watches and timeouts that are ready in the same turn. The order within a
+// turn is not specified, so each case is symmetrical: whichever callback comes first acts on the rest.
 #include "decorators.hpp"
 #include "files.hpp"
 #include "harness.hpp"
@@ -39,7 +39,8 @@ int total_calls(const std::vector<registration*>& items)
 } // namespace
 
 BOOST_FIXTURE_TEST_SUITE(
-    dispatch, loop_fixture, *description("What a callback does to others that are ready in the same turn."))
+    dispatch, loop_fixture,
+    *description("How a callback affects other watches and timeouts that are ready in the same turn."))
 
 BOOST_AUTO_TEST_CASE(a_watch_removed_earlier_in_the_turn_is_not_called)
 {
@@ -71,7 +72,7 @@ BOOST_AUTO_TEST_CASE(a_watch_disabled_earlier_in_the_turn_is_not_called)
     BOOST_TEST(total_calls(watches) == 1);
 }
 
-BOOST_AUTO_TEST_CASE(a_watch_disabled_earlier_in_the_turn_hears_of_no_hangup)
+BOOST_AUTO_TEST_CASE(a_watch_disabled_earlier_in_the_turn_is_not_told_of_a_hangup)
 {
     ready_pipes ready{8};
     std::vector<registration*> watches;
@@ -136,7 +137,7 @@ BOOST_AUTO_TEST_CASE(watches_on_one_fd_may_remove_each_other)
     BOOST_TEST(total_calls(watches) == 1);
 }
 
-BOOST_AUTO_TEST_CASE(a_watch_removes_a_due_timer_or_the_timer_the_watch)
+BOOST_AUTO_TEST_CASE(a_ready_watch_and_a_due_timer_may_remove_each_other)
 {
     const ready_pipes ready{1};
     std::vector<registration*> items;
@@ -185,7 +186,7 @@ BOOST_AUTO_TEST_CASE(a_due_timer_disabled_earlier_in_the_turn_is_not_called)
     }
 }
 
-BOOST_AUTO_TEST_CASE(a_number_reused_within_the_turn_does_not_inherit_an_event)
+BOOST_AUTO_TEST_CASE(an_fd_reused_within_the_turn_does_not_inherit_an_event)
 {
     ready_pipes ready{2};
     std::array<pipe_ends, 2> fresh;
@@ -214,7 +215,7 @@ BOOST_AUTO_TEST_CASE(a_number_reused_within_the_turn_does_not_inherit_an_event)
     run_until([&] { return successor->calls() == 1; });
 }
 
-BOOST_AUTO_TEST_CASE(what_is_added_by_a_callback_is_served)
+BOOST_AUTO_TEST_CASE(a_watch_or_timer_added_by_a_callback_is_served)
 {
     const ready_pipes ready{1};
     const ready_pipes later{1};

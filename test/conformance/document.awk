@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: BSL-1.0
 
-# Writes docs/conformance.md from what the programs have noted of their cases (rows.cpp). Their files are given in
-# the order of the columns: avirt with one thread, avirt with several, libvirt's loop; then the cases that are
-# avirt's alone.
+# Writes docs/conformance.md from the rows that the test programs have written (rows.cpp). Their files are given in the order of
+# the columns: avirt with one thread, avirt with several, libvirt's loop; then the cases that concern avirt alone.
 BEGIN { FS = "\t" }
 FNR == 1 { column++ }
 $1 == "libvirt" { version = $2 }
@@ -37,7 +36,7 @@ function print_suite(suite,    i) {
     print "\n## " in_words(suite) "\n"
     if (sentence_of[suite])
         print sentence_of[suite] "\n"
-    print "| | avirt, one thread | avirt, several threads | libvirt " version "'s loop | why avirt is as it is |"
+    print "| | avirt, one thread | avirt, several threads | libvirt " version "'s loop | reason |"
     print "|---|---|---|---|---|"
     for (i = 1; i <= case_count[suite]; i++)
         print_case(suite "/" cases[suite, i], cases[suite, i])
@@ -46,13 +45,14 @@ function print_suite(suite,    i) {
 END {
     print "# Conformance"
     print ""
-    print "avirt's event loop, case by case, beside the loop that libvirt brings (`virEventRegisterDefaultImpl`). Each case is a"
-    print "test in [test/conformance](../test/conformance) that states what avirt does. It runs on a context that one thread runs, on"
-    print "one that several threads run, and on libvirt's loop: there it holds, or it differs and is seen to fail, or it is not"
-    print "asked. What is avirt's alone, contexts and processes and how they end, has dashes."
+    print "This document compares avirt's event loop with libvirt's own (`virEventRegisterDefaultImpl`), case by case. Each case"
+    print "is a test in [test/conformance](../test/conformance) that states what avirt does. It runs on a context that one thread"
+    print "runs, on a context that several threads run, and on libvirt's loop. There a case holds, or it differs and has to fail,"
+    print "or it is not run because it cannot be. Cases that concern avirt alone (contexts, processes, and how they end) have"
+    print "dashes."
     print ""
-    print "`./dev conformance` runs the tests and writes this file; `./dev test` compares it with what its own run gives. A test's"
-    print "name has underscores for the spaces: `--run_test=watches/a_thousand_watches`."
+    print "`./dev conformance` runs the tests and writes this file. `./dev test` compares this file with the results of its own"
+    print "run. To run a single case, replace the spaces in its name by underscores: `--run_test=watches/a_thousand_watches`."
     for (i = 1; i <= suite_count; i++)
         print_suite(suites[i])
 }

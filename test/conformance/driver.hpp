@@ -6,10 +6,10 @@
 
 namespace conformance {
 
-/// Runs the event loop under test: one of driver_avirt.cpp and driver_libvirt.cpp is linked.
+/// Runs the event loop under test. Either driver_avirt.cpp or driver_libvirt.cpp is linked.
 ///
-/// The loop runs only inside run_until(), so a case can prepare several things that then become due together,
-/// with any number of threads.
+/// The loop runs only inside run_until(), so that a case can prepare several things that become due together,
+/// however many threads run the loop.
 class driver
 {
 public:
@@ -18,17 +18,18 @@ public:
     driver(const driver&) = delete;
     driver& operator=(const driver&) = delete;
 
-    /// Runs the loop until `done`, which is called on this thread, returns true. Rethrows what leaves the
-    /// loop; throws std::runtime_error when a generous deadline has passed.
+    /// Runs the loop until `done`, which is called on this thread, returns true. Rethrows an exception that
+    /// leaves the loop; throws std::runtime_error when a generous deadline has passed.
     void run_until(const std::function<bool()>& done);
 
-    /// Has f called by the loop as a handler that libvirt knows nothing of.
+    /// Makes the loop call f, as a handler that does not belong to any watch or timeout of the case.
     void post(std::function<void()> f);
 
-    /// Whether the loop comes to rest: with nothing due it must stop running handlers of its own, and sleep.
+    /// Whether the loop comes to rest: if nothing is due, it must stop running handlers of its own, and
+    /// sleep.
     bool comes_to_rest();
 
-    /// avirt: whether the event loop counts nothing as registered or pending.
+    /// Whether avirt's event loop counts nothing as registered or pending; always true for libvirt's loop.
     bool is_idle() const;
 
 private:
@@ -36,10 +37,10 @@ private:
     std::unique_ptr<state> state_;
 };
 
-/// Whether avirt is under test; otherwise it is libvirt's default implementation.
+/// Whether avirt's loop is under test, as opposed to libvirt's default implementation.
 bool is_avirt() noexcept;
 
-/// How many threads run the loop.
+/// The number of threads that run the loop.
 int loop_threads() noexcept;
 
 } // namespace conformance

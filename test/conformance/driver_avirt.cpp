@@ -17,7 +17,8 @@
 #include <thread>
 #include <vector>
 
-// AVIRT_CONFORMANCE_THREADS: 1 runs the context on the test's own thread, more on that many threads.
+// AVIRT_CONFORMANCE_THREADS is the number of threads that run the context; 1 stands for the test's own
+// thread.
 
 namespace conformance {
 namespace asio = boost::asio;

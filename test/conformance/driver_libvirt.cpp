@@ -11,8 +11,8 @@ namespace {
 
 int heartbeats = 0;
 
-// libvirt's loop sleeps until something of its own happens; this lets it notice that a condition has come
-// true.
+// libvirt's loop sleeps until a file is ready or a timeout is due. This timeout wakes it regularly, so that
+// run_until() can check its condition.
 void heartbeat(int, void*)
 {
     ++heartbeats;
@@ -81,7 +81,7 @@ void driver::post(std::function<void()> f)
     item.release();
 }
 
-// At rest it is woken by the heartbeat alone.
+// A loop at rest is woken by the heartbeat alone.
 bool driver::comes_to_rest()
 {
     int rest = 0;

@@ -15,16 +15,16 @@ struct expected_exception : std::runtime_error
     using runtime_error::runtime_error;
 };
 
-const not_asked is_in_c{
-    "An exception would cross libvirt's loop, which is C. There is no C between avirt's and run()"};
+const not_asked is_in_c{"An exception would have to pass through libvirt's loop, which is written in C. "
+                        "There is no C code between avirt's loop and run()"};
 
 } // namespace
 
 BOOST_FIXTURE_TEST_SUITE(
     exceptions, loop_fixture,
-    *description("An application's exception leaves run(), which may then be called again."))
+    *description("An exception of the application leaves run(), which may then be called again."))
 
-BOOST_AUTO_TEST_CASE(one_from_a_watch_leaves_run_and_the_loop_works_on, *is_in_c)
+BOOST_AUTO_TEST_CASE(an_exception_from_a_watch_leaves_run_and_the_loop_goes_on, *is_in_c)
 {
     const auto ends = make_socket_pair();
     const auto other_ends = make_socket_pair();
@@ -42,7 +42,7 @@ BOOST_AUTO_TEST_CASE(one_from_a_watch_leaves_run_and_the_loop_works_on, *is_in_c
     run_until([&] { return watch.frees() == 1; });
 }
 
-BOOST_AUTO_TEST_CASE(one_from_a_timeout_leaves_run_and_the_loop_works_on, *is_in_c)
+BOOST_AUTO_TEST_CASE(an_exception_from_a_timeout_leaves_run_and_the_loop_goes_on, *is_in_c)
 {
     for (const int interval : {0, 1}) {
         auto& timer = add_timer(interval, [](registration& self) {
@@ -57,7 +57,7 @@ BOOST_AUTO_TEST_CASE(one_from_a_timeout_leaves_run_and_the_loop_works_on, *is_in
     }
 }
 
-BOOST_AUTO_TEST_CASE(one_thrown_after_removing_itself, *is_in_c)
+BOOST_AUTO_TEST_CASE(a_callback_may_throw_after_removing_itself, *is_in_c)
 {
     auto& timer = add_timer(0, [](registration& self) {
         self.remove();
@@ -71,7 +71,7 @@ BOOST_AUTO_TEST_CASE(one_thrown_after_removing_itself, *is_in_c)
     BOOST_TEST(timer.calls() == 1);
 }
 
-BOOST_AUTO_TEST_CASE(many_in_one_turn_each_leave_run, *is_in_c)
+BOOST_AUTO_TEST_CASE(each_of_many_exceptions_in_one_turn_leaves_run, *is_in_c)
 {
     const auto ends = make_socket_pair();
     constexpr int count = 10;
@@ -87,12 +87,12 @@ BOOST_AUTO_TEST_CASE(many_in_one_turn_each_leave_run, *is_in_c)
         BOOST_CHECK_THROW(run_until([] { return false; }), expected_exception);
     settle();
     BOOST_TEST(thrown == count);
-    // With more threads, more than one of them may have been left by an exception before all are stopped.
+    // With several threads, exceptions may leave more than one of them before all are stopped.
     if (loop_threads() == 1)
         BOOST_TEST(runs == count);
 }
 
-BOOST_AUTO_TEST_CASE(one_from_a_posted_handler_does_not_disturb_the_loop, *is_in_c)
+BOOST_AUTO_TEST_CASE(an_exception_from_a_posted_handler_does_not_disturb_the_loop, *is_in_c)
 {
     auto& timer = add_timer(0);
     loop.post([] { throw expected_exception{"from a handler"}; });
@@ -101,7 +101,7 @@ BOOST_AUTO_TEST_CASE(one_from_a_posted_handler_does_not_disturb_the_loop, *is_in
     run_until([&] { return timer.calls() > before + 5; });
 }
 
-BOOST_AUTO_TEST_CASE(one_from_a_free_callback_leaves_run_and_the_others_are_freed, *is_in_c)
+BOOST_AUTO_TEST_CASE(an_exception_from_a_free_callback_leaves_run_and_the_others_still_run, *is_in_c)
 {
     const auto ends = make_pipe();
     auto& timer = add_timer(-1);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Whose fd is it: what a loop may do to files that are not its own, and numbers that come to mean another
-// file.
+// The loop does not own the files that it watches: how it must treat them, and fds that come to refer to
+// another file.
 #include "decorators.hpp"
 #include "files.hpp"
 #include "harness.hpp"
@@ -22,7 +22,7 @@ file duplicate(int fd)
     return file{::fcntl(fd, F_DUPFD_CLOEXEC, 3)};
 }
 
-// The same file under the number, which must be free.
+// Moves a file to the fd `number`, which must be free.
 file renumbered(file from, int number)
 {
     if (from.get() == number)
@@ -41,11 +41,11 @@ void drain_one(registration& self)
     take(self.fd(), 1);
 }
 
-/// The number of a regular file, and then of another file.
+/// An fd that refers to a regular file, and after reuse() to another file.
 class reused_number
 {
 public:
-    explicit reused_number(bool by_its_like) : by_its_like_{by_its_like} {}
+    explicit reused_number(bool by_regular_file) : by_regular_file_{by_regular_file} {}
 
     int get() const noexcept
     {
@@ -54,9 +54,10 @@ public:
 
     void reuse()
     {
-        auto other = make_regular_file("y"); // Before the first is closed: its inode would be used again.
+        // Before the first file is closed, whose inode the new one would get otherwise.
+        auto other = make_regular_file("y");
         regular_.close();
-        if (by_its_like_) {
+        if (by_regular_file_) {
             ends_.reader = renumbered(std::move(other), number_);
             return;
         }
@@ -65,22 +66,21 @@ public:
     }
 
 private:
-    const bool by_its_like_;
+    const bool by_regular_file_;
     file regular_ = make_regular_file("x");
     const int number_ = regular_.get();
     pipe_ends ends_;
 };
 
-const differs polls_numbers{
-    "libvirt's loop polls a number, whatever file has it now. avirt watches the file: a stream of "
-    "libvirt's may close its file and leave the watch behind"};
+const differs polls_fds{"libvirt's loop polls the fd, whatever file it refers to now. avirt watches the "
+                        "file, because a stream of libvirt's may close its file and leave the watch behind"};
 
 } // namespace
 
 BOOST_FIXTURE_TEST_SUITE(
     fd_reuse, loop_fixture,
-    *description(
-        "Files are not the loop's own, and are left as they are; a number may come to mean another file."))
+    *description("The loop leaves the files that it watches as they are, and an fd may come to refer to "
+                 "another file."))
 
 BOOST_AUTO_TEST_CASE(no_flag_is_changed)
 {
@@ -139,8 +139,8 @@ BOOST_AUTO_TEST_CASE(the_peer_sees_the_end_as_soon_as_the_fd_is_closed)
 BOOST_AUTO_TEST_CASE(
     a_watched_file_is_in_an_epoll_set,
     *differs(
-        "libvirt's loop hands all its files to poll(2) at every turn. avirt leaves them with the kernel, so "
-        "that a turn costs what is ready, not what is watched"))
+        "libvirt's loop passes all its files to poll(2) in every turn. avirt keeps them registered with the "
+        "kernel, so that a turn costs time for the files that are ready, not for all that are watched"))
 {
     const auto ends = make_socket_pair();
     add_watch(ends.ours.get(), readable);
@@ -163,7 +163,7 @@ BOOST_AUTO_TEST_CASE(the_kernel_no_longer_watches_when_remove_returns)
     BOOST_TEST(!in_an_epoll_set(fd));
 }
 
-BOOST_AUTO_TEST_CASE(the_kernel_no_longer_watches_when_remove_returns_elsewhere)
+BOOST_AUTO_TEST_CASE(the_kernel_no_longer_watches_when_remove_returns_on_another_thread)
 {
     const auto ends = make_socket_pair();
     const int fd = ends.ours.get();
@@ -181,7 +181,7 @@ BOOST_AUTO_TEST_CASE(the_kernel_no_longer_watches_when_remove_returns_elsewhere)
     BOOST_TEST(!still_watched);
 }
 
-BOOST_AUTO_TEST_CASE(a_number_closed_after_removal_can_be_watched_again)
+BOOST_AUTO_TEST_CASE(an_fd_reused_after_removal_can_be_watched_again)
 {
     auto ends = make_pipe();
     const int number = ends.reader.get();
@@ -202,9 +202,9 @@ BOOST_AUTO_TEST_CASE(a_number_closed_after_removal_can_be_watched_again)
 }
 
 BOOST_AUTO_TEST_CASE(
-    a_watch_on_a_closed_fd_hears_nothing_and_costs_nothing,
+    a_watch_on_a_closed_fd_is_not_called_and_costs_nothing,
     *differs(
-        "libvirt's loop goes on polling the number, and sleeps no more. For avirt the watches end with the "
+        "libvirt's loop keeps polling the closed fd, and never sleeps again. avirt's watches end with their "
         "file"))
 {
     for (const int events : {0, readable, readable | writable}) {
@@ -228,160 +228,160 @@ BOOST_AUTO_TEST_CASE(
     }
 }
 
-BOOST_AUTO_TEST_CASE(a_watch_whose_fd_was_closed_hears_nothing_of_the_next_file, *polls_numbers)
+BOOST_AUTO_TEST_CASE(a_watch_whose_fd_was_closed_does_not_report_the_next_file, *polls_fds)
 {
     auto old = make_pipe();
     const int number = old.reader.get();
-    auto& forgotten = add_watch(number, readable);
+    auto& stale = add_watch(number, readable);
     settle();
     old = pipe_ends{};
     const auto fresh = make_pipe_at(number);
     put(fresh.writer.get(), "x");
     settle();
-    BOOST_TEST(forgotten.calls() == 0);
-    BOOST_TEST(forgotten.remove() == 0);
+    BOOST_TEST(stale.calls() == 0);
+    BOOST_TEST(stale.remove() == 0);
     BOOST_TEST(unread_bytes(number) == 1);
 }
 
-BOOST_AUTO_TEST_CASE(a_watch_whose_file_could_not_be_polled_hears_nothing_of_the_next)
+BOOST_AUTO_TEST_CASE(a_watch_on_a_closed_regular_file_does_not_report_the_next_file)
 {
     auto regular = make_regular_file("x");
     const int number = regular.get();
-    auto& forgotten = add_watch(number, readable);
-    run_until([&] { return forgotten.calls() > 0; });
+    auto& stale = add_watch(number, readable);
+    run_until([&] { return stale.calls() > 0; });
     regular.close();
     const auto fresh = make_pipe_at(number);
-    const int before = forgotten.calls();
+    const int before = stale.calls();
     settle();
-    BOOST_TEST(forgotten.calls() == before);
-    BOOST_TEST(forgotten.remove() == 0);
+    BOOST_TEST(stale.calls() == before);
+    BOOST_TEST(stale.remove() == 0);
 }
 
-BOOST_AUTO_TEST_CASE(a_new_watch_works_beside_an_old_one_on_its_number)
+BOOST_AUTO_TEST_CASE(a_new_watch_works_beside_a_stale_one_on_the_same_fd)
 {
     auto old = make_pipe();
     const int number = old.reader.get();
-    auto& forgotten = add_watch(number, readable);
+    auto& stale = add_watch(number, readable);
     settle();
     old = pipe_ends{};
     const auto fresh = make_pipe_at(number);
     auto& watch = add_watch(number, readable, drain_one);
     put(fresh.writer.get(), "ab");
     run_until([&] { return watch.calls() == 2; });
-    forgotten.update(0);
-    forgotten.update(readable);
+    stale.update(0);
+    stale.update(readable);
     put(fresh.writer.get(), "c");
     run_until([&] { return watch.calls() == 3; });
-    BOOST_TEST(forgotten.remove() == 0);
+    BOOST_TEST(stale.remove() == 0);
     put(fresh.writer.get(), "d");
     run_until([&] { return watch.calls() == 4; });
     watch.remove();
     BOOST_TEST(!in_an_epoll_set(number));
 }
 
-BOOST_AUTO_TEST_CASE(old_and_new_watches_on_one_number_are_kept_apart, *polls_numbers)
+BOOST_AUTO_TEST_CASE(stale_and_new_watches_on_one_fd_are_kept_apart, *polls_fds)
 {
     auto old = make_pipe();
     const int number = old.reader.get();
-    auto& forgotten = add_watch(number, readable);
+    auto& stale = add_watch(number, readable);
     settle();
     old = pipe_ends{};
     const auto fresh = make_pipe_at(number);
     auto& watch = add_watch(number, readable, drain_one);
     put(fresh.writer.get(), "ab");
     run_until([&] { return watch.calls() == 2; });
-    BOOST_TEST(forgotten.calls() == 0);
-    forgotten.update(0);
-    forgotten.update(readable);
+    BOOST_TEST(stale.calls() == 0);
+    stale.update(0);
+    stale.update(readable);
     put(fresh.writer.get(), "c");
     run_until([&] { return watch.calls() == 3; });
-    BOOST_TEST(forgotten.calls() == 0);
+    BOOST_TEST(stale.calls() == 0);
 }
 
-BOOST_AUTO_TEST_CASE(a_disabled_old_watch_is_kept_apart_too)
+BOOST_AUTO_TEST_CASE(a_disabled_stale_watch_is_kept_apart_too)
 {
     auto old = make_pipe();
     const int number = old.reader.get();
-    auto& forgotten = add_watch(number, 0);
+    auto& stale = add_watch(number, 0);
     settle();
     old = pipe_ends{};
     const auto fresh = make_pipe_at(number);
     auto& watch = add_watch(number, readable, drain_one);
     put(fresh.writer.get(), "a");
     run_until([&] { return watch.calls() == 1; });
-    BOOST_TEST(forgotten.remove() == 0);
+    BOOST_TEST(stale.remove() == 0);
     put(fresh.writer.get(), "b");
     run_until([&] { return watch.calls() == 2; });
-    BOOST_TEST(forgotten.calls() == 0);
+    BOOST_TEST(stale.calls() == 0);
 }
 
-BOOST_AUTO_TEST_CASE(a_number_reused_by_a_file_that_cannot_be_polled)
+BOOST_AUTO_TEST_CASE(an_fd_reused_by_a_regular_file_can_be_watched)
 {
     auto sockets = make_socket_pair();
     const int number = sockets.ours.get();
-    auto& forgotten = add_watch(number, readable);
+    auto& stale = add_watch(number, readable);
     settle();
     sockets = socket_ends{};
     const auto regular = renumbered(make_regular_file("x"), number);
     auto& watch = add_watch(number, readable);
     run_until([&] { return watch.calls() > 2; });
-    forgotten.remove();
+    stale.remove();
     const int before = watch.calls();
     run_until([&] { return watch.calls() > before + 2; });
 }
 
-BOOST_AUTO_TEST_CASE(an_old_watch_hears_nothing_of_a_next_file_that_cannot_be_polled, *polls_numbers)
+BOOST_AUTO_TEST_CASE(a_stale_watch_does_not_report_a_regular_file_on_its_fd, *polls_fds)
 {
     auto sockets = make_socket_pair();
     const int number = sockets.ours.get();
-    auto& forgotten = add_watch(number, readable);
+    auto& stale = add_watch(number, readable);
     settle();
     sockets = socket_ends{};
     const auto regular = renumbered(make_regular_file("x"), number);
     auto& watch = add_watch(number, readable);
     run_until([&] { return watch.calls() > 2; });
-    BOOST_TEST(forgotten.calls() == 0);
+    BOOST_TEST(stale.calls() == 0);
 }
 
-BOOST_AUTO_TEST_CASE(a_number_of_a_file_that_cannot_be_polled_reused)
+BOOST_AUTO_TEST_CASE(the_reused_fd_of_a_regular_file_can_be_watched)
 {
-    for (const bool by_its_like : {false, true}) {
-        reused_number number{by_its_like};
-        auto& forgotten = add_watch(number.get(), readable);
-        run_until([&] { return forgotten.calls() > 2; });
+    for (const bool by_regular_file : {false, true}) {
+        reused_number number{by_regular_file};
+        auto& stale = add_watch(number.get(), readable);
+        run_until([&] { return stale.calls() > 2; });
         number.reuse();
         auto& watch = add_watch(number.get(), readable);
         run_until([&] { return watch.calls() > 5; });
-        BOOST_TEST(forgotten.remove() == 0);
+        BOOST_TEST(stale.remove() == 0);
         const int so_far = watch.calls();
         run_until([&] { return watch.calls() > so_far + 5; });
         watch.remove();
     }
 }
 
-BOOST_AUTO_TEST_CASE(an_old_watch_on_a_file_that_cannot_be_polled_hears_nothing_of_the_next, *polls_numbers)
+BOOST_AUTO_TEST_CASE(a_stale_watch_on_a_regular_file_is_silent_beside_a_new_one, *polls_fds)
 {
-    for (const bool by_its_like : {false, true}) {
-        reused_number number{by_its_like};
-        auto& forgotten = add_watch(number.get(), readable);
-        run_until([&] { return forgotten.calls() > 2; });
+    for (const bool by_regular_file : {false, true}) {
+        reused_number number{by_regular_file};
+        auto& stale = add_watch(number.get(), readable);
+        run_until([&] { return stale.calls() > 2; });
         number.reuse();
         auto& watch = add_watch(number.get(), readable);
-        const int before = forgotten.calls();
+        const int before = stale.calls();
         run_until([&] { return watch.calls() > 5; });
-        BOOST_TEST(forgotten.calls() == before);
-        BOOST_TEST(forgotten.remove() == 0);
+        BOOST_TEST(stale.calls() == before);
+        BOOST_TEST(stale.remove() == 0);
         watch.remove();
     }
 }
 
-// An epoll set goes on watching a closed fd's file as long as the file lives.
-BOOST_AUTO_TEST_CASE(an_old_file_that_lives_on_does_not_reach_the_new_watch)
+// An epoll set keeps watching the file of a closed fd as long as the file lives.
+BOOST_AUTO_TEST_CASE(an_old_file_that_is_still_open_is_not_reported_to_the_new_watch)
 {
     auto old = make_pipe();
     const int number = old.reader.get();
-    const auto ghost = duplicate(number);
-    auto& forgotten = add_watch(number, readable);
+    const auto other_fd = duplicate(number);
+    auto& stale = add_watch(number, readable);
     settle();
     old.reader.close();
     const auto fresh = make_pipe_at(number);
@@ -395,62 +395,62 @@ BOOST_AUTO_TEST_CASE(an_old_file_that_lives_on_does_not_reach_the_new_watch)
     BOOST_TEST(watch.calls() == 2);
     BOOST_TEST(watch.all_events() == readable);
 
-    BOOST_TEST(forgotten.remove() == 0);
+    BOOST_TEST(stale.remove() == 0);
     settle();
     BOOST_TEST(watch.calls() == 2);
     put(fresh.writer.get(), "c");
     run_until([&] { return watch.calls() == 3; });
     watch.remove();
-    BOOST_TEST(unread_bytes(ghost.get()) == 21);
+    BOOST_TEST(unread_bytes(other_fd.get()) == 21);
 }
 
-BOOST_AUTO_TEST_CASE(the_watch_of_an_old_file_that_lives_on_hears_nothing_of_the_new_file, *polls_numbers)
+BOOST_AUTO_TEST_CASE(the_watch_of_an_old_file_that_is_still_open_does_not_report_the_new_file, *polls_fds)
 {
     auto old = make_pipe();
     const int number = old.reader.get();
-    const auto ghost = duplicate(number);
-    auto& forgotten = add_watch(number, readable);
+    const auto other_fd = duplicate(number);
+    auto& stale = add_watch(number, readable);
     settle();
     old.reader.close();
     const auto fresh = make_pipe_at(number);
     auto& watch = add_watch(number, readable, drain_one);
     settle();
-    const int before = forgotten.calls();
+    const int before = stale.calls();
     put(fresh.writer.get(), "ab");
     run_until([&] { return watch.calls() == 2; });
     settle();
-    BOOST_TEST(forgotten.calls() == before);
+    BOOST_TEST(stale.calls() == before);
 }
 
-BOOST_AUTO_TEST_CASE(an_old_file_that_lives_on_costs_nothing_once_its_watch_is_removed)
+BOOST_AUTO_TEST_CASE(an_old_file_that_is_still_open_costs_nothing_once_its_watch_is_removed)
 {
     auto old = make_pipe();
     const int number = old.reader.get();
-    const auto ghost = duplicate(number);
-    auto& forgotten = add_watch(number, readable);
+    const auto other_fd = duplicate(number);
+    auto& stale = add_watch(number, readable);
     settle();
     old.reader.close();
     put(old.writer.get(), "the old file is ready");
-    BOOST_TEST(forgotten.remove() == 0);
-    run_until([&] { return forgotten.frees() == 1; });
+    BOOST_TEST(stale.remove() == 0);
+    run_until([&] { return stale.frees() == 1; });
     settle();
     auto& sleeping = add_timer(3'600'000);
     BOOST_TEST(loop.comes_to_rest());
     BOOST_TEST(sleeping.calls() == 0);
 }
 
-BOOST_AUTO_TEST_CASE(an_old_file_may_come_back_under_its_number)
+BOOST_AUTO_TEST_CASE(an_old_file_may_return_to_its_fd)
 {
     for (const bool removed_meanwhile : {false, true}) {
         auto ends = make_pipe();
         const int number = ends.reader.get();
-        const auto ghost = duplicate(number);
+        const auto other_fd = duplicate(number);
         auto& before = add_watch(number, readable);
         settle();
         ends.reader.close();
         if (removed_meanwhile)
             BOOST_TEST(before.remove() == 0);
-        ends.reader = renumbered(duplicate(ghost.get()), number);
+        ends.reader = renumbered(duplicate(other_fd.get()), number);
         auto& watch = add_watch(number, readable, drain_one);
         put(ends.writer.get(), "ab");
         run_until([&] { return watch.calls() == 2; });
@@ -466,12 +466,12 @@ BOOST_AUTO_TEST_CASE(an_old_file_may_come_back_under_its_number)
     }
 }
 
-BOOST_AUTO_TEST_CASE(the_hangup_of_an_old_file_does_not_reach_the_new_watch)
+BOOST_AUTO_TEST_CASE(the_hangup_of_an_old_file_is_not_reported_to_the_new_watch)
 {
     auto old = make_socket_pair();
     const int number = old.ours.get();
-    const auto ghost = duplicate(number);
-    auto& forgotten = add_watch(number, readable);
+    const auto other_fd = duplicate(number);
+    auto& stale = add_watch(number, readable);
     settle();
     old.ours.close();
     const auto fresh = make_pipe_at(number);
@@ -479,7 +479,7 @@ BOOST_AUTO_TEST_CASE(the_hangup_of_an_old_file_does_not_reach_the_new_watch)
     old.peer.close();
     settle();
     BOOST_TEST(watch.calls() == 0);
-    forgotten.remove();
+    stale.remove();
     put(fresh.writer.get(), "x");
     run_until([&] { return watch.calls() == 1; });
     BOOST_TEST(watch.events() == readable);

@@ -124,7 +124,7 @@ pipe_ends make_pipe_at(int fd)
         ends.writer = file{checked(::fcntl(fd, F_DUPFD_CLOEXEC, fd + 1), "fcntl")};
     if (ends.reader.get() != fd) {
         if (::fcntl(fd, F_GETFD) >= 0)
-            throw std::logic_error{"the number is in use"};
+            throw std::logic_error{"the fd is in use"};
         ends.reader = file{checked(::dup3(ends.reader.get(), fd, O_CLOEXEC), "dup3")};
     }
     return ends;

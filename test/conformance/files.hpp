@@ -7,7 +7,7 @@
 
 namespace conformance {
 
-/// An open file that closes itself.
+/// An open file, which the destructor closes.
 class file
 {
 public:
@@ -43,7 +43,7 @@ struct socket_ends
     file peer;
 };
 
-// All of them block, as no flag may be set on them by a loop.
+// All of these files are blocking, because a loop must not set a flag on them.
 pipe_ends make_pipe();
 socket_ends make_socket_pair();
 socket_ends make_tcp_pair();
@@ -56,12 +56,12 @@ file open_null();
 pipe_ends make_pipe_at(int fd);
 
 void put(int fd, std::string_view bytes);
-std::string take(
-    int fd, std::size_t most); // what is there, at most so much; never blocks on a stream that has bytes
+// Reads what is there, at most `most` bytes, without blocking.
+std::string take(int fd, std::size_t most);
 int unread_bytes(int fd);
-int poll_now(int fd, int events); // poll(2), in libvirt's bits
+int poll_now(int fd, int events); // what poll(2) reports now, in libvirt's bits
 int open_files();
 int status_flags(int fd);
-bool in_an_epoll_set(int fd); // whether any epoll set of this process has an entry under this number
+bool in_an_epoll_set(int fd); // whether any epoll set of this process has an entry for this fd
 
 } // namespace conformance

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// registration itself checks when, where and how often each free callback runs.
+// The class registration checks when, where and how often each free callback runs.
 #include "decorators.hpp"
 #include "files.hpp"
 #include "harness.hpp"
@@ -15,8 +15,8 @@ namespace conformance {
 namespace {
 
 const differs frees_when_idle{
-    "libvirt's loop frees when it has nothing else to do, which under this load is never: a "
-    "closed connection's socket would stay open"};
+    "libvirt's loop calls free callbacks only when it has nothing else to do. Under this load it never does, "
+    "so a closed connection's socket would stay open"};
 
 bool each_was_freed(const std::vector<registration*>& items)
 {
@@ -27,7 +27,8 @@ bool each_was_freed(const std::vector<registration*>& items)
 
 BOOST_FIXTURE_TEST_SUITE(
     free_callbacks, loop_fixture,
-    *description("What is removed is freed: once, later, with its callback returned, on a clean stack."))
+    *description(
+        "A free callback runs once, after removal, when the callback has returned, and on a clean stack."))
 
 BOOST_AUTO_TEST_CASE(they_run_after_removal_and_not_inside_it)
 {
@@ -46,7 +47,7 @@ BOOST_AUTO_TEST_CASE(they_run_after_removal_and_not_inside_it)
     settle();
 }
 
-BOOST_AUTO_TEST_CASE(they_run_when_removed_by_the_callback_itself)
+BOOST_AUTO_TEST_CASE(they_run_when_a_callback_removes_its_own_watch)
 {
     const auto ends = make_pipe();
     auto& watch = add_watch(ends.writer.get(), writable, [](registration& self) {
@@ -59,7 +60,7 @@ BOOST_AUTO_TEST_CASE(they_run_when_removed_by_the_callback_itself)
     BOOST_TEST(watch.calls() == 1);
 }
 
-BOOST_AUTO_TEST_CASE(no_free_callback_is_fine)
+BOOST_AUTO_TEST_CASE(a_free_callback_is_optional)
 {
     const auto ends = make_pipe();
     const int watch = add_handle(
@@ -72,7 +73,7 @@ BOOST_AUTO_TEST_CASE(no_free_callback_is_fine)
     settle();
 }
 
-BOOST_AUTO_TEST_CASE(they_run_while_a_zero_timeout_is_always_ready, *frees_when_idle)
+BOOST_AUTO_TEST_CASE(they_run_while_a_zero_timeout_is_always_due, *frees_when_idle)
 {
     const auto ends = make_pipe();
     auto& always = add_timer(0);
@@ -101,7 +102,7 @@ BOOST_AUTO_TEST_CASE(they_run_while_callbacks_keep_adding_and_removing, *frees_w
     BOOST_TEST(each_was_freed(removed));
 }
 
-BOOST_AUTO_TEST_CASE(they_run_for_what_a_callback_has_added_and_removed)
+BOOST_AUTO_TEST_CASE(they_run_for_timeouts_that_a_callback_adds_and_removes)
 {
     std::vector<registration*> removed;
     auto& churn = add_timer(0, [&](registration& self) {
@@ -118,7 +119,7 @@ BOOST_AUTO_TEST_CASE(they_run_for_what_a_callback_has_added_and_removed)
         BOOST_TEST(timer->calls() == 0);
 }
 
-// libvirt frees a socket under the very lock it holds while it removes the socket's watch.
+// libvirt frees a socket under the lock that it holds while it removes the socket's watch.
 BOOST_AUTO_TEST_CASE(they_may_take_a_lock_that_was_held_during_removal)
 {
     const auto ends = make_pipe();
@@ -163,7 +164,7 @@ BOOST_AUTO_TEST_CASE(they_may_call_libvirt)
     BOOST_TEST(added->calls() == 1);
 }
 
-BOOST_AUTO_TEST_CASE(many_at_once_each_run_once)
+BOOST_AUTO_TEST_CASE(each_of_many_at_once_runs_once)
 {
     const auto ends = make_pipe();
     std::vector<registration*> items;

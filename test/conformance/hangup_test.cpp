@@ -16,16 +16,16 @@ namespace conformance {
 namespace {
 
 const differs tells_at_once{
-    "libvirt's loop tells a reader while bytes are unread. Told of a hang-up, libvirt's client "
-    "reads one message and closes its socket: the others are lost"};
+    "libvirt's loop reports a hang-up to a reader while bytes are unread. libvirt's client then reads one "
+    "message and closes its socket, and the other messages are lost"};
 
 } // namespace
 
 BOOST_FIXTURE_TEST_SUITE(
     hangups, loop_fixture,
-    *description("A peer that goes while bytes of its are unread, and one whose end nobody listens to."))
+    *description("A peer that closes while its bytes are unread, or while the watch is disabled."))
 
-BOOST_AUTO_TEST_CASE(a_reader_hears_of_a_hangup_when_the_socket_is_empty, *tells_at_once)
+BOOST_AUTO_TEST_CASE(a_reader_is_told_of_a_hangup_when_the_socket_is_empty, *tells_at_once)
 {
     auto ends = make_socket_pair();
     put(ends.peer.get(), "0123456789");
@@ -58,7 +58,7 @@ BOOST_AUTO_TEST_CASE(a_reader_that_closes_at_the_hangup_has_read_everything, *te
     BOOST_TEST(got.size() == 50u);
 }
 
-BOOST_AUTO_TEST_CASE(a_reader_that_does_not_read_is_not_told, *tells_at_once)
+BOOST_AUTO_TEST_CASE(a_reader_that_does_not_read_is_not_told_of_a_hangup, *tells_at_once)
 {
     auto ends = make_socket_pair();
     put(ends.peer.get(), "x");
@@ -107,7 +107,7 @@ BOOST_AUTO_TEST_CASE(a_tcp_reset_is_held_back_too, *tells_at_once)
     BOOST_TEST((watch.events() & hangup) == hangup);
 }
 
-BOOST_AUTO_TEST_CASE(a_reader_and_writer_hears_of_a_hangup_when_the_socket_is_empty, *tells_at_once)
+BOOST_AUTO_TEST_CASE(a_reader_and_writer_is_told_of_a_hangup_when_the_socket_is_empty, *tells_at_once)
 {
     auto ends = make_socket_pair();
     put(ends.peer.get(), "x");
@@ -133,7 +133,7 @@ BOOST_AUTO_TEST_CASE(a_reader_and_writer_is_still_told_that_it_can_write)
     BOOST_TEST(watch.events() == now);
 }
 
-BOOST_AUTO_TEST_CASE(a_writer_is_told_at_once)
+BOOST_AUTO_TEST_CASE(a_writer_is_told_of_a_hangup_at_once)
 {
     auto ends = make_socket_pair();
     put(ends.peer.get(), "x");
@@ -143,7 +143,7 @@ BOOST_AUTO_TEST_CASE(a_writer_is_told_at_once)
     BOOST_TEST(watch.all_events() == (writable | hangup));
 }
 
-BOOST_AUTO_TEST_CASE(a_reader_and_a_writer_on_one_socket_are_told_apart, *tells_at_once)
+BOOST_AUTO_TEST_CASE(a_reader_and_a_writer_on_one_socket_get_their_own_events, *tells_at_once)
 {
     auto ends = make_socket_pair();
     put(ends.peer.get(), "x");
@@ -155,7 +155,7 @@ BOOST_AUTO_TEST_CASE(a_reader_and_a_writer_on_one_socket_are_told_apart, *tells_
     BOOST_TEST(writer.all_events() == (writable | hangup));
 }
 
-BOOST_AUTO_TEST_CASE(a_disabled_watch_hears_nothing_and_costs_nothing)
+BOOST_AUTO_TEST_CASE(a_disabled_watch_is_not_called_and_costs_nothing)
 {
     auto ends = make_socket_pair();
     auto& watch = add_watch(ends.ours.get(), 0);
@@ -174,7 +174,7 @@ BOOST_AUTO_TEST_CASE(a_disabled_watch_hears_nothing_and_costs_nothing)
     BOOST_TEST((watch.events() & (readable | hangup)) == (readable | hangup));
 }
 
-BOOST_AUTO_TEST_CASE(a_watch_disabled_while_the_peer_goes_is_told_when_enabled)
+BOOST_AUTO_TEST_CASE(a_watch_disabled_while_the_peer_closes_is_told_when_enabled)
 {
     auto ends = make_socket_pair();
     auto& watch = add_watch(ends.ours.get(), readable);
@@ -189,7 +189,7 @@ BOOST_AUTO_TEST_CASE(a_watch_disabled_while_the_peer_goes_is_told_when_enabled)
     BOOST_TEST(watch.events() == (readable | hangup));
 }
 
-BOOST_AUTO_TEST_CASE(the_death_of_a_file_whose_watches_are_all_disabled_is_told_to_those_that_wake_up)
+BOOST_AUTO_TEST_CASE(the_end_of_a_file_whose_watches_are_all_disabled_is_reported_when_one_is_enabled)
 {
     auto read_end = make_pipe();
     auto write_end = make_pipe();
@@ -222,7 +222,7 @@ BOOST_AUTO_TEST_CASE(the_death_of_a_file_whose_watches_are_all_disabled_is_told_
     }
 }
 
-BOOST_AUTO_TEST_CASE(bytes_arriving_after_one_half_is_shut_are_not_mistaken)
+BOOST_AUTO_TEST_CASE(bytes_that_arrive_after_one_half_is_shut_down_are_not_taken_for_a_hangup)
 {
     auto ends = make_socket_pair();
     BOOST_REQUIRE(::shutdown(ends.ours.get(), SHUT_WR) == 0);

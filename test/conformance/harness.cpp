@@ -79,7 +79,7 @@ bool deadline::passed() const noexcept
 void deadline::check() const
 {
     if (passed())
-        throw std::runtime_error{"the loop did not get there in time"};
+        throw std::runtime_error{"what the case waits for did not happen in time"};
 }
 
 bool eventually(const std::function<bool()>& condition)
@@ -147,7 +147,7 @@ void registration::add(int events_or_interval)
                                : add_handle(fd_, events_or_interval, on_handle, this, on_free_callback);
     if (id <= 0)
         throw std::runtime_error{"add returned " + std::to_string(id)};
-    // A callback may have been faster and noted the id it was given.
+    // A callback may have run before add returned, and stored the id that it was given.
     if (const int seen = id_.exchange(id); seen != 0)
         require(seen == id, "a callback was given another id than add returned");
 }
@@ -195,7 +195,7 @@ void registration::dispatch(int id, int fd, int events)
 void registration::free()
 {
     const counted_scope running{callbacks_running};
-    require(running.alone(), "a free callback ran beside another callback");
+    require(running.alone(), "a free callback ran at the same time as another callback");
     require(api_depth == 0, "a free callback ran inside one of libvirt's functions");
     require(callback_depth == 0, "a free callback ran inside a callback");
     require(active_ == 0, "a free callback ran before the callback had returned");
@@ -231,7 +231,8 @@ loop_fixture::~loop_fixture()
 {
     if (torn_down_)
         return;
-    // The case has failed: what cannot be freed any more is leaked, for libvirt still points at it.
+    // The case has failed: registrations that cannot be freed are leaked, because libvirt still points at
+    // them.
     try {
         remove_all();
         run_until([this] { return all_freed(); });

@@ -22,7 +22,7 @@ inline constexpr int writable = VIR_EVENT_HANDLE_WRITABLE;
 inline constexpr int error = VIR_EVENT_HANDLE_ERROR;
 inline constexpr int hangup = VIR_EVENT_HANDLE_HANGUP;
 
-/// Guards a test against waiting for ever; nothing is measured with it.
+/// Keeps a test from waiting for ever. It measures nothing.
 class deadline
 {
 public:
@@ -33,8 +33,8 @@ private:
     std::chrono::steady_clock::time_point at_ = std::chrono::steady_clock::now() + std::chrono::seconds{30};
 };
 
-/// Waits, on a thread that does not run the loop or inside a callback, until the condition holds; false:
-/// never did.
+/// Waits until the condition holds, on a thread that does not run the loop or inside a callback. Returns
+/// false if the condition did not hold in time.
 bool eventually(const std::function<bool()>& condition);
 
 // libvirt's functions. While one of them is on a thread's stack, no callback and no free callback may run on
@@ -46,13 +46,13 @@ int add_timeout(int interval, virEventTimeoutCallback cb, void* opaque, virFreeC
 void update_timeout(int timeout, int interval);
 int remove_timeout(int timeout);
 
-/// One handle or timeout registered with libvirt, and what has happened to it so far. Lives as long as its
-/// fixture.
+/// One handle or timeout that is registered with libvirt, and what has happened to it so far. It lives as
+/// long as its fixture.
 ///
-/// Every callback checks the clauses that hold always: the right id and fd, never two at a time, never inside
-/// one of libvirt's functions or another callback, never after removal (where removal cannot race with it),
-/// never after the free callback; and the free callback that it runs once, after removal, with the callback
-/// returned, on a clean stack.
+/// Every callback checks the clauses that always hold: it gets the right id and fd; no two callbacks run at a
+/// time; no callback runs inside one of libvirt's functions or another callback, after removal (unless
+/// removal can race with it), or after the free callback. The free callback checks that it runs once, after
+/// removal, when the callback has returned, and on a clean stack.
 class registration
 {
 public:
@@ -81,7 +81,7 @@ public:
     int all_events() const noexcept
     {
         return all_events_;
-    } // of any call
+    } // of all calls
     int frees() const noexcept
     {
         return frees_;
@@ -126,11 +126,12 @@ private:
     std::atomic<int> frees_{0};
     std::atomic<bool> removing_{false};
     std::atomic<bool> removed_{false};
-    std::atomic<bool> silent_{false};    // removed where no callback can be under way
-    std::atomic<bool> abandoned_{false}; // what the actions refer to is gone
+    std::atomic<bool> silent_{false};    // removed while no callback could be running
+    std::atomic<bool> abandoned_{false}; // the objects that the actions use are gone
 };
 
-/// A loop, and everything a case registers with it. At the end all of it is removed and must be freed once.
+/// A loop, and everything that a case registers with it. At the end all of it is removed, and must be freed
+/// once.
 class loop_fixture
 {
 public:
@@ -144,13 +145,13 @@ public:
 
     void run_until(const std::function<bool()>& done);
 
-    /// Lets the loop go round until everything that was ready or due before has had its turn, many times.
+    /// Runs the loop until everything that was ready or due before has been served many times.
     void settle();
 
-    /// Removes everything, waits for the free callbacks and checks the clauses that hold always.
+    /// Removes everything, waits for the free callbacks and checks the clauses that always hold.
     void teardown();
 
-    /// Tells Boost.Test of the clauses that were broken.
+    /// Reports the violations to Boost.Test.
     static void report_violations();
 
     driver loop;
@@ -165,14 +166,15 @@ private:
     bool torn_down_ = false;
 };
 
-/// Notes that a clause was broken, the first time that it is; may be called on any thread.
+/// Records that a clause was broken, unless the same text is recorded already. May be called on any thread.
 void violation(std::string text);
 
-/// Whether a call that libvirt's functions did not know of can no longer begin: what the calling thread has
-/// removed or disabled is silent from now on. So it is inside a callback, as they never run concurrently.
+/// Whether no other callback can be running, so that what the calling thread has just removed or disabled is
+/// not called any more: the loop does not run, or the caller is inside a callback, and callbacks never run
+/// concurrently.
 bool no_callback_is_under_way() noexcept;
 
-/// A thread that makes libvirt calls beside the loop.
+/// A thread that calls libvirt while the loop runs.
 class helper_thread
 {
 public:

@@ -9,15 +9,16 @@
 
 namespace conformance {
 
-BOOST_FIXTURE_TEST_SUITE(idle, loop_fixture, *description("What is disabled, or not due, costs nothing."))
+BOOST_FIXTURE_TEST_SUITE(
+    idle, loop_fixture, *description("A watch or timeout that is disabled, or not due, costs nothing."))
 
-BOOST_AUTO_TEST_CASE(an_unused_loop_rests)
+BOOST_AUTO_TEST_CASE(an_unused_loop_sleeps)
 {
     BOOST_TEST(loop.comes_to_rest());
     BOOST_TEST(loop.is_idle());
 }
 
-BOOST_AUTO_TEST_CASE(a_loop_with_nothing_due_rests)
+BOOST_AUTO_TEST_CASE(a_loop_with_nothing_due_sleeps)
 {
     std::vector<socket_ends> pairs(20);
     for (auto& ends : pairs) {
@@ -32,7 +33,7 @@ BOOST_AUTO_TEST_CASE(a_loop_with_nothing_due_rests)
     BOOST_TEST(loop.comes_to_rest());
 }
 
-BOOST_AUTO_TEST_CASE(a_loop_that_was_busy_rests_again)
+BOOST_AUTO_TEST_CASE(a_loop_that_was_busy_sleeps_again)
 {
     const auto ends = make_socket_pair();
     put(ends.peer.get(), "x");
@@ -48,7 +49,7 @@ BOOST_AUTO_TEST_CASE(a_loop_that_was_busy_rests_again)
     BOOST_TEST(loop.comes_to_rest());
 }
 
-BOOST_AUTO_TEST_CASE(disabled_watches_rest_whatever_happens_to_their_files)
+BOOST_AUTO_TEST_CASE(disabled_watches_cost_nothing_whatever_happens_to_their_files)
 {
     auto pipes = make_pipe();
     auto broken = make_pipe();
@@ -68,7 +69,7 @@ BOOST_AUTO_TEST_CASE(disabled_watches_rest_whatever_happens_to_their_files)
     BOOST_TEST(loop.comes_to_rest());
 }
 
-BOOST_AUTO_TEST_CASE(a_watch_for_what_a_regular_file_never_reports_rests)
+BOOST_AUTO_TEST_CASE(a_watch_for_events_that_a_regular_file_never_has_costs_nothing)
 {
     const auto regular = make_regular_file("x");
     for (const int events : {error, hangup, error | hangup}) {

@@ -12,7 +12,8 @@
 namespace conformance {
 namespace {
 
-// libvirt's default implementation looks removed entries up one by one until the loop has run.
+// Fewer with libvirt's default implementation, which searches removed entries one by one until the loop has
+// run.
 int registrations() noexcept
 {
     return is_avirt() ? 1 << 20 : 1 << 10;
@@ -30,7 +31,7 @@ bool all_different_and_positive(std::vector<int> ids)
 } // namespace
 
 BOOST_FIXTURE_TEST_SUITE(
-    ids, loop_fixture, *description("Ids are positive and not used again; what is gone stays gone."))
+    ids, loop_fixture, *description("Ids are positive and are not reused; what was removed stays removed."))
 
 BOOST_AUTO_TEST_CASE(timeout_ids_are_positive_and_not_reused)
 {
@@ -84,7 +85,7 @@ BOOST_AUTO_TEST_CASE(a_second_removal_is_refused)
     settle();
 }
 
-BOOST_AUTO_TEST_CASE(an_update_does_not_bring_the_removed_back)
+BOOST_AUTO_TEST_CASE(an_update_does_not_bring_back_what_was_removed)
 {
     const auto ends = make_pipe();
     put(ends.writer.get(), "x");
@@ -103,7 +104,7 @@ BOOST_AUTO_TEST_CASE(an_update_does_not_bring_the_removed_back)
     BOOST_TEST(timer.calls() == 0);
 }
 
-// The sequence of libvirt-glib's own test.
+// The sequence of calls in libvirt-glib's own test.
 BOOST_AUTO_TEST_CASE(disabled_then_removed_then_updated_then_removed_again)
 {
     const auto null = open_null();

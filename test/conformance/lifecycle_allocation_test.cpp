@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Dispatching allocates nothing in the steady state.
+// Dispatching allocates no memory in the steady state.
 #include "files.hpp"
 #include "lifecycle_child.hpp"
 #include "lifecycle_probe.hpp"
@@ -34,8 +34,7 @@ thread_local std::size_t allocations = 0;
 
 } // namespace
 
-// glibc's own way to replace an allocator's functions one by one: malloc is called through here by
-// everything.
+// glibc allows a program to replace an allocator's functions one by one: every call of malloc leads here.
 extern "C" void* __libc_malloc(std::size_t size);
 extern "C" void* __libc_memalign(std::size_t alignment, std::size_t size);
 
@@ -55,7 +54,7 @@ namespace conformance {
 
 BOOST_AUTO_TEST_SUITE(
     lifecycle_allocation,
-    *boost::unit_test::description("Dispatching allocates nothing in the steady state."))
+    *boost::unit_test::description("Dispatching allocates no memory in the steady state."))
 
 BOOST_AUTO_TEST_CASE(dispatching_allocates_nothing)
 {
@@ -67,7 +66,7 @@ BOOST_AUTO_TEST_CASE(dispatching_allocates_nothing)
         const avirt::event_loop loop{io};
         std::size_t before = 0;
         std::size_t counted = 0;
-        // What a stream does for each packet: the watch enables the timeout, the timeout disables itself.
+        // As a stream does for each packet: the watch enables the timeout, and the timeout disables itself.
         probe timer{[](probe& self) { self.update(-1); }};
         probe sleeping;
         probe watch{[&](probe& self) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Which loop serves libvirt, and what becomes of the registered when it changes.
+// Which loop serves libvirt, and what happens to watches and timeouts when the loop changes.
 #include "files.hpp"
 #include "lifecycle_child.hpp"
 #include "lifecycle_probe.hpp"
@@ -82,7 +82,7 @@ struct own_implementation
 BOOST_AUTO_TEST_SUITE(
     lifecycle_binding,
     *boost::unit_test::description(
-        "Which loop serves libvirt, and what becomes of the registered when it changes."))
+        "Which loop serves libvirt, and what happens to watches and timeouts when the loop changes."))
 
 BOOST_AUTO_TEST_CASE(a_second_loop_is_refused)
 {
@@ -101,7 +101,7 @@ BOOST_AUTO_TEST_CASE(a_second_loop_is_refused)
     });
 }
 
-BOOST_AUTO_TEST_CASE(libvirts_own_loop_is_found_and_left_alone)
+BOOST_AUTO_TEST_CASE(libvirts_own_loop_is_detected_and_left_alone)
 {
     // libvirt may warn on stderr that it has an implementation already.
     const auto result = run_in_child([] {
@@ -120,7 +120,7 @@ BOOST_AUTO_TEST_CASE(libvirts_own_loop_is_found_and_left_alone)
     BOOST_TEST(result.exit_code == 0);
 }
 
-BOOST_AUTO_TEST_CASE(a_foreign_loop_is_found_and_left_as_it_was)
+BOOST_AUTO_TEST_CASE(a_foreign_loop_is_detected_and_left_unchanged)
 {
     // libvirt may warn on stderr that it has an implementation already.
     const auto result = run_in_child([] {
@@ -138,19 +138,19 @@ BOOST_AUTO_TEST_CASE(a_foreign_loop_is_found_and_left_as_it_was)
     BOOST_TEST(result.exit_code == 0);
 }
 
-BOOST_AUTO_TEST_CASE(libvirts_own_loop_does_not_displace_it)
+BOOST_AUTO_TEST_CASE(libvirts_own_loop_does_not_displace_avirts)
 {
     // libvirt warns on stderr.
     const auto result = run_in_child([] {
         asio::io_context io;
         const avirt::event_loop loop{io};
-        expect(virEventRegisterDefaultImpl() == 0, "libvirt has learnt to refuse");
+        expect(virEventRegisterDefaultImpl() == 0, "libvirt refuses a second implementation");
         expect_served(io);
     });
     BOOST_TEST(result.exit_code == 0);
 }
 
-BOOST_AUTO_TEST_CASE(without_a_loop_nothing_can_be_added_but_everything_removed)
+BOOST_AUTO_TEST_CASE(without_a_loop_everything_can_be_removed_and_nothing_added)
 {
     expect_success([] {
         const auto ends = make_pipe();
@@ -185,7 +185,7 @@ BOOST_AUTO_TEST_CASE(without_a_loop_nothing_can_be_added_but_everything_removed)
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_new_loop_takes_over_what_is_registered)
+BOOST_AUTO_TEST_CASE(a_new_loop_takes_over_all_watches_and_timeouts)
 {
     expect_success([] {
         const auto ends = make_pipe();
@@ -213,7 +213,7 @@ BOOST_AUTO_TEST_CASE(a_new_loop_takes_over_what_is_registered)
         expect(loop->stats().watches == 2 && loop->stats().timeouts == 3, "not everything was taken over");
         while (watch.calls() == 0 || zero.calls() == 0 || soon.calls() == 0)
             second.run_one();
-        expect(watch.events() == readable, "other events");
+        expect(watch.events() == readable, "other events were reported");
         disabled.update(writable);
         while (disabled.calls() == 0)
             second.run_one();
@@ -228,7 +228,7 @@ BOOST_AUTO_TEST_CASE(a_new_loop_takes_over_what_is_registered)
     });
 }
 
-BOOST_AUTO_TEST_CASE(loops_change_while_other_threads_go_on)
+BOOST_AUTO_TEST_CASE(loops_may_change_while_other_threads_add_and_remove)
 {
     expect_success([] {
         constexpr int rounds = 50;
@@ -249,8 +249,8 @@ BOOST_AUTO_TEST_CASE(loops_change_while_other_threads_go_on)
                     const bool has_timer = timer.timer(i % 3 - 1) > 0;
                     watch.update(readable | writable);
                     timer.update(1);
-                    expect(watch.remove() == (has_watch ? 0 : -1), "remove of a watch");
-                    expect(timer.remove() == (has_timer ? 0 : -1), "remove of a timeout");
+                    expect(watch.remove() == (has_watch ? 0 : -1), "removing a watch had another result");
+                    expect(timer.remove() == (has_timer ? 0 : -1), "removing a timeout had another result");
                     added += (has_watch ? 1 : 0) + (has_timer ? 1 : 0);
                     expect_eventually(
                         [&] {
@@ -282,7 +282,7 @@ BOOST_AUTO_TEST_CASE(loops_change_while_other_threads_go_on)
     });
 }
 
-BOOST_AUTO_TEST_CASE(any_executor_will_do)
+BOOST_AUTO_TEST_CASE(any_executor_can_run_the_loop)
 {
     expect_success([] {
         for (int kind = 0; kind < 4; ++kind) {
@@ -297,7 +297,7 @@ BOOST_AUTO_TEST_CASE(any_executor_will_do)
                 loop.emplace(pool);
             else
                 loop.emplace(executor);
-            expect(kind == 3 || loop->get_executor() == executor, "another executor");
+            expect(kind == 3 || loop->get_executor() == executor, "the loop has another executor");
             const auto ends = make_socket_pair();
             put(ends.peer.get(), "x");
             probe watch{[](probe& self) { self.remove(); }};

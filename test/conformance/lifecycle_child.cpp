@@ -38,7 +38,7 @@ std::string content_of(int fd)
     }
 }
 
-// Whatever started the tests may have left other settings behind.
+// The process that started the tests may have changed these settings.
 void default_signals()
 {
     for (const int number : {SIGPIPE, SIGALRM, SIGCHLD, SIGTERM, SIGABRT})
@@ -57,7 +57,8 @@ int wait_status(int pid)
     return status;
 }
 
-// Set for a child: which run_in_child() of its case is meant, and a file where it says that it got there.
+// Environment variables of a child: the number of the run_in_child() call in its case whose body it runs, and
+// a file to which it writes when it gets there.
 constexpr const char* which_body = "AVIRT_TEST_BODY";
 constexpr const char* started_fd = "AVIRT_TEST_STARTED_FD";
 
@@ -71,7 +72,7 @@ constexpr const char* started_fd = "AVIRT_TEST_STARTED_FD";
     ::dup2(errors, STDERR_FILENO);
     default_signals();
     ::alarm(patience_in_seconds);
-    // What Boost.Test thinks of the rest of the case is of no interest.
+    // Boost.Test's result for the rest of the case does not matter.
     ::execl(
         "/proc/self/exe", "child", filter.c_str(), "--catch_system_errors=no", "--report_level=no",
         "--log_level=nothing", "--result_code=no", static_cast<char*>(nullptr));
@@ -115,7 +116,7 @@ void run_here(const std::function<void()>& body)
 
 child_result run_in_child(const std::function<void()>& body)
 {
-    static int calls = 0; // in this case
+    static int calls = 0; // of this function, in the current case
     static boost::unit_test::test_unit_id latest = boost::unit_test::INV_TEST_UNIT_ID;
     static const char* const mine = std::getenv(which_body);
     static const int wanted = mine ? std::stoi(mine) : 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// When run() returns, when a drain completes, and what the loop tells about itself.
+// When run() returns, when a drain completes, and what the loop reports about itself.
 #include "files.hpp"
 #include "lifecycle_child.hpp"
 #include "lifecycle_probe.hpp"
@@ -35,7 +35,7 @@ constexpr int writable = VIR_EVENT_HANDLE_WRITABLE;
 BOOST_AUTO_TEST_SUITE(
     lifecycle_drain,
     *boost::unit_test::description(
-        "When run() returns, when a drain completes, and what the loop tells about itself."))
+        "When run() returns, when a drain completes, and what the loop reports about itself."))
 
 BOOST_AUTO_TEST_CASE(run_returns_when_nothing_is_registered)
 {
@@ -71,7 +71,7 @@ BOOST_AUTO_TEST_CASE(run_returns_after_the_last_free_callback)
     });
 }
 
-BOOST_AUTO_TEST_CASE(what_is_disabled_keeps_run_running)
+BOOST_AUTO_TEST_CASE(disabled_watches_and_timeouts_keep_run_from_returning)
 {
     expect_success([] {
         const auto ends = make_pipe();
@@ -162,7 +162,7 @@ BOOST_AUTO_TEST_CASE(drains_complete_when_everything_is_freed)
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_drain_waits_for_the_free_callbacks_of_what_is_removed_already)
+BOOST_AUTO_TEST_CASE(a_drain_waits_for_pending_free_callbacks)
 {
     expect_success([] {
         const auto ends = make_pipe();
@@ -218,7 +218,7 @@ BOOST_AUTO_TEST_CASE(a_drain_can_be_cancelled)
         signal.emit(asio::cancellation_type::total);
         while (!result)
             io.run_one();
-        expect(*result == asio::error::operation_aborted, "another error");
+        expect(*result == asio::error::operation_aborted, "completed with another error");
         timer.remove();
         io.run();
         expect(timer.frees() == 1, "not freed");
@@ -255,7 +255,7 @@ BOOST_AUTO_TEST_CASE(a_drain_ends_with_its_loop_or_its_context)
     });
 }
 
-BOOST_AUTO_TEST_CASE(stats_tell_what_is_registered_and_what_was_done)
+BOOST_AUTO_TEST_CASE(stats_count_registrations_and_dispatched_callbacks)
 {
     expect_success([] {
         const auto ends = make_pipe();
@@ -287,7 +287,7 @@ BOOST_AUTO_TEST_CASE(stats_tell_what_is_registered_and_what_was_done)
     });
 }
 
-BOOST_AUTO_TEST_CASE(no_callback_is_blamed_for_a_slow_free_callback)
+BOOST_AUTO_TEST_CASE(a_slow_free_callback_is_not_reported_as_another_callback)
 {
     expect_success([] {
         int reports = 0;
@@ -310,7 +310,7 @@ BOOST_AUTO_TEST_CASE(no_callback_is_blamed_for_a_slow_free_callback)
         slow.timer(0);
         io.run();
         expect(timer.calls() == 100 && slow.frees() == 1, "not served");
-        expect(reports == 0, "a callback was blamed");
+        expect(reports == 0, "a callback was reported");
     });
 }
 
@@ -342,9 +342,9 @@ BOOST_AUTO_TEST_CASE(slow_callbacks_are_reported)
             }
             expect(reports.size() == 2, "not reported once each");
             for (const auto& report : reports) {
-                expect(report.took >= 20ms, "took less than it did");
-                expect(report.id == (report.is_timeout ? timer : watch).id(), "another id");
-                expect(report.is_timeout || report.fd == ends.writer.get(), "another fd");
+                expect(report.took >= 20ms, "the reported time is too short");
+                expect(report.id == (report.is_timeout ? timer : watch).id(), "the report has another id");
+                expect(report.is_timeout || report.fd == ends.writer.get(), "the report has another fd");
             }
             expect(reports[0].is_timeout != reports[1].is_timeout, "one was reported twice");
         }

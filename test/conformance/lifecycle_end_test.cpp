@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Loops and contexts that end with things registered, removed but not freed, or under way.
+// Loops and contexts that end while watches and timeouts are registered, waiting to be freed, or being
+// called.
 #include "files.hpp"
 #include "lifecycle_child.hpp"
 #include "lifecycle_probe.hpp"
@@ -27,8 +28,8 @@ constexpr int writable = VIR_EVENT_HANDLE_WRITABLE;
 
 BOOST_AUTO_TEST_SUITE(
     lifecycle_end,
-    *boost::unit_test::description(
-        "Loops and contexts that end with things registered, removed but not freed, or under way."))
+    *boost::unit_test::description("Loops and contexts that end while watches and timeouts are registered, "
+                                   "waiting to be freed, or being called."))
 
 BOOST_AUTO_TEST_CASE(the_context_may_be_destroyed_first)
 {
@@ -60,7 +61,7 @@ BOOST_AUTO_TEST_CASE(the_context_may_be_destroyed_first)
     });
 }
 
-BOOST_AUTO_TEST_CASE(the_context_may_be_destroyed_first_with_things_registered)
+BOOST_AUTO_TEST_CASE(the_context_may_be_destroyed_first_with_watches_and_timeouts_registered)
 {
     expect_success([] {
         const auto ends = make_pipe();
@@ -82,7 +83,7 @@ BOOST_AUTO_TEST_CASE(the_context_may_be_destroyed_first_with_things_registered)
     });
 }
 
-BOOST_AUTO_TEST_CASE(what_was_removed_is_freed_although_the_context_never_runs_again)
+BOOST_AUTO_TEST_CASE(free_callbacks_run_although_the_context_never_runs_again)
 {
     for (const bool context_first : {false, true}) {
         expect_success([context_first] {
@@ -132,7 +133,7 @@ BOOST_AUTO_TEST_CASE(the_loop_may_be_destroyed_while_threads_run_its_context)
                     sum += item->calls();
                 return sum;
             };
-            // The one callback that may be under way is not waited for.
+            // Destroying the loop does not wait for the one callback that may be running.
             const int calls = all_calls();
             for (auto& thread : threads)
                 thread.join();
@@ -161,7 +162,7 @@ BOOST_AUTO_TEST_CASE(the_loop_may_be_destroyed_by_a_handler_of_its_context)
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_stopped_context_does_not_hold_anything_up)
+BOOST_AUTO_TEST_CASE(a_stopped_context_serves_the_loop_after_a_restart)
 {
     expect_success([] {
         probe timer{[](probe& self) { self.remove(); }};
@@ -234,7 +235,7 @@ BOOST_AUTO_TEST_CASE(a_program_may_exit_with_everything_alive)
 BOOST_AUTO_TEST_CASE(a_program_may_exit_while_threads_run_its_context)
 {
     expect_success([] {
-        // As in a program that calls exit() somewhere below main(): nothing of this is ever destroyed.
+        // Nothing of this is ever destroyed, as in a program that calls exit() below main().
         static auto* const io = new asio::io_context;
         static const auto* const loop = new avirt::event_loop{*io};
         static auto* const timer = new probe;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Exceptions that leave run() from elsewhere than a watch or a timeout.
+// Exceptions that leave run(), and that neither a watch nor a timeout has thrown.
 #include "lifecycle_child.hpp"
 #include "lifecycle_probe.hpp"
 
@@ -33,7 +33,7 @@ void expect_thrown_by_run(asio::io_context& io)
     expect(false, "nothing was thrown");
 }
 
-void expect_works_on(asio::io_context& io, const avirt::event_loop& loop)
+void expect_still_works(asio::io_context& io, const avirt::event_loop& loop)
 {
     probe timer{[](probe& self) { self.remove(); }};
     io.restart();
@@ -47,7 +47,7 @@ void expect_works_on(asio::io_context& io, const avirt::event_loop& loop)
 
 BOOST_AUTO_TEST_SUITE(lifecycle_exceptions)
 
-BOOST_AUTO_TEST_CASE(one_from_a_free_callback_leaves_run_and_the_others_are_called)
+BOOST_AUTO_TEST_CASE(an_exception_from_a_free_callback_leaves_run_and_the_others_are_called)
 {
     expect_success([] {
         asio::io_context io;
@@ -68,12 +68,12 @@ BOOST_AUTO_TEST_CASE(one_from_a_free_callback_leaves_run_and_the_others_are_call
         expect(before.frees() == 1 && has_thrown && after.frees() == 0, "not called in order");
         io.run();
         expect(after.frees() == 1 && throwing.frees() == 0, "not called once each");
-        expect(loop.stats().pending_frees == 0, "something is left");
-        expect_works_on(io, loop);
+        expect(loop.stats().pending_frees == 0, "free callbacks are still pending");
+        expect_still_works(io, loop);
     });
 }
 
-BOOST_AUTO_TEST_CASE(one_from_the_handler_of_a_drain_leaves_run_and_the_other_drains_complete)
+BOOST_AUTO_TEST_CASE(an_exception_from_a_drain_handler_leaves_run_and_the_other_drains_complete)
 {
     expect_success([] {
         asio::io_context io;
@@ -89,11 +89,11 @@ BOOST_AUTO_TEST_CASE(one_from_the_handler_of_a_drain_leaves_run_and_the_other_dr
             expect(completed == i, "not completed one by one");
         }
         io.run();
-        expect_works_on(io, loop);
+        expect_still_works(io, loop);
     });
 }
 
-BOOST_AUTO_TEST_CASE(one_from_the_report_of_a_slow_callback_leaves_run)
+BOOST_AUTO_TEST_CASE(an_exception_from_the_handler_of_a_slow_callback_report_leaves_run)
 {
     expect_success([] {
         avirt::event_loop_options options;
@@ -116,8 +116,8 @@ BOOST_AUTO_TEST_CASE(one_from_the_report_of_a_slow_callback_leaves_run)
         expect_thrown_by_run(io);
         expect(timer.calls() == 1, "called again");
         io.run();
-        expect(timer.calls() == 2 && timer.frees() == 1 && reports == 2, "the loop does not work on");
-        expect_works_on(io, loop);
+        expect(timer.calls() == 2 && timer.frees() == 1 && reports == 2, "the loop did not go on");
+        expect_still_works(io, loop);
     });
 }
 

@@ -17,7 +17,7 @@ namespace conformance {
 
 namespace asio = boost::asio;
 
-/// A child of the child; it must not return from `body` by an exception.
+/// Forks a child of the test's child, which runs `body` and exits. `body` must not throw.
 template <class Body>
 int fork_child(Body body)
 {
@@ -35,7 +35,7 @@ inline void execute()
     ::execl("/bin/sh", "sh", "-c", "exit 7", nullptr);
 }
 
-/// A loop with a watch on a pipe, and a way to see that it works.
+/// A loop with a watch on a pipe, and a check that the loop works.
 struct watched_pipe
 {
     pipe_ends ends = make_pipe();
@@ -91,7 +91,7 @@ struct watched_pipe
     void expect_child_changes_nothing(int pid, int exit_code)
     {
         expect(wait_for(pid) == exit_code, "the child failed");
-        expect(in_an_epoll_set(ends.reader.get()), "the parent no longer watches");
+        expect(in_an_epoll_set(ends.reader.get()), "the parent no longer watches the pipe");
         expect_works();
     }
 };

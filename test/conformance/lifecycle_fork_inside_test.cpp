@@ -46,13 +46,13 @@ BOOST_AUTO_TEST_CASE(a_callback_may_fork_a_child_that_exits_or_execs)
         while (watch.frees() == 0 || timer.frees() == 0)
             parent.io.run_one();
         expect(watch.calls() == 1 && timer.calls() == 1, "called again");
-        expect(in_an_epoll_set(parent.ends.reader.get()), "the parent no longer watches");
+        expect(in_an_epoll_set(parent.ends.reader.get()), "the parent no longer watches the pipe");
         parent.expect_works();
         parent.finish();
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_callback_may_fork_a_child_that_goes_on_with_a_loop_of_its_own)
+BOOST_AUTO_TEST_CASE(a_callback_may_fork_a_child_that_continues_with_a_loop_of_its_own)
 {
     for (const int where : {0, 1, 2}) // a watch's callback, a timeout's, a free callback
         expect_success([where] {
@@ -90,7 +90,7 @@ BOOST_AUTO_TEST_CASE(a_callback_may_fork_a_child_that_goes_on_with_a_loop_of_its
         });
 }
 
-BOOST_AUTO_TEST_CASE(children_of_a_busy_program)
+BOOST_AUTO_TEST_CASE(a_busy_program_may_fork_children)
 {
     expect_success([] {
         std::atomic<bool> stop{false};
@@ -119,7 +119,7 @@ BOOST_AUTO_TEST_CASE(children_of_a_busy_program)
             const int before = added;
             const int pid = i % 2 == 0 ? fork_child([] {}) : fork_child(execute);
             expect(wait_for(pid) == (i % 2 == 0 ? 0 : 7), "the child failed");
-            expect_eventually([&] { return added > before; }, "the parent's loop stands still");
+            expect_eventually([&] { return added > before; }, "the parent's loop has stopped");
         }
         stop = true;
         for (auto& user : users)

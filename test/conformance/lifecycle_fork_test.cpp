@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Children that are forked in every state of the parent's loop: they exit, exec, or have a loop of their own.
+// Children that are forked in every state of the parent's loop, and that exit, exec, or continue with a loop
+// of their own.
 #include "files.hpp"
 #include "lifecycle_child.hpp"
 #include "lifecycle_fork.hpp"
@@ -22,23 +23,23 @@ namespace {
 
 constexpr int readable = VIR_EVENT_HANDLE_READABLE;
 
-/// What the parent's loop is in the middle of when it forks.
+/// A state in which the parent's loop forks.
 struct state
 {
     void (*prepare)(watched_pipe&, probe& extra);
-    int frees; // of `extra`, by the end
+    int frees; // how often `extra` has been freed at the end
 };
 
 const state states[] = {
-    // Never run.
+    // The loop has never run.
     {[](watched_pipe& p, probe&) { p.add(); }, 0},
-    // Asleep.
+    // The loop is asleep.
     {[](watched_pipe& p, probe&) { p.add(), p.expect_works(), p.come_to_rest(); }, 0},
-    // Asleep, until a timeout that is near.
+    // The loop is asleep until a timeout that is due soon.
     {[](watched_pipe& p, probe& extra) { p.add(), extra.timer(1), p.come_to_rest(); }, 1},
-    // Its next turn is posted.
+    // The loop's next turn is posted.
     {[](watched_pipe& p, probe& extra) { p.add(), extra.timer(0), p.io.run_one(), p.io.run_one(); }, 1},
-    // Asleep, and woken by a removal.
+    // The loop was asleep, and a removal has woken it.
     {[](watched_pipe& p, probe& extra) { p.add(), extra.timer(-1), p.come_to_rest(), extra.remove(); }, 1},
 };
 
@@ -71,7 +72,7 @@ BOOST_AUTO_TEST_CASE(a_child_that_exits_or_execs_changes_nothing)
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_child_that_was_notified_has_a_loop_of_its_own)
+BOOST_AUTO_TEST_CASE(a_child_that_calls_notify_fork_has_a_loop_of_its_own)
 {
     in_every_state([](watched_pipe& parent) {
         parent.io.notify_fork(asio::execution_context::fork_prepare);
@@ -79,7 +80,7 @@ BOOST_AUTO_TEST_CASE(a_child_that_was_notified_has_a_loop_of_its_own)
             parent.io.notify_fork(asio::execution_context::fork_child);
             parent.expect_works();
             parent.watch.remove();
-            expect(!in_an_epoll_set(parent.ends.reader.get()), "the child still watches");
+            expect(!in_an_epoll_set(parent.ends.reader.get()), "the child still watches the pipe");
             parent.watch.watch(parent.ends.reader.get(), readable);
             parent.expect_works();
         });
@@ -88,7 +89,7 @@ BOOST_AUTO_TEST_CASE(a_child_that_was_notified_has_a_loop_of_its_own)
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_child_of_a_loop_on_which_nothing_is_registered)
+BOOST_AUTO_TEST_CASE(a_child_of_an_unused_loop_has_a_loop_of_its_own)
 {
     expect_success([] {
         watched_pipe parent;
@@ -131,7 +132,7 @@ BOOST_AUTO_TEST_CASE(a_child_that_destroys_its_loop_changes_nothing)
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_child_that_is_forked_while_no_loop_is_bound)
+BOOST_AUTO_TEST_CASE(a_child_forked_while_no_loop_is_bound_can_bind_one)
 {
     expect_success([] {
         watched_pipe parent;
@@ -148,7 +149,7 @@ BOOST_AUTO_TEST_CASE(a_child_that_is_forked_while_no_loop_is_bound)
         expect(wait_for(pid) == 0, "the child failed");
         expect(wait_for(fork_child([] {})) == 0, "the second child failed");
         expect(wait_for(fork_child(execute)) == 7, "the program failed");
-        expect(in_an_epoll_set(parent.ends.reader.get()), "the parent no longer watches");
+        expect(in_an_epoll_set(parent.ends.reader.get()), "the parent no longer watches the pipe");
         parent.loop.emplace(parent.io);
         parent.io.restart();
         parent.expect_works();
@@ -156,7 +157,7 @@ BOOST_AUTO_TEST_CASE(a_child_that_is_forked_while_no_loop_is_bound)
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_child_that_is_forked_while_a_free_callback_runs_elsewhere)
+BOOST_AUTO_TEST_CASE(a_child_does_not_wait_for_its_parents_free_callback)
 {
     expect_success([] {
         watched_pipe parent;
@@ -173,10 +174,10 @@ BOOST_AUTO_TEST_CASE(a_child_that_is_forked_while_a_free_callback_runs_elsewhere
             const avirt::event_loop loop{io};
             parent.expect_works(io);
             parent.finish(io);
-            expect(loop.is_idle(), "the child waits for a thread of its parent's");
+            expect(loop.is_idle(), "the child waits for one of its parent's threads");
         });
         expect(wait_for(pid) == 0, "the child failed");
-        expect(in_an_epoll_set(parent.ends.reader.get()), "the parent no longer watches");
+        expect(in_an_epoll_set(parent.ends.reader.get()), "the parent no longer watches the pipe");
         gate.open();
         expect_eventually([&] { return removed.frees() == 1; }, "not freed");
         parent.loop.emplace(parent.io);
@@ -211,7 +212,7 @@ BOOST_AUTO_TEST_CASE(a_child_does_not_wait_for_the_calls_of_its_parents_threads)
             parent.expect_works();
             parent.finish();
             expect(parent.loop->is_idle(), "not idle");
-            expect(parent.loop->stats().running_calls == 0, "calls of the parent's are counted");
+            expect(parent.loop->stats().running_calls == 0, "the parent's calls are counted");
         });
         parent.io.notify_fork(asio::execution_context::fork_parent);
         expect(wait_for(pid) == 0, "the child failed");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Drains while there is much going on.
+// Drains under load.
 #include "files.hpp"
 #include "lifecycle_child.hpp"
 #include "lifecycle_probe.hpp"
@@ -26,6 +26,7 @@ namespace asio = boost::asio;
 
 constexpr int readable = VIR_EVENT_HANDLE_READABLE;
 constexpr int writable = VIR_EVENT_HANDLE_WRITABLE;
+
 /// A context with a loop, run by threads of its own.
 class running_loop
 {
@@ -72,7 +73,7 @@ void expect_no_error(avirt::error_code ec)
 
 BOOST_AUTO_TEST_SUITE(lifecycle_load)
 
-BOOST_AUTO_TEST_CASE(a_drain_knows_what_its_own_thread_has_added_before)
+BOOST_AUTO_TEST_CASE(a_drain_waits_for_what_its_thread_has_added_before)
 {
     expect_success([] {
         for (const int threads : {1, 4}) {
@@ -97,7 +98,7 @@ BOOST_AUTO_TEST_CASE(a_drain_knows_what_its_own_thread_has_added_before)
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_drain_completes_when_eight_threads_have_stopped_to_add_and_remove)
+BOOST_AUTO_TEST_CASE(a_drain_completes_when_eight_threads_have_stopped_adding_and_removing)
 {
     expect_success([] {
         running_loop running{2};
@@ -154,12 +155,13 @@ BOOST_AUTO_TEST_CASE(a_drain_waits_for_a_timeout_that_is_always_due)
             io.run();
             expect(timer.frees() == 1, "not freed");
             expect(result.has_value(), "not completed");
-            expect((*result == asio::error::operation_aborted) == is_cancelled, "another result");
+            expect(
+                (*result == asio::error::operation_aborted) == is_cancelled, "completed with another result");
         }
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_drain_that_is_cancelled_by_the_last_free_callback_is_aborted)
+BOOST_AUTO_TEST_CASE(a_drain_cancelled_by_the_last_free_callback_is_aborted)
 {
     expect_success([] {
         asio::io_context io;
@@ -183,7 +185,7 @@ BOOST_AUTO_TEST_CASE(a_drain_that_is_cancelled_by_the_last_free_callback_is_abor
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_drain_that_is_started_by_the_last_free_callback_or_by_a_drain_succeeds)
+BOOST_AUTO_TEST_CASE(a_drain_started_by_the_last_free_callback_or_by_another_drain_succeeds)
 {
     expect_success([] {
         asio::io_context io;
@@ -203,7 +205,7 @@ BOOST_AUTO_TEST_CASE(a_drain_that_is_started_by_the_last_free_callback_or_by_a_d
         });
         timer.timer(0);
         io.run();
-        expect(completed == 2, "not both completed");
+        expect(completed == 2, "one of the drains did not complete");
     });
 }
 

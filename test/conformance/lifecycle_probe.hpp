@@ -10,7 +10,8 @@
 
 namespace conformance {
 
-/// A handle or timeout registered with libvirt that counts; it must outlive its free callback.
+/// A handle or timeout that is registered with libvirt and counts its calls. It must outlive its free
+/// callback.
 class probe
 {
 public:
@@ -60,7 +61,7 @@ public:
 private:
     void dispatch(int id, int events)
     {
-        id_ = id; // the loop's threads may be faster than add's return
+        id_ = id; // add may not have returned yet
         events_ = events;
         ++calls_;
         if (act_)

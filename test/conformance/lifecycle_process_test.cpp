@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What the loop does to its process: signals, libvirt's error printing, files.
+// How the loop affects its process: signals, libvirt's error printing, files.
 #include "files.hpp"
 #include "lifecycle_child.hpp"
 #include "lifecycle_probe.hpp"
@@ -54,7 +54,7 @@ std::set<int> open_numbers()
 BOOST_AUTO_TEST_SUITE(
     lifecycle_process,
     *boost::unit_test::description(
-        "What the loop does to its process: signals, libvirt's error printing, files, forked children."))
+        "How the loop affects its process: signals, libvirt's error printing, files."))
 
 BOOST_AUTO_TEST_CASE(sigpipe_is_ignored)
 {
@@ -68,7 +68,7 @@ BOOST_AUTO_TEST_CASE(sigpipe_is_ignored)
     });
 }
 
-BOOST_AUTO_TEST_CASE(sigpipe_is_left_alone_when_told_so)
+BOOST_AUTO_TEST_CASE(sigpipe_is_left_alone_if_the_option_is_off)
 {
     expect_success([] {
         asio::io_context io;
@@ -79,7 +79,7 @@ BOOST_AUTO_TEST_CASE(sigpipe_is_left_alone_when_told_so)
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_sigpipe_handler_of_the_applications_stays)
+BOOST_AUTO_TEST_CASE(the_applications_sigpipe_handler_stays)
 {
     expect_success([] {
         std::signal(SIGPIPE, own_handler);
@@ -89,7 +89,7 @@ BOOST_AUTO_TEST_CASE(a_sigpipe_handler_of_the_applications_stays)
     });
 }
 
-BOOST_AUTO_TEST_CASE(libvirt_prints_nothing)
+BOOST_AUTO_TEST_CASE(libvirt_prints_no_errors)
 {
     expect_success([] {
         asio::io_context io;
@@ -98,7 +98,7 @@ BOOST_AUTO_TEST_CASE(libvirt_prints_nothing)
     });
 }
 
-BOOST_AUTO_TEST_CASE(libvirt_prints_when_told_so)
+BOOST_AUTO_TEST_CASE(libvirt_prints_errors_if_the_option_is_off)
 {
     const auto result = run_in_child([] {
         asio::io_context io;
@@ -111,7 +111,7 @@ BOOST_AUTO_TEST_CASE(libvirt_prints_when_told_so)
     BOOST_TEST(!result.errors.empty());
 }
 
-BOOST_AUTO_TEST_CASE(an_error_handler_of_the_applications_stays)
+BOOST_AUTO_TEST_CASE(the_applications_error_handler_stays)
 {
     expect_success([] {
         static int reported = 0;
@@ -127,7 +127,7 @@ BOOST_AUTO_TEST_CASE(an_error_handler_of_the_applications_stays)
     });
 }
 
-BOOST_AUTO_TEST_CASE(threads_of_avirts_block_all_signals)
+BOOST_AUTO_TEST_CASE(avirts_threads_block_all_signals)
 {
     expect_success([] {
         probe timer;

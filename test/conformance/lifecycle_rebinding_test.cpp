@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Loops on several contexts, of every kind, one after the other.
+// Loops on contexts of every kind, one after the other.
 #include "files.hpp"
 #include "lifecycle_child.hpp"
 #include "lifecycle_probe.hpp"
@@ -27,7 +27,7 @@ namespace asio = boost::asio;
 
 constexpr int readable = VIR_EVENT_HANDLE_READABLE;
 
-/// A context of some kind, with a loop on it, and whoever runs it.
+/// A context of some kind, a loop on it, and the threads that run it.
 class place
 {
 public:
@@ -51,7 +51,7 @@ public:
 
     ~place()
     {
-        loop.reset(); // What is still registered keeps it from running.
+        loop.reset(); // What is still registered would keep the threads running.
         pool_.join();
         work_.reset();
         for (auto& t : threads_)
@@ -71,7 +71,7 @@ public:
 constexpr place::kind kinds[] = {
     place::kind::one_thread, place::kind::four_threads, place::kind::pool, place::kind::strand};
 
-/// Tells of what happens to libvirt's test driver, through whatever loop libvirt has.
+/// Counts the domain events of libvirt's test driver, which arrive through the loop that libvirt has.
 class test_connection
 {
 public:
@@ -115,7 +115,7 @@ private:
 
 BOOST_AUTO_TEST_SUITE(lifecycle_rebinding)
 
-BOOST_AUTO_TEST_CASE(what_is_registered_is_handed_from_any_context_to_any_other)
+BOOST_AUTO_TEST_CASE(watches_and_timeouts_move_from_any_context_to_any_other)
 {
     expect_success([] {
         std::optional<place> here{std::in_place, place::kind::one_thread};
@@ -148,7 +148,8 @@ BOOST_AUTO_TEST_CASE(what_is_registered_is_handed_from_any_context_to_any_other)
                         },
                         "not served");
                     connection.provoke();
-                    expect_eventually([&] { return connection.count() == events + 2; }, "not told");
+                    expect_eventually(
+                        [&] { return connection.count() == events + 2; }, "the events did not arrive");
                 }
         for (auto* item : {&watch, &zero, &soon}) {
             item->remove();
@@ -157,7 +158,7 @@ BOOST_AUTO_TEST_CASE(what_is_registered_is_handed_from_any_context_to_any_other)
     });
 }
 
-BOOST_AUTO_TEST_CASE(run_waits_for_a_free_callback_that_began_before_the_loop)
+BOOST_AUTO_TEST_CASE(run_waits_for_a_free_callback_that_began_before_the_loop_was_bound)
 {
     expect_success([] {
         probe removed;
@@ -179,7 +180,7 @@ BOOST_AUTO_TEST_CASE(run_waits_for_a_free_callback_that_began_before_the_loop)
     });
 }
 
-BOOST_AUTO_TEST_CASE(libvirts_own_loop_keeps_the_connections_that_are_open_on_it)
+BOOST_AUTO_TEST_CASE(libvirts_own_loop_keeps_the_connections_that_use_it)
 {
     // libvirt may warn on stderr that it has an implementation already.
     const auto result = run_in_child([] {

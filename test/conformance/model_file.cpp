@@ -17,13 +17,14 @@
 namespace conformance {
 namespace {
 
-// Beyond what is opened meanwhile: a closed number is to be found free by the next file.
+// Above the numbers of files that are opened meanwhile, so that the next file gets the number of a closed
+// one.
 constexpr int first_number_of_duplicates = 512;
 
 constexpr std::uint64_t full_counter = 0xfffffffffffffffe;
 
-// Numbers are closed and opened here while the loop uses them, which ThreadSanitizer takes for a race where
-// it gets to see the functions that do it: hence the system calls.
+// Fds are closed and opened here while the loop uses them. ThreadSanitizer takes that for a race if it sees
+// the functions that do it: hence the system calls.
 void close_unseen(file& f) noexcept
 {
     if (f.get() >= 0)
@@ -149,7 +150,7 @@ void model_file::change(random_stream random)
     case 8:
         return end_peer();
     default:
-        if (random.one_in(2)) // Last words, which a hang-up must not overtake.
+        if (random.one_in(2)) // The hang-up must not overtake these bytes.
             feed();
         return close_peer();
     }
@@ -187,7 +188,7 @@ void model_file::fill()
     else if (kind_ == kind::socket)
         while (::send(fd_, bytes, sizeof bytes, MSG_NOSIGNAL) > 0)
             ;
-    else if (kind_ == kind::pipe_writer && peer_.get() >= 0) // SIGPIPE otherwise.
+    else if (kind_ == kind::pipe_writer && peer_.get() >= 0) // Without a reader, SIGPIPE would be raised.
         while (::write(fd_, bytes, sizeof bytes) > 0)
             ;
 }
@@ -204,7 +205,7 @@ void model_file::close_peer()
         return;
     possible_ |= error | hangup;
     if (kind_ == kind::socket)
-        possible_ |= readable; // the end
+        possible_ |= readable; // the end of the data
     close_unseen(peer_);
 }
 
@@ -218,10 +219,10 @@ void model_file::end_peer()
 
 void model_file::close(ending how)
 {
-    // A regular file's inode would be the next one's otherwise.
+    // Without the duplicate, the next regular file would get the inode of this one.
     if (how == ending::lives_on || kind_ == kind::regular)
         duplicate_ = file{::fcntl(fd_, F_DUPFD_CLOEXEC, first_number_of_duplicates)};
-    is_ghost_ = how == ending::lives_on && kind_ != kind::regular;
+    outlives_its_fd_ = how == ending::lives_on && kind_ != kind::regular;
     close_unseen(ours_);
 }
 

@@ -9,7 +9,7 @@
 
 namespace conformance {
 
-/// A file that is watched, its peer, and what poll may say of it.
+/// A watched file, its peer, and the events that poll may report for it.
 class model_file
 {
 public:
@@ -17,10 +17,10 @@ public:
 
     explicit model_file(kind k);
 
-    /// Held shared where the number has to mean this file, exclusively where the file is changed or closed.
+    /// Held shared while the fd has to refer to this file, exclusively while the file is changed or closed.
     std::shared_mutex mutex;
 
-    int fd() const noexcept // of a closed one too
+    int fd() const noexcept // also after close()
     {
         return fd_;
     }
@@ -30,26 +30,26 @@ public:
     }
     const char* name() const noexcept;
 
-    /// All that can have been true of it so far: what was never true is another file's.
+    /// All events that may have been true of the file so far. Any other event comes from another file.
     int possible() const noexcept
     {
         return possible_;
     }
-    /// What a loop has to report now to a watch that asks for these events.
+    /// The events that a loop has to report now to a watch that asks for these events.
     int ready_for(int events) const;
 
-    /// Makes it ready for something, or no longer so.
+    /// Makes the file ready for something, or no longer ready.
     void change(random_stream random);
 
     enum class ending { complete, lives_on };
 
-    /// A file that lives on does so under another number, which nobody watches.
+    /// A file that lives on does so under another fd, which is not watched.
     void close(ending how);
 
-    /// Whether an epoll set may still report the file, although the number is closed.
-    bool is_ghost() const noexcept
+    /// Whether an epoll set may still report the file, although its fd is closed.
+    bool outlives_its_fd() const noexcept
     {
-        return is_ghost_;
+        return outlives_its_fd_;
     }
 
 private:
@@ -66,7 +66,7 @@ private:
     file duplicate_;
     int fd_ = -1;
     std::atomic<int> possible_{0};
-    bool is_ghost_ = false;
+    bool outlives_its_fd_ = false;
 };
 
 } // namespace conformance

@@ -5,7 +5,7 @@ namespace conformance {
 namespace {
 
 constexpr int timeout_event = 1;
-constexpr int soon = 1000; // ms: no interval lies between these and an hour
+constexpr int soon = 1000; // ms: every interval is at most this, or at least an hour
 
 } // namespace
 
@@ -21,7 +21,7 @@ void model_item::start(loop_fixture& loop, int asked, const action& act)
     asked_ = asked;
     const auto called = [this, act](registration& self) {
         check(self);
-        if (act && registration_.load()) // It may be faster than the add.
+        if (act && registration_.load()) // The add may not have returned yet.
             act(*this);
     };
     auto& added = file_ ? loop.add_watch(file_->fd(), asked, called) : loop.add_timer(asked, called);
@@ -55,7 +55,7 @@ void model_item::remove()
     if (result != 0 && result != -1)
         violation("remove returned " + std::to_string(result));
     if (result == 0 && ++successful_removals_ > 1)
-        violation("removing " + name() + " twice succeeded twice");
+        violation(name() + " was removed successfully more than once");
     ++removals_;
 }
 
@@ -80,10 +80,11 @@ void model_item::check(const registration& self)
     events_from_here_ |= file_ ? events : timeout_event;
     if (file_ && (events & ~file_->possible()) != 0)
         violation(
-            name() + " was told " + std::to_string(events) + ", where nothing but "
-            + std::to_string(file_->possible()) + " can be true");
+            name() + " was told " + std::to_string(events) + ", but only " + std::to_string(file_->possible())
+            + " can be true");
     if (!is_asked_for(events) && --belated_ < 0)
-        violation(name() + " was told " + std::to_string(events) + ", asked for " + std::to_string(asked_));
+        violation(
+            name() + " was told " + std::to_string(events) + ", but asked for " + std::to_string(asked_));
     if (self.removed() && ++calls_after_removal_ > 1)
         violation(name() + " was called more than once after removal");
 }
@@ -97,9 +98,9 @@ int model_item::due() const
     return asked_ != 0 && file_->is_open() ? file_->ready_for(asked_) : 0;
 }
 
-bool model_item::is_haunted() const noexcept
+bool model_item::is_unpredictable() const noexcept
 {
-    return file_ && file_->is_ghost() && !is_removed() && asked_ != 0;
+    return file_ && file_->outlives_its_fd() && !is_removed() && asked_ != 0;
 }
 
 void model_item::count_from_here() noexcept

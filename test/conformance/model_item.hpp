@@ -12,25 +12,28 @@
 
 namespace conformance {
 
-/// A watch or a timeout, and what it was asked for last: what its callback may say, and when it may come.
+/// A watch or a timeout, and what it was last asked for. That determines what its callback may report, and
+/// when the callback may be called.
 ///
-/// Each call is checked, beyond what registration checks, at the moment it begins. Where another thread
-/// updates or removes, one call may be under way that does not know of it yet; only one, as no two run at
-/// the same time.
+/// Each call is checked when it begins, in addition to the checks of registration. If another thread updates
+/// or removes the item, one call may be under way that does not know of it yet. There is only one, because no
+/// two callbacks run at the same time.
 class model_item
 {
 public:
     using action = std::function<void(model_item&)>;
 
     /// @param file: null for a timeout.
-    /// @param is_raced: updated without a lock, so that while others act nobody knows what it was asked for.
+    /// @param is_raced: the item is updated without a lock, so that what it was last asked for is unknown
+    /// while others act.
     model_item(model_file* file, bool is_raced, random_stream random);
 
-    /// Adds it. Its callback and its free callback act.
+    /// Registers the item. Its callback and its free callback call `act`.
     void start(loop_fixture& loop, int asked, const action& act);
 
     void update(int asked);
-    /// Where no call is under way and nobody else acts: now it is known what a raced one was asked for.
+    /// To be called while no call is under way and no other thread acts. Afterwards it is known what the item
+    /// was last asked for, even if the item is raced.
     void settle_on(int asked);
     void remove();
 
@@ -64,17 +67,19 @@ public:
     }
     std::string name() const;
 
-    /// Where nobody acts: what has to be reported to it from now on (0: nothing), a timeout's call being 1.
+    /// To be called while no thread acts. Returns the events that have to be reported to the item from now
+    /// on, or 0; for a timeout that has to be called, 1.
     int due() const;
-    /// Whether nobody can say if it is called: its number was closed, its file lives on.
-    bool is_haunted() const noexcept;
+    /// Whether the item may or may not be called: its fd was closed, but its file lives on.
+    bool is_unpredictable() const noexcept;
 
     void count_from_here() noexcept;
     int calls_from_here() const noexcept
     {
         return calls() - calls_before_;
     }
-    /// Whether it has been called again and again: oftener than a loop calls it at one go, where time allows.
+    /// Whether it has been called again and again: more often than a loop calls it at one go, or a few times
+    /// if it has to wait for its interval.
     bool is_served_from_here() const noexcept
     {
         return calls_from_here() >= (file_ || asked_ == 0 ? 40 : 3);
@@ -84,14 +89,14 @@ public:
         return events_from_here_;
     }
 
-    /// Its callback's and its free callback's.
+    /// Random numbers for its callback and its free callback.
     random_stream random;
 
 private:
     void check(const registration& self);
     bool is_asked_for(int events) const noexcept;
 
-    static constexpr int anything = -2; // neither events nor an interval that is ever asked for
+    static constexpr int anything = -2; // neither an event mask nor an interval in use
 
     model_file* const file_;
     const bool is_raced_;
@@ -99,7 +104,7 @@ private:
     std::atomic<int> removals_{0};
     std::atomic<int> successful_removals_{0};
 
-    std::mutex mutex_; // held around the six, as libvirt does
+    std::mutex mutex_; // held around libvirt's six functions, as libvirt does
     int asked_ = 0;
     int belated_ = 0; // calls that may be under way and do not know of the latest update
     int calls_after_removal_ = 0;

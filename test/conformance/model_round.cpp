@@ -53,7 +53,7 @@ void model_round::run()
     }
 }
 
-// ---- while all rest
+// ---- while no actor runs
 
 void model_round::act(step_taker taker)
 {
@@ -71,7 +71,7 @@ void model_round::check()
     for (const auto& item : items_) {
         if (item->is_removed()) {
             if (!item->is_removed_once())
-                violation("nobody succeeded in removing " + item->name());
+                violation(item->name() + " was removed, but no removal succeeded");
         }
         else if (item->is_raced()) {
             item->settle_on(ask(item->file(), random_));
@@ -80,7 +80,7 @@ void model_round::check()
         if (const int events = item->due(); events != 0)
             due.emplace_back(item.get(), events);
     }
-    // Nothing is registered before this has come true: it would wake the loop.
+    // settle() comes after this, because what it registers would wake the loop.
     expect_calls(due);
     settle();
     for (const auto& [item, events] : due) {
@@ -90,7 +90,7 @@ void model_round::check()
                 + std::to_string(events));
     }
     for (const auto& item : items_) {
-        if (item->due() == 0 && !item->is_haunted() && item->calls_from_here() > 0)
+        if (item->due() == 0 && !item->is_unpredictable() && item->calls_from_here() > 0)
             violation(item->name() + " was called for nothing");
     }
 }
@@ -98,7 +98,7 @@ void model_round::check()
 void model_round::expect_calls(const std::vector<std::pair<model_item*, int>>& due)
 {
     const auto is_served = [](const auto& d) { return d.first->is_served_from_here(); };
-    // Under a permanently ready timeout libvirt's loop frees nothing.
+    // libvirt's loop calls no free callback while a timeout is always due.
     const auto is_freed = [](const auto& i) { return !i->is_removed() || i->is_freed() || !is_avirt(); };
     try {
         run_until([&] {
@@ -109,27 +109,27 @@ void model_round::expect_calls(const std::vector<std::pair<model_item*, int>>& d
     catch (const std::exception&) {
         for (const auto& d : due)
             if (!is_served(d))
-                violation(d.first->name() + " is ready or due and was not called again and again");
+                violation(d.first->name() + " is ready or due, but was not called again and again");
         for (const auto& item : items_)
             if (!is_freed(item))
-                violation(item->name() + " was removed and not freed");
+                violation(item->name() + " was removed, but not freed");
         throw;
     }
 }
 
-// Where nothing is ready, and nothing due before long, the loop sleeps.
+// If nothing is ready, and nothing is due soon, the loop has to sleep.
 void model_round::check_rest()
 {
     for (const auto& item : items_) {
-        if (item->due() != 0 || item->is_haunted())
+        if (item->due() != 0 || item->is_unpredictable())
             item->settle_on(item->file() ? 0 : -1);
     }
-    add_timer(an_hour); // A loop with nothing registered would rest in another way.
+    add_timer(an_hour); // A loop with nothing registered would come to rest in another way.
     settle();
     BOOST_TEST(loop.comes_to_rest());
 }
 
-// One thing after the other that is ready or due: nothing else wakes the loop.
+// Makes one item after the other ready or due, so that nothing else wakes the loop.
 void model_round::check_each_alone()
 {
     for (const auto& item : items_) {
@@ -149,8 +149,8 @@ void model_round::check_each_alone()
 
 void model_round::check_ends()
 {
-    if (std::any_of(files_.begin(), files_.end(), [](const auto& file) { return file->is_ghost(); }))
-        return; // It would be found under a number that another file has now.
+    if (std::any_of(files_.begin(), files_.end(), [](const auto& file) { return file->outlives_its_fd(); }))
+        return; // An epoll set may still have the file under an fd that another file has now.
     for (const auto& file : files_) {
         if (file->is_open())
             BOOST_TEST(!in_an_epoll_set(file->fd()));
@@ -188,7 +188,7 @@ void model_round::await(const model_item& item, const char* what, const std::fun
     has_failed_ = true;
 }
 
-// Something that nobody else touches: the loop has to wake up for it, whatever it is busy with.
+// Uses an item that no other actor touches: the loop has to wake up for it, whatever else it does.
 void model_round::run_errand(random_stream random)
 {
     using kind = model_file::kind;
@@ -208,7 +208,7 @@ void model_round::run_errand(random_stream random)
     }
     item.remove();
     if (is_avirt() && random.one_in(2))
-        await(item, " was removed and did not wake the loop", [&] { return item.is_freed(); });
+        await(item, " was removed, but did not wake the loop", [&] { return item.is_freed(); });
     if (file) {
         file->close(model_file::ending::complete);
         const std::scoped_lock lock{mutex_};
@@ -220,7 +220,7 @@ void model_round::run_errand(random_stream random)
 
 void model_round::called(model_item& item)
 {
-    // Actors alone decide how long a round is: callbacks come far more often.
+    // Only the actors determine how long a round is: callbacks run far more often.
     if (!callbacks_act_ || steps_of_callbacks_ >= steps_of_actors_)
         return;
     ++steps_of_callbacks_;
@@ -267,7 +267,7 @@ void model_round::add(random_stream random)
     add_to(random.one_in(3) ? nullptr : file, place, random);
 }
 
-// Adds to a place whose item has been removed; another's is left alone.
+// Adds an item to a place that is empty or whose item has been removed.
 void model_round::add_to(model_file* file, std::size_t place, random_stream random)
 {
     auto* former = item_places_[place].load();
@@ -283,7 +283,7 @@ void model_round::add_to(model_file* file, std::size_t place, random_stream rand
     auto& item = make_item(
         file, is_raced, ask(file, random), [this](model_item& self) { called(self); }, random.branch());
     if (!item_places_[place].compare_exchange_strong(former, &item))
-        item.remove(); // Another was faster.
+        item.remove(); // Another thread has taken the place.
 }
 
 void model_round::change_file(random_stream random)
@@ -294,18 +294,18 @@ void model_round::change_file(random_stream random)
         file.change(random);
 }
 
-// Another file takes the place, and mostly the number: the watches are removed in time, or left to whoever
-// comes across them.
+// Replaces a file by another one, which usually gets its fd. The watches are removed before, or are left to
+// later steps.
 void model_round::replace_file(random_stream random)
 {
     auto& place = file_places_[random.next() % file_places_.size()];
     auto& file = *place.load();
-    const bool in_time = !is_avirt() || random.one_in(2); // libvirt's own loop polls numbers.
+    const bool in_time = !is_avirt() || random.one_in(2); // libvirt's own loop polls fds, not files.
     const auto how = random.one_in(4) ? model_file::ending::lives_on : model_file::ending::complete;
     {
         const std::scoped_lock lock{file.mutex};
         if (!file.is_open())
-            return; // Another was faster.
+            return; // Another thread has replaced it.
         for (auto& item_place : item_places_) {
             auto* item = item_place.load();
             if (in_time && item && item->file() == &file)
@@ -318,14 +318,14 @@ void model_round::replace_file(random_stream random)
         add_to(place, random.next() % item_places_.size(), random);
 }
 
-// ---- what there is
+// ---- files and items
 
 model_file& model_round::make_file(random_stream random)
 {
     using kind = model_file::kind;
     auto file = std::make_unique<model_file>(
         random.one_of({kind::pipe_reader, kind::pipe_writer, kind::socket, kind::counter, kind::regular}));
-    // Of the others it is known that nothing but being writable is true of them.
+    // Of a file that is not changed, only the events that its constructor sets can be true.
     for (int i = random.one_in(2) ? random.below(4) : 0; i > 0; --i)
         file->change(random.branch());
     const std::scoped_lock lock{mutex_};
@@ -339,7 +339,7 @@ model_item& model_round::make_item(
     item->start(*this, asked, act);
     const std::scoped_lock lock{mutex_};
     if (!ids_.emplace(file != nullptr, item->id()).second)
-        violation(item->name() + " was given an id that was given before");
+        violation(item->name() + " got an id that was in use before");
     return *items_.emplace_back(std::move(item));
 }
 

@@ -17,17 +17,17 @@
 
 namespace conformance {
 
-/// Actors that do at random to a loop whatever may be done to it, on threads of their own and inside the
-/// callbacks; between their turns, while all rest, the loop has to do what the model says.
+/// Actors that perform random operations on a loop, on threads of their own and inside the callbacks. Between
+/// their phases, while no actor runs, the loop has to do what the model says.
 ///
-/// A seed decides how many actors, files and items there are, and which steps each actor and each callback
-/// takes, in which order, on which places. It does not decide how the threads interleave, nor how often a
-/// callback comes. So a round that has failed brings the same steps again, and the same failure where it
-/// needs no race; where it does, the round has to be repeated, perhaps for very long.
+/// A seed determines how many actors, files and items there are, and which steps each actor and each callback
+/// takes, in which order, on which places. It does not determine how the threads interleave, nor how often a
+/// callback is called. A failed round therefore repeats the same steps, and the same failure if that needs no
+/// race. If it does, the round has to be repeated, perhaps for a very long time.
 class model_round : public loop_fixture
 {
 public:
-    /// @param actors: 0: as the seed has it.
+    /// @param actors: the number of actors; 0: the seed determines it.
     model_round(std::uint64_t seed, int actors);
 
     void run();
@@ -35,7 +35,7 @@ public:
 private:
     using step_taker = void (model_round::*)(random_stream& random);
 
-    // Where nobody else acts.
+    // While no other thread acts.
     void act(step_taker taker);
     void check();
     void expect_calls(const std::vector<std::pair<model_item*, int>>& due);
@@ -69,8 +69,8 @@ private:
     std::vector<random_stream> actors_;
     int phases_;
     int steps_per_phase_;
-    int idleness_;         // of 16: the share of what is disabled
-    int share_of_errands_; // one in so many steps
+    int idleness_;         // of 16: the share of requests that disable or postpone
+    int share_of_errands_; // one in this many steps is an errand
 
     std::vector<std::atomic<model_file*>> file_places_;
     std::vector<std::atomic<model_item*>> item_places_;
@@ -80,7 +80,7 @@ private:
     std::vector<std::unique_ptr<model_item>> items_;
     std::set<std::pair<bool, int>> ids_;
 
-    std::atomic<bool> has_failed_{false}; // and would wait for long in every other step
+    std::atomic<bool> has_failed_{false}; // Further waits would take as long, and are skipped.
     std::atomic<bool> callbacks_act_{false};
     std::atomic<int> steps_of_actors_{0};
     std::atomic<int> steps_of_callbacks_{0};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Whatever may be done to a loop, at random, on many threads and inside the callbacks.
+// Random operations on a loop, on many threads and inside the callbacks.
 #include "model_round.hpp"
 
 #include <boost/test/results_collector.hpp>
@@ -40,11 +40,11 @@ bool has_passed()
     return results_collector.results(framework::current_test_case().p_id).passed();
 }
 
-// Returns whether it held, and all before it.
+// Returns whether the round has passed, and all rounds before it.
 bool run_round(std::uint64_t seed, int actors)
 {
     const auto replay = how_to_replay(seed, actors);
-    BOOST_TEST_MESSAGE(replay); // Of a round that crashes or hangs nothing else would be known.
+    BOOST_TEST_MESSAGE(replay); // The only trace of a round that crashes or hangs.
     BOOST_TEST_CONTEXT(replay)
     {
         try {
@@ -67,9 +67,9 @@ void run_rounds(std::uint64_t first, std::uint64_t count, int actors)
 
 BOOST_AUTO_TEST_SUITE(model)
 
-// AVIRT_STRESS_SEED: that round alone; AVIRT_STRESS_SECONDS: rounds, or that one again and again, for so
-// long; AVIRT_STRESS_THREADS: so many actors, whatever the seed says.
-BOOST_AUTO_TEST_CASE(a_loop_does_what_the_model_says_whatever_is_done_to_it)
+// AVIRT_STRESS_SEED selects a single round. AVIRT_STRESS_SECONDS is the time for which new rounds run, or the
+// selected one is repeated. AVIRT_STRESS_THREADS is the number of actors, whatever the seed determines.
+BOOST_AUTO_TEST_CASE(the_loop_does_what_the_model_says_under_random_operations)
 {
     const auto seed = number_from("AVIRT_STRESS_SEED");
     const auto seconds = number_from("AVIRT_STRESS_SECONDS");

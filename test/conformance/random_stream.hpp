@@ -6,7 +6,8 @@
 
 namespace conformance {
 
-/// Random numbers (SplitMix64): neighbouring seeds give unrelated streams, and one costs nothing to make.
+/// Random numbers (SplitMix64). Neighbouring seeds give unrelated streams, and a stream costs nothing to
+/// make.
 class random_stream
 {
 public:
@@ -33,7 +34,7 @@ public:
         return choices[next() % count];
     }
 
-    /// A stream of its own: what is drawn from it moves nothing here.
+    /// Returns an independent stream: drawing numbers from it does not affect this one.
     random_stream branch() noexcept
     {
         return random_stream{next()};

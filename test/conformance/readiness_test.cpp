@@ -12,12 +12,12 @@ namespace {
 
 struct readiness_fixture : loop_fixture
 {
-    void expect_as_poll_says(int fd)
+    void expect_as_poll_reports(int fd)
     {
         const int flags = status_flags(fd);
         for (const int events : {readable, writable, readable | writable}) {
             const int expected = poll_now(fd, events);
-            BOOST_TEST_CONTEXT("asked for " << events << ", poll says " << expected)
+            BOOST_TEST_CONTEXT("asked for " << events << ", poll reports " << expected)
             {
                 auto& watch = add_watch(fd, events);
                 if (expected == 0)
@@ -42,20 +42,21 @@ struct readiness_fixture : loop_fixture
 } // namespace
 
 BOOST_FIXTURE_TEST_SUITE(
-    readiness, readiness_fixture, *description("A watch is told what poll(2) says, for files of every kind."))
+    readiness, readiness_fixture,
+    *description("A watch reports what poll(2) reports, for files of every kind."))
 
 BOOST_AUTO_TEST_CASE(an_empty_pipe)
 {
     const auto ends = make_pipe();
-    expect_as_poll_says(ends.reader.get());
-    expect_as_poll_says(ends.writer.get());
+    expect_as_poll_reports(ends.reader.get());
+    expect_as_poll_reports(ends.writer.get());
 }
 
 BOOST_AUTO_TEST_CASE(a_pipe_with_data)
 {
     const auto ends = make_pipe();
     put(ends.writer.get(), "x");
-    expect_as_poll_says(ends.reader.get());
+    expect_as_poll_reports(ends.reader.get());
 }
 
 BOOST_AUTO_TEST_CASE(a_pipe_whose_writer_is_closed)
@@ -63,7 +64,7 @@ BOOST_AUTO_TEST_CASE(a_pipe_whose_writer_is_closed)
     auto ends = make_pipe();
     ends.writer.close();
     BOOST_TEST(poll_now(ends.reader.get(), readable) == hangup);
-    expect_as_poll_says(ends.reader.get());
+    expect_as_poll_reports(ends.reader.get());
 }
 
 BOOST_AUTO_TEST_CASE(a_pipe_with_data_whose_writer_is_closed)
@@ -72,7 +73,7 @@ BOOST_AUTO_TEST_CASE(a_pipe_with_data_whose_writer_is_closed)
     put(ends.writer.get(), "x");
     ends.writer.close();
     BOOST_TEST(poll_now(ends.reader.get(), readable) == (readable | hangup));
-    expect_as_poll_says(ends.reader.get());
+    expect_as_poll_reports(ends.reader.get());
 }
 
 BOOST_AUTO_TEST_CASE(a_pipe_whose_reader_is_closed)
@@ -80,20 +81,20 @@ BOOST_AUTO_TEST_CASE(a_pipe_whose_reader_is_closed)
     auto ends = make_pipe();
     ends.reader.close();
     BOOST_TEST(poll_now(ends.writer.get(), writable) == (writable | error));
-    expect_as_poll_says(ends.writer.get());
+    expect_as_poll_reports(ends.writer.get());
 }
 
 BOOST_AUTO_TEST_CASE(an_idle_socket)
 {
     const auto ends = make_socket_pair();
-    expect_as_poll_says(ends.ours.get());
+    expect_as_poll_reports(ends.ours.get());
 }
 
 BOOST_AUTO_TEST_CASE(a_socket_with_data)
 {
     const auto ends = make_socket_pair();
     put(ends.peer.get(), "x");
-    expect_as_poll_says(ends.ours.get());
+    expect_as_poll_reports(ends.ours.get());
 }
 
 BOOST_AUTO_TEST_CASE(a_drained_socket_whose_peer_is_closed)
@@ -101,7 +102,7 @@ BOOST_AUTO_TEST_CASE(a_drained_socket_whose_peer_is_closed)
     auto ends = make_socket_pair();
     ends.peer.close();
     BOOST_TEST(poll_now(ends.ours.get(), readable) == (readable | hangup));
-    expect_as_poll_says(ends.ours.get());
+    expect_as_poll_reports(ends.ours.get());
 }
 
 BOOST_AUTO_TEST_CASE(a_socket_whose_peer_has_shut_down_writing)
@@ -109,7 +110,7 @@ BOOST_AUTO_TEST_CASE(a_socket_whose_peer_has_shut_down_writing)
     auto ends = make_socket_pair();
     BOOST_REQUIRE(::shutdown(ends.peer.get(), SHUT_WR) == 0);
     BOOST_TEST(poll_now(ends.ours.get(), readable) == readable);
-    expect_as_poll_says(ends.ours.get());
+    expect_as_poll_reports(ends.ours.get());
 }
 
 BOOST_AUTO_TEST_CASE(a_socket_with_data_whose_peer_has_shut_down_writing)
@@ -118,68 +119,68 @@ BOOST_AUTO_TEST_CASE(a_socket_with_data_whose_peer_has_shut_down_writing)
     put(ends.peer.get(), "x");
     BOOST_REQUIRE(::shutdown(ends.peer.get(), SHUT_WR) == 0);
     BOOST_TEST(poll_now(ends.ours.get(), readable) == readable);
-    expect_as_poll_says(ends.ours.get());
+    expect_as_poll_reports(ends.ours.get());
 }
 
 BOOST_AUTO_TEST_CASE(a_socket_shut_down_both_ways)
 {
     auto ends = make_socket_pair();
     BOOST_REQUIRE(::shutdown(ends.ours.get(), SHUT_RDWR) == 0);
-    expect_as_poll_says(ends.ours.get());
+    expect_as_poll_reports(ends.ours.get());
 }
 
 BOOST_AUTO_TEST_CASE(a_tcp_socket)
 {
     const auto ends = make_tcp_pair();
-    expect_as_poll_says(ends.ours.get());
+    expect_as_poll_reports(ends.ours.get());
 }
 
 BOOST_AUTO_TEST_CASE(a_terminal)
 {
     const auto ends = make_pty();
-    expect_as_poll_says(ends.ours.get());
+    expect_as_poll_reports(ends.ours.get());
     put(ends.peer.get(), "x");
     BOOST_REQUIRE(eventually([&] { return (poll_now(ends.ours.get(), readable) & readable) != 0; }));
-    expect_as_poll_says(ends.ours.get());
+    expect_as_poll_reports(ends.ours.get());
 }
 
-BOOST_AUTO_TEST_CASE(a_terminal_nobody_has_open)
+BOOST_AUTO_TEST_CASE(a_terminal_whose_other_side_is_closed)
 {
     auto ends = make_pty();
     ends.peer.close();
     BOOST_REQUIRE(eventually([&] { return (poll_now(ends.ours.get(), readable) & hangup) != 0; }));
-    expect_as_poll_says(ends.ours.get());
+    expect_as_poll_reports(ends.ours.get());
 }
 
-BOOST_AUTO_TEST_CASE(a_terminal_with_data_nobody_has_open)
+BOOST_AUTO_TEST_CASE(a_terminal_with_data_whose_other_side_is_closed)
 {
     auto ends = make_pty();
     put(ends.peer.get(), "x");
     ends.peer.close();
     BOOST_REQUIRE(eventually([&] { return poll_now(ends.ours.get(), readable) == (readable | hangup); }));
-    expect_as_poll_says(ends.ours.get());
+    expect_as_poll_reports(ends.ours.get());
 }
 
 BOOST_AUTO_TEST_CASE(an_event_counter)
 {
     const auto zero = make_event_counter(0);
-    expect_as_poll_says(zero.get());
+    expect_as_poll_reports(zero.get());
     const auto one = make_event_counter(1);
-    expect_as_poll_says(one.get());
+    expect_as_poll_reports(one.get());
 }
 
 BOOST_AUTO_TEST_CASE(a_regular_file_is_always_ready)
 {
     const auto regular = make_regular_file("content");
     BOOST_TEST(poll_now(regular.get(), readable | writable) == (readable | writable));
-    expect_as_poll_says(regular.get());
+    expect_as_poll_reports(regular.get());
 }
 
 BOOST_AUTO_TEST_CASE(the_null_device_is_always_ready)
 {
     const auto null = open_null();
     BOOST_TEST(poll_now(null.get(), readable | writable) == (readable | writable));
-    expect_as_poll_says(null.get());
+    expect_as_poll_reports(null.get());
 }
 
 BOOST_AUTO_TEST_CASE(a_watch_for_nothing_but_errors_and_hangups)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What became of each case, a line each, for docs/conformance.md (document.awk): into the file that
-// AVIRT_CONFORMANCE_ROWS names, where there is one.
+// Writes one line for the result of each case, for docs/conformance.md (document.awk), to the file that
+// AVIRT_CONFORMANCE_ROWS names. Without that variable nothing is written.
 #include <boost/test/results_collector.hpp>
 #include <boost/test/tree/global_fixture.hpp>
 #include <boost/test/unit_test.hpp>
@@ -29,7 +29,7 @@ class row_writer final : public ut::global_configuration
         if (!path)
             return;
         rows_.open(path);
-        ::unsetenv(variable); // The file is ours, and not a child's that runs this program again.
+        ::unsetenv(variable); // A child that runs this program again must not write rows.
         unsigned long version = 0;
         virGetVersion(&version, nullptr, nullptr);
         rows_ << "libvirt\t" << version / 1'000'000 << '.' << version / 1000 % 1000 << '\n';
@@ -49,7 +49,7 @@ class row_writer final : public ut::global_configuration
 
     void test_unit_skipped(const ut::test_unit& unit, ut::const_string) override
     {
-        write(unit, "not asked");
+        write(unit, "not run");
     }
 
     void write(const ut::test_unit& unit, const char* result)

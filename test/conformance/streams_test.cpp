@@ -25,7 +25,7 @@ const std::string& picture()
     return content;
 }
 
-/// A screenshot of the domain, read by its stream's callback: one virStreamRecv() for each call.
+/// A screenshot of the domain, which its stream's callback reads with one virStreamRecv() in each call.
 class screenshot
 {
 public:
@@ -42,7 +42,7 @@ public:
     ~screenshot()
     {
         if (is_open_)
-            give_up();
+            abort();
     }
     screenshot(const screenshot&) = delete;
     screenshot& operator=(const screenshot&) = delete;
@@ -65,7 +65,7 @@ public:
         is_open_ = false;
         return virStreamFinish(stream_.get());
     }
-    void give_up()
+    void abort()
     {
         if (is_watched_)
             unwatch();
@@ -100,7 +100,7 @@ private:
     stream stream_;
     std::array<char, 1000> buffer_{};
     std::string content_;
-    bool is_open_ = true; // libvirt's thread behind it ends with finish and abort only
+    bool is_open_ = true; // libvirt's thread behind the stream ends only by a finish or an abort
     std::atomic<bool> has_begun_{false};
     std::atomic<bool> is_watched_{false};
 };
@@ -109,7 +109,8 @@ private:
 
 BOOST_FIXTURE_TEST_SUITE(
     streams, connection_fixture,
-    *description("A stream of libvirt's own: a pipe that a thread fills, read by the callback of its watch."))
+    *description("An in-process stream of libvirt: a pipe that a thread fills, and that the callback of its "
+                 "watch reads."))
 
 BOOST_AUTO_TEST_CASE(a_stream_is_read_to_its_end_by_its_callback)
 {
@@ -123,7 +124,7 @@ BOOST_AUTO_TEST_CASE(a_stream_is_read_to_its_end_by_its_callback)
     }
 }
 
-BOOST_AUTO_TEST_CASE(streams_beside_each_other_are_not_mixed_up)
+BOOST_AUTO_TEST_CASE(concurrent_streams_are_not_mixed_up)
 {
     const auto d = test_domain();
     std::list<screenshot> shots;
@@ -137,14 +138,14 @@ BOOST_AUTO_TEST_CASE(streams_beside_each_other_are_not_mixed_up)
 }
 
 // libvirt closes the stream's file at once, and the next stream gets its number.
-BOOST_AUTO_TEST_CASE(a_stream_that_is_given_up_does_not_disturb_the_next)
+BOOST_AUTO_TEST_CASE(an_aborted_stream_does_not_disturb_the_next)
 {
     const auto d = test_domain();
     for (int i = 0; i < 20; ++i) {
-        screenshot given_up{connection, d.get()};
+        screenshot aborted{connection, d.get()};
         if (i % 2 == 0)
-            run_until([&] { return given_up.has_begun(); });
-        given_up.give_up();
+            run_until([&] { return aborted.has_begun(); });
+        aborted.abort();
         screenshot shot{connection, d.get()};
         run_until([&] { return shot.has_ended(); });
         BOOST_TEST((shot.content() == picture()));

@@ -16,14 +16,14 @@
 namespace conformance {
 namespace {
 
-// A loop's thread that waits inside a callback must find out when the test has failed.
+// The wait is limited, so that a callback does not block a thread of the loop for ever if the test fails.
 void expect_eventually(const std::function<bool()>& condition, const char* what)
 {
     if (!eventually(condition))
         violation(what);
 }
 
-// The loop's are among them.
+// The loop's threads are among them.
 bool all_other_threads_sleep()
 {
     const auto mine = std::to_string(::gettid());
@@ -43,9 +43,9 @@ bool all_other_threads_sleep()
 
 BOOST_FIXTURE_TEST_SUITE(
     threads, loop_fixture,
-    *description("libvirt calls the loop from whatever thread the application calls libvirt on."))
+    *description("libvirt calls the loop on any thread on which the application calls libvirt."))
 
-BOOST_AUTO_TEST_CASE(a_watch_lives_its_life_on_another_thread)
+BOOST_AUTO_TEST_CASE(a_watch_can_be_used_on_another_thread)
 {
     for (int i = 0; i < 50; ++i) {
         const auto ends = make_socket_pair();
@@ -65,7 +65,7 @@ BOOST_AUTO_TEST_CASE(a_watch_lives_its_life_on_another_thread)
     }
 }
 
-BOOST_AUTO_TEST_CASE(a_watch_on_a_file_that_cannot_be_polled_lives_its_life_on_another_thread)
+BOOST_AUTO_TEST_CASE(a_watch_on_a_regular_file_can_be_used_on_another_thread)
 {
     const auto regular = make_regular_file("x");
     for (int i = 0; i < 50; ++i) {
@@ -85,7 +85,7 @@ BOOST_AUTO_TEST_CASE(a_watch_on_a_file_that_cannot_be_polled_lives_its_life_on_a
     }
 }
 
-BOOST_AUTO_TEST_CASE(a_timeout_lives_its_life_on_another_thread)
+BOOST_AUTO_TEST_CASE(a_timeout_can_be_used_on_another_thread)
 {
     for (int i = 0; i < 50; ++i) {
         helper_thread helper{[&] {
@@ -106,7 +106,7 @@ BOOST_AUTO_TEST_CASE(a_timeout_lives_its_life_on_another_thread)
     }
 }
 
-BOOST_AUTO_TEST_CASE(a_sleeping_loop_is_woken_by_whatever_becomes_due)
+BOOST_AUTO_TEST_CASE(a_sleeping_loop_is_woken_by_anything_that_becomes_due)
 {
     const auto ends = make_socket_pair();
     put(ends.peer.get(), "x");
@@ -144,7 +144,7 @@ BOOST_AUTO_TEST_CASE(a_sleeping_loop_is_woken_by_whatever_becomes_due)
     run_until([&] { return helper.finished(); });
 }
 
-BOOST_AUTO_TEST_CASE(what_is_removed_while_the_loop_sleeps_is_not_called)
+BOOST_AUTO_TEST_CASE(a_watch_or_timeout_removed_while_the_loop_sleeps_is_not_called)
 {
     const auto ends = make_pipe();
     auto& watch = add_watch(ends.reader.get(), readable);
@@ -162,7 +162,7 @@ BOOST_AUTO_TEST_CASE(what_is_removed_while_the_loop_sleeps_is_not_called)
     BOOST_TEST(timer.calls() == 0);
 }
 
-BOOST_AUTO_TEST_CASE(a_timeout_disabled_elsewhere_fires_at_most_once_more)
+BOOST_AUTO_TEST_CASE(a_timeout_disabled_on_another_thread_fires_at_most_once_more)
 {
     auto& timer = add_timer(0);
     auto& marker = add_timer(0);
@@ -172,7 +172,7 @@ BOOST_AUTO_TEST_CASE(a_timeout_disabled_elsewhere_fires_at_most_once_more)
             const int start = timer.calls();
             expect_eventually([&] { return timer.calls() > start; }, "zero did not fire");
             timer.update(-1);
-            // The one callback that may be under way.
+            // One callback may still be under way.
             const int seen = timer.calls();
             const int turn = marker.calls();
             expect_eventually([&] { return marker.calls() > turn + 10; }, "the loop stopped");
@@ -183,7 +183,7 @@ BOOST_AUTO_TEST_CASE(a_timeout_disabled_elsewhere_fires_at_most_once_more)
     }
 }
 
-BOOST_AUTO_TEST_CASE(a_watch_disabled_elsewhere_is_called_at_most_once_more)
+BOOST_AUTO_TEST_CASE(a_watch_disabled_on_another_thread_is_called_at_most_once_more)
 {
     const auto ends = make_pipe();
     auto& watch = add_watch(ends.writer.get(), writable);
@@ -204,7 +204,7 @@ BOOST_AUTO_TEST_CASE(a_watch_disabled_elsewhere_is_called_at_most_once_more)
     }
 }
 
-BOOST_AUTO_TEST_CASE(removal_elsewhere_neither_waits_for_the_callback_nor_frees_under_it)
+BOOST_AUTO_TEST_CASE(removal_on_another_thread_neither_waits_for_the_callback_nor_frees_during_it)
 {
     const auto ends = make_pipe();
     for (const bool is_timeout : {false, true}) {
@@ -227,14 +227,14 @@ BOOST_AUTO_TEST_CASE(removal_elsewhere_neither_waits_for_the_callback_nor_frees_
     }
 }
 
-BOOST_AUTO_TEST_CASE(adding_and_updating_elsewhere_does_not_wait_for_a_callback)
+BOOST_AUTO_TEST_CASE(adding_and_updating_on_another_thread_does_not_wait_for_a_callback)
 {
     const auto ends = make_pipe();
     std::atomic<bool> entered{false};
     std::atomic<bool> done{false};
     auto& busy = add_timer(0, [&](registration& self) {
         entered = true;
-        expect_eventually([&] { return done.load(); }, "a call waited for the callback");
+        expect_eventually([&] { return done.load(); }, "adding or updating waited for the callback");
         self.remove();
     });
     registration* watch = nullptr;
@@ -299,7 +299,7 @@ BOOST_AUTO_TEST_CASE(callbacks_never_run_at_the_same_time)
     BOOST_TEST(overlaps == 0);
 }
 
-BOOST_AUTO_TEST_CASE(a_late_update_from_another_thread_does_not_hit_a_successor)
+BOOST_AUTO_TEST_CASE(a_late_update_from_another_thread_does_not_affect_a_successor)
 {
     const auto ends = make_pipe();
     auto& old = add_watch(ends.writer.get(), writable);

@@ -17,7 +17,7 @@ using std::chrono::steady_clock;
 
 BOOST_FIXTURE_TEST_SUITE(
     timeouts, loop_fixture,
-    *description("Timeouts: never early, never late for what they were called off, zero at every turn."))
+    *description("A timeout never fires early, nor after it was called off. Zero fires in every turn."))
 
 BOOST_AUTO_TEST_CASE(a_timeout_fires_periodically_and_never_early)
 {
@@ -34,7 +34,7 @@ BOOST_AUTO_TEST_CASE(timeouts_fire_in_the_order_of_their_deadlines)
         order.push_back(self.id());
         self.remove();
     };
-    // Far enough apart for the order in which they were added not to matter.
+    // The deadlines are so far apart that the order of adding does not matter.
     const auto& late = add_timer(60, note);
     const auto& early = add_timer(1, note);
     const auto& middle = add_timer(30, note);
@@ -43,13 +43,13 @@ BOOST_AUTO_TEST_CASE(timeouts_fire_in_the_order_of_their_deadlines)
     BOOST_TEST(order == expected, boost::test_tools::per_element());
 }
 
-BOOST_AUTO_TEST_CASE(zero_fires_every_turn)
+BOOST_AUTO_TEST_CASE(zero_fires_in_every_turn)
 {
     auto& timer = add_timer(0);
     run_until([&] { return timer.calls() >= 1000; });
 }
 
-BOOST_AUTO_TEST_CASE(zero_fires_once_a_turn)
+BOOST_AUTO_TEST_CASE(zero_fires_once_in_a_turn)
 {
     const auto ends = make_pipe();
     auto& watch = add_watch(ends.writer.get(), writable);
@@ -57,7 +57,7 @@ BOOST_AUTO_TEST_CASE(zero_fires_once_a_turn)
     for (int i = 0; i < 3; ++i)
         timers.push_back(&add_timer(0));
     run_until([&] { return watch.calls() >= 1000; });
-    // Other threads may run some turns while all this is added, and while it is counted.
+    // With several threads the counts may differ by some turns.
     for (const auto* timer : timers)
         BOOST_TEST(std::abs(timer->calls() - watch.calls()) <= 100);
 }
@@ -81,7 +81,7 @@ BOOST_AUTO_TEST_CASE(zero_starves_nothing_else)
     BOOST_TEST(also.calls() > 0);
 }
 
-BOOST_AUTO_TEST_CASE(any_negative_interval_is_disabled)
+BOOST_AUTO_TEST_CASE(any_negative_interval_disables_a_timeout)
 {
     std::vector<registration*> timers;
     for (const int interval : {-1, -2, -1000, INT_MIN})
@@ -127,13 +127,13 @@ BOOST_AUTO_TEST_CASE(a_timeout_removed_before_the_loop_runs_never_fires)
     BOOST_TEST(soon.calls() == 0);
 }
 
-BOOST_AUTO_TEST_CASE(a_disabled_or_postponed_timeout_never_fires_late)
+BOOST_AUTO_TEST_CASE(a_timeout_called_off_when_already_due_never_fires)
 {
     auto& disabled = add_timer(2);
     auto& postponed = add_timer(2);
     auto& removed = add_timer(2);
     auto& at_once = add_timer(0);
-    // All of them are due already when they are called off.
+    // All of them are already due when they are disabled, postponed or removed.
     const auto due = steady_clock::now() + milliseconds{3};
     BOOST_REQUIRE(eventually([&] { return steady_clock::now() > due; }));
     disabled.update(-1);
@@ -170,7 +170,7 @@ BOOST_AUTO_TEST_CASE(an_hour_can_be_cut_short)
     run_until([&] { return to_zero.calls() >= 3 && to_soon.calls() >= 3; });
 }
 
-BOOST_AUTO_TEST_CASE(a_loop_that_was_held_up_does_not_make_up_for_what_was_missed)
+BOOST_AUTO_TEST_CASE(a_delayed_loop_does_not_catch_up_on_missed_intervals)
 {
     constexpr milliseconds interval{4};
     steady_clock::time_point released;
@@ -225,8 +225,8 @@ BOOST_AUTO_TEST_CASE(an_update_restarts_the_interval)
     run_until([&] { return timer.calls() > before; });
 }
 
-// What libvirt's streams do for each packet.
-BOOST_AUTO_TEST_CASE(zero_and_disabled_by_turns_from_its_own_callback)
+// As libvirt's streams do for each packet.
+BOOST_AUTO_TEST_CASE(a_watch_may_enable_a_timeout_that_disables_itself_again)
 {
     const auto ends = make_socket_pair();
     auto& timer = add_timer(-1, [](registration& self) { self.update(-1); });

@@ -26,7 +26,8 @@ long address_space()
 } // namespace
 
 BOOST_FIXTURE_TEST_SUITE(
-    watches, loop_fixture, *description("Watches are level-triggered, and any number may share a file."))
+    watches, loop_fixture,
+    *description("Watches are level-triggered, and any number of watches may share a file."))
 
 BOOST_AUTO_TEST_CASE(a_ready_watch_is_called_with_its_id_fd_and_events)
 {
@@ -91,9 +92,9 @@ BOOST_AUTO_TEST_CASE(a_watch_removed_before_the_loop_runs_is_never_called)
 }
 
 BOOST_AUTO_TEST_CASE(
-    a_number_that_means_no_file_is_refused,
-    *differs("libvirt's loop takes any number, and sleeps no more where it means no open file. avirt "
-             "says at once that there is nothing to watch"))
+    an_fd_that_is_not_open_is_refused,
+    *differs("libvirt's loop accepts any number, and never sleeps again if it is not an open file. avirt "
+             "reports at once that there is nothing to watch"))
 {
     auto ends = make_pipe();
     const int closed = ends.reader.get();
@@ -101,7 +102,7 @@ BOOST_AUTO_TEST_CASE(
     for (const int fd : {-1, INT_MIN, closed, INT_MAX})
         for (const int events : {0, readable, readable | writable}) {
             const int id = add_handle(
-                fd, events, [](int, int, int, void*) { violation("called for no file"); }, nullptr,
+                fd, events, [](int, int, int, void*) { violation("called without a file"); }, nullptr,
                 [](void*) { violation("freed although it was refused"); });
             BOOST_TEST(id == -1);
             remove_handle(id);
@@ -109,7 +110,7 @@ BOOST_AUTO_TEST_CASE(
     settle();
 }
 
-BOOST_AUTO_TEST_CASE(a_number_far_beyond_the_open_files_costs_no_memory)
+BOOST_AUTO_TEST_CASE(an_fd_far_beyond_the_open_files_costs_no_memory)
 {
     const auto before = address_space();
     remove_handle(add_handle(
@@ -187,8 +188,8 @@ BOOST_AUTO_TEST_CASE(an_update_to_the_same_events_changes_nothing)
     run_until([&] { return watch.calls() == 4; });
 }
 
-// What libvirt does around each of its calls.
-BOOST_AUTO_TEST_CASE(disabling_and_enabling_without_a_turn_between_loses_nothing)
+// As libvirt does around each of its calls.
+BOOST_AUTO_TEST_CASE(disabling_and_enabling_without_a_turn_in_between_loses_nothing)
 {
     auto ends = make_socket_pair();
     auto& watch = add_watch(ends.ours.get(), readable, [](registration& self) { take(self.fd(), 1); });
@@ -256,7 +257,7 @@ BOOST_AUTO_TEST_CASE(watches_on_one_fd_come_and_go_independently)
     run_until([&] { return writes.calls() > silent; });
 }
 
-BOOST_AUTO_TEST_CASE(a_duplicate_with_no_events_does_not_take_those_of_the_other)
+BOOST_AUTO_TEST_CASE(a_disabled_watch_does_not_take_the_events_of_another_on_its_fd)
 {
     auto ends = make_pipe();
     auto& idle = add_watch(ends.reader.get(), 0);

@@ -10,7 +10,7 @@
 #include <chrono>
 #include <cstddef>
 
-/// What has to work whatever leads to the daemon.
+/// Checks that have to pass over every transport to the daemon.
 struct access_fixture : remote_fixture
 {
     using remote_fixture::remote_fixture;
@@ -28,7 +28,7 @@ struct access_fixture : remote_fixture
         BOOST_TEST(finish() == error_code());
     }
 
-    /// A write of more than the kernel takes, to a daemon that takes nothing.
+    /// Writes more than the kernel buffers to a stopped daemon, then cancels the write or resumes the daemon.
     void write_while_it_is_stopped(bool cancel)
     {
         const std::string much(32 * 1024 * 1024, 'x');
@@ -39,7 +39,7 @@ struct access_fixture : remote_fixture
         outcome written;
         asio::async_write(
             stream, asio::buffer(much), asio::bind_cancellation_slot(signal.slot(), written.handler()));
-        // Until the kernel takes no more for it.
+        // Once the kernel's buffers are full, the loop dispatches nothing more.
         for (std::uint64_t last = 1; last != loop.stats().dispatched;) {
             last = loop.stats().dispatched;
             io.restart();
@@ -59,7 +59,7 @@ struct access_fixture : remote_fixture
         BOOST_TEST((content(path) == much));
     }
 
-    /// A call to it that is given up, and the connection with it.
+    /// Cancels a call to a stopped daemon, then closes the connection.
     void call_while_it_is_stopped()
     {
         daemon.freeze();

@@ -20,14 +20,14 @@
 #include <memory>
 #include <utility>
 
-// with_details in chains of token adapters.
+// Tests with_details in chains of token adapters.
 
 namespace {
 
 using namespace support;
 using namespace std::chrono_literals;
 
-/// What an operation finds at its handler.
+/// What an operation finds associated with its handler.
 struct findings
 {
     avirt::error_details* details = nullptr;
@@ -36,7 +36,7 @@ struct findings
     bool has_executor = false;
 };
 
-/// Looks at its handler and fails.
+/// Records what is associated with the handler, and fails.
 struct failing_initiation
 {
     using executor_type = asio::io_context::executor_type;
@@ -74,7 +74,7 @@ struct failing_operation
     }
 };
 
-/// A handler of anything.
+/// A handler for any signature.
 struct counting_callback
 {
     int* calls;
@@ -86,7 +86,7 @@ struct counting_callback
     }
 };
 
-/// Launches the operation with a chain, and looks at what it found.
+/// Launches the operation with a chain of adapters, and checks what it found.
 template <class Outer, class Inner, class Token>
 findings check_chain(associations& a, int& calls, Token&& token)
 {
@@ -96,11 +96,11 @@ findings check_chain(associations& a, int& calls, Token&& token)
     failing_operation()(a, found, std::forward<Token>(token));
     BOOST_TEST(calls == 0);
     a.io.restart();
-    a.io.run(); // a timer that was not cancelled would hold it
+    a.io.run(); // would not return while a timer runs
     BOOST_TEST(calls == 1);
     BOOST_TEST(a.memory == 0);
     BOOST_TEST((found.details != nullptr));
-    // cancel_after puts a slot of its own before one that is bound inside of it.
+    // A slot that is bound inside cancel_after is hidden by the slot of cancel_after.
     constexpr bool is_hidden = is<Outer, in_timeout> && is<Inner, in_slot>;
     BOOST_TEST(found.has_slot == (!is_hidden && (is<Outer, in_slot> || is<Inner, in_slot>)));
     BOOST_TEST(found.has_allocator == (is<Outer, in_allocator> || is<Inner, in_allocator>));
@@ -110,7 +110,7 @@ findings check_chain(associations& a, int& calls, Token&& token)
 
 BOOST_AUTO_TEST_SUITE(adapter)
 
-BOOST_AUTO_TEST_CASE(everything_is_kept_wherever_with_details_stands)
+BOOST_AUTO_TEST_CASE(associations_are_kept_at_every_position_of_with_details)
 {
     associations a;
     int calls = 0;
@@ -136,11 +136,11 @@ BOOST_AUTO_TEST_CASE(everything_is_kept_wherever_with_details_stands)
     });
 }
 
-const auto on_nobody = [](operations_fixture& r, auto token) {
+const auto open_on_missing_domain = [](operations_fixture& r, auto token) {
     return r.stream.async_open(r.conn, avirt::screenshot{"nobody"}, std::move(token));
 };
 
-/// Calls visit with each adapter that leaves the error to the token.
+/// Calls visit with each adapter that passes the error on to the token.
 template <class Visitor>
 void for_each_binder(Visitor visit)
 {
@@ -160,7 +160,7 @@ void check_exception(const avirt::exception& e)
 BOOST_AUTO_TEST_CASE(futures_throw_the_details)
 {
     for_each_binder([](auto bind) {
-        associations a; // its executor is of a context of its own
+        associations a; // its executor belongs to another context
         operations_fixture r;
         r.open_connection();
         const auto check = [&](auto future) {
@@ -171,14 +171,14 @@ BOOST_AUTO_TEST_CASE(futures_throw_the_details)
             });
             try {
                 future.get();
-                BOOST_ERROR("opened on nobody");
+                BOOST_ERROR("opened on a missing domain");
             }
             catch (const avirt::exception& e) {
                 check_exception(e);
             }
         };
-        check(on_nobody(r, bind(a, avirt::with_details(asio::use_future))));
-        check(on_nobody(r, avirt::with_details(bind(a, asio::use_future))));
+        check(open_on_missing_domain(r, bind(a, avirt::with_details(asio::use_future))));
+        check(open_on_missing_domain(r, avirt::with_details(bind(a, asio::use_future))));
     });
 }
 
@@ -207,7 +207,7 @@ BOOST_AUTO_TEST_CASE(coroutines_throw_the_details)
         const auto check = [&](auto token) -> asio::awaitable<void> {
             try {
                 co_await r.stream.async_open(r.conn, opener, std::move(token));
-                BOOST_ERROR("opened on nobody");
+                BOOST_ERROR("opened on a missing domain");
             }
             catch (const avirt::exception& e) {
                 check_exception(e);
@@ -253,7 +253,7 @@ BOOST_AUTO_TEST_CASE(the_slot_still_cancels)
     });
 }
 
-/// One of Asio's composed operations, which fails as libvirt fails.
+/// An operation that is composed with Asio, and fails with libvirt's error.
 template <class Token>
 auto async_open_composed(operations_fixture& r, Token&& token)
 {
@@ -290,14 +290,14 @@ BOOST_AUTO_TEST_CASE(composed_operations_fill_the_details)
     r.run_until([&] { return f.wait_for(0s) == std::future_status::ready; });
     try {
         f.get();
-        BOOST_ERROR("opened on nobody");
+        BOOST_ERROR("opened on a missing domain");
     }
     catch (const avirt::exception& e) {
         check_exception(e);
     }
 }
 
-/// A token whose copies and ends are counted.
+/// A token that counts its copies that are alive.
 struct counted_token
 {
     counted_token() : alive(std::make_shared<int>(0)) {}

@@ -15,11 +15,11 @@
 
 #include <stdlib.h>
 
-// libvirt's test driver asks for a name and a password where its file says so.
+// libvirt's test driver asks for a name and a password if its file requires them.
 
 namespace {
 
-/// A host that lets nobody in but "fred".
+/// A host that admits only the user "fred".
 struct guarded_host
 {
     std::filesystem::path directory;
@@ -50,7 +50,7 @@ struct authentication_rig : operations_fixture
     std::vector<avirt::credential> asked;
     avirt::error_details why;
 
-    /// Answers, and notes what it was asked.
+    /// Returns an authenticator that answers, and records what it was asked.
     avirt::authenticator answer(std::string password)
     {
         return [this, password](std::span<avirt::credential> credentials) {
@@ -96,7 +96,7 @@ BOOST_AUTO_TEST_CASE(a_wrong_answer)
     BOOST_TEST(open(answer("sesame")) == error_code());
 }
 
-BOOST_AUTO_TEST_CASE(refused)
+BOOST_AUTO_TEST_CASE(the_authenticator_refuses)
 {
     int calls = 0;
     const auto ec = open([&](auto) {
@@ -108,20 +108,20 @@ BOOST_AUTO_TEST_CASE(refused)
     BOOST_TEST(!why.message.empty());
 }
 
-BOOST_AUTO_TEST_CASE(nobody_to_ask)
+BOOST_AUTO_TEST_CASE(without_an_authenticator)
 {
     BOOST_TEST(open({}).failed());
     BOOST_TEST(why.message.find("authentication") != std::string::npos);
 }
 
-BOOST_AUTO_TEST_CASE(it_throws)
+BOOST_AUTO_TEST_CASE(the_authenticator_throws)
 {
     const auto ec = open([](auto) -> bool { throw std::runtime_error("the key ring is locked"); });
     BOOST_TEST(ec == avirt::error::call_threw);
     BOOST_TEST(why.message == "the key ring is locked");
 }
 
-BOOST_AUTO_TEST_CASE(cancelled_while_it_asks)
+BOOST_AUTO_TEST_CASE(cancelled_while_the_authenticator_runs)
 {
     support::gate g;
     avirt::open_options options;
@@ -134,7 +134,7 @@ BOOST_AUTO_TEST_CASE(cancelled_while_it_asks)
     signal.emit(asio::cancellation_type::terminal);
     run_until_done(opened);
     BOOST_TEST(opened.ec() == aborted);
-    support::run_to_end(io); // Nobody waits for it.
+    support::run_to_end(io); // run() does not wait for the authenticator.
     BOOST_TEST(g.passed() == 0);
     g.open();
     BOOST_TEST(support::eventually([&] { return loop.stats().abandoned_calls == 0; }));

@@ -21,7 +21,7 @@ bool calls_are_ordered()
     return version < 10004000;
 }
 
-/// The code and the result of one call.
+/// The error code and the result of one call.
 template <class R>
 struct returned
 {
@@ -61,12 +61,12 @@ const error_code invalid_domain(VIR_ERR_INVALID_DOMAIN, avirt::libvirt_category(
 
 BOOST_FIXTURE_TEST_SUITE(call, call_fixture)
 
-BOOST_AUTO_TEST_CASE(what_an_integer_says)
+BOOST_AUTO_TEST_CASE(negative_integers_are_failures)
 {
     BOOST_TEST(call<int>([](virConnectPtr) { return 7; }).result == 7);
     const auto failed = call<int>([](virConnectPtr) { return virDomainFree(nullptr) * 5; });
     BOOST_TEST(failed.ec == invalid_domain);
-    BOOST_TEST(failed.result == -5); // Kept.
+    BOOST_TEST(failed.result == -5); // The handler gets the result too.
     BOOST_TEST(failed.why.code == int{VIR_ERR_INVALID_DOMAIN});
     BOOST_TEST(!failed.why.message.empty());
     const auto wide = call<long long>([](virConnectPtr) { return -(1LL << 40); });
@@ -81,7 +81,7 @@ BOOST_AUTO_TEST_CASE(unsigned_and_bool_never_fail)
     BOOST_TEST(!call<double>([](virConnectPtr) { return -1.0; }).ec);
 }
 
-BOOST_AUTO_TEST_CASE(failed_without_saying_why)
+BOOST_AUTO_TEST_CASE(a_failure_without_a_libvirt_error)
 {
     const auto failed = call<int>([](virConnectPtr) {
         virResetLastError();
@@ -113,7 +113,7 @@ BOOST_AUTO_TEST_CASE(pointers_and_handles)
     BOOST_TEST(!none.result);
 }
 
-BOOST_AUTO_TEST_CASE(what_can_only_be_moved)
+BOOST_AUTO_TEST_CASE(move_only_functions_and_other_results)
 {
     const auto r = call<std::unique_ptr<int>>(
         [owned = std::make_unique<int>(3)](virConnectPtr) mutable { return std::move(owned); });
@@ -126,7 +126,7 @@ BOOST_AUTO_TEST_CASE(what_can_only_be_moved)
     BOOST_TEST(strings.result[2] == "TEST");
 }
 
-BOOST_AUTO_TEST_CASE(a_function_pointer_and_one_that_is_kept)
+BOOST_AUTO_TEST_CASE(function_pointers_and_reused_functions)
 {
     BOOST_TEST(call<int>(&virConnectNumOfDomains).result == 1);
     int runs = 0;
@@ -146,7 +146,7 @@ BOOST_AUTO_TEST_CASE(deferred_and_launched_twice)
     }
 }
 
-BOOST_AUTO_TEST_CASE(what_is_thrown)
+BOOST_AUTO_TEST_CASE(exceptions_become_error_codes)
 {
     const auto system = call<int>(
         [](virConnectPtr) -> int { throw boost::system::system_error(asio::error::timed_out, "too late"); });
@@ -177,7 +177,7 @@ BOOST_AUTO_TEST_CASE(what_is_thrown)
     BOOST_TEST(!anything.why.message.empty());
 }
 
-BOOST_AUTO_TEST_CASE(nothing_returned)
+BOOST_AUTO_TEST_CASE(functions_that_return_void)
 {
     outcome fine;
     conn.async_call([](virConnectPtr) {}, fine.handler());
@@ -208,7 +208,7 @@ BOOST_AUTO_TEST_CASE(not_open)
     BOOST_TEST(!ran);
 }
 
-BOOST_AUTO_TEST_CASE(elsewhere_and_what_it_holds_ends_before_the_handler)
+BOOST_AUTO_TEST_CASE(runs_on_another_thread_and_is_destroyed_before_the_handler_runs)
 {
     const auto held = std::make_shared<int>();
     std::thread::id id;
@@ -225,7 +225,7 @@ BOOST_AUTO_TEST_CASE(elsewhere_and_what_it_holds_ends_before_the_handler)
     BOOST_TEST(count == 1);
 }
 
-BOOST_AUTO_TEST_CASE(in_order_or_at_a_time)
+BOOST_AUTO_TEST_CASE(one_after_the_other_or_concurrently)
 {
     support::gate g;
     outcome first;
@@ -237,7 +237,8 @@ BOOST_AUTO_TEST_CASE(in_order_or_at_a_time)
         outcome posted;
         asio::post(io, [note = posted.handler()] { note({}); });
         run_until_done(posted);
-        run_until([&] { return loop.stats().running_calls == 1; }); // The open's thread may not be back yet.
+        // The thread that opened the connection may still be counted.
+        run_until([&] { return loop.stats().running_calls == 1; });
         BOOST_TEST(!second);
         g.open();
     }
@@ -278,7 +279,7 @@ BOOST_AUTO_TEST_CASE(two_hundred_in_flight)
     }
 }
 
-// In a queue where they are ordered, and all running where they are not.
+// If libvirt's calls are ordered, one call runs and four are queued; otherwise all five run.
 BOOST_AUTO_TEST_CASE(destroyed_with_calls_running_and_queued)
 {
     support::gate g;
@@ -300,7 +301,7 @@ BOOST_AUTO_TEST_CASE(destroyed_with_calls_running_and_queued)
     }
     BOOST_TEST(support::eventually([&] { return held.use_count() == 1 + running; }));
     BOOST_TEST(g.passed() == 0);
-    support::run_to_end(io); // An abandoned call does not keep it.
+    support::run_to_end(io); // An abandoned call does not keep run() from returning.
     BOOST_TEST(g.passed() == 0);
     g.open();
     BOOST_TEST(support::eventually([&] { return g.passed() == running; }));
@@ -326,7 +327,7 @@ BOOST_AUTO_TEST_CASE(opened_again_while_an_old_call_is_stuck)
     outcome second;
     conn.async_call(other.entry(), first.handler());
     run_until([&] { return other.arrived() == 1; });
-    g.open(); // The end of the old one has nothing to say here.
+    g.open(); // The end of the old call must not start the calls of the new connection.
     BOOST_TEST(support::eventually([&] { return loop.stats().abandoned_calls == 0; }));
     conn.async_call(virConnectNumOfDomains, second.handler());
     if (calls_are_ordered()) {

@@ -26,7 +26,7 @@
 #include <stdexcept>
 #include <string>
 
-// Timeouts of a nanosecond have run out when they are looked at; those of an hour never do.
+// A timeout of one nanosecond has expired whenever it is checked; a timeout of one hour never expires.
 
 namespace {
 
@@ -48,7 +48,7 @@ BOOST_AUTO_TEST_CASE(does_not_fire)
         r.check(o, {});
         r.stream.close();
         r.conn.close();
-        support::run_to_end(r.io); // the timer is not left behind
+        support::run_to_end(r.io); // does not return while a timer runs
     });
 }
 
@@ -72,7 +72,7 @@ BOOST_AUTO_TEST_CASE(fires)
     check(waited, aborted);
 }
 
-BOOST_AUTO_TEST_CASE(invokes_the_handler_when_both_have_ended)
+BOOST_AUTO_TEST_CASE(invokes_the_handler_when_operation_and_timer_have_ended)
 {
     asio::io_context own;
     outcome o;
@@ -84,7 +84,7 @@ BOOST_AUTO_TEST_CASE(invokes_the_handler_when_both_have_ended)
     BOOST_TEST(own.run() == 0u);
 }
 
-/// An operation that only a cancellation ends.
+/// An operation that ends only when it is cancelled.
 struct never_ending
 {
     using executor_type = asio::io_context::executor_type;
@@ -166,7 +166,7 @@ BOOST_DATA_TEST_CASE(passes_a_cancellation_on, data::make(support::every_cancell
     });
 }
 
-BOOST_AUTO_TEST_CASE(fires_beside_a_slot_that_is_bound_inside_of_it)
+BOOST_AUTO_TEST_CASE(fires_with_a_slot_that_is_bound_inside)
 {
     asio::cancellation_signal signal;
     std::optional<cancellation_type> seen;
@@ -208,7 +208,7 @@ BOOST_AUTO_TEST_CASE(in_coroutines)
             const int domains = co_await conn.async_call(
                 virConnectNumOfDomains, avirt::cancel_after(1h, asio::use_awaitable));
             BOOST_TEST(domains == 1);
-            // An object with a token of its own: what is given comes before it.
+            // An object with a default token: an explicit token takes precedence.
             auto timer = asio::use_awaitable_t<>::as_default_on(asio::steady_timer(io, 1h));
             const auto [waited] =
                 co_await timer.async_wait(avirt::cancel_after(1ns, asio::as_tuple(asio::deferred)));
@@ -290,7 +290,7 @@ BOOST_AUTO_TEST_CASE(deferred_and_launched_twice)
     check(third, aborted);
 }
 
-BOOST_AUTO_TEST_CASE(beside_with_details)
+BOOST_AUTO_TEST_CASE(combines_with_with_details)
 {
     open_connection();
     const avirt::screenshot opener{"nobody"};
@@ -307,7 +307,7 @@ BOOST_AUTO_TEST_CASE(beside_with_details)
     BOOST_TEST(outside.message == inside.message);
 }
 
-BOOST_AUTO_TEST_CASE(ends_with_its_context)
+BOOST_AUTO_TEST_CASE(is_destroyed_with_its_context)
 {
     const auto held = std::make_shared<int>(0);
     asio::cancellation_signal signal;
@@ -324,13 +324,13 @@ BOOST_AUTO_TEST_CASE(ends_with_its_context)
                 co_await other.async_wait(avirt::cancel_after(1h, asio::use_awaitable));
                 (void)held;
             },
-            [held](std::exception_ptr) { BOOST_ERROR("over"); });
+            [held](std::exception_ptr) { BOOST_ERROR("the coroutine completed"); });
         own.poll();
         BOOST_TEST(held.use_count() > 2);
     }
     BOOST_TEST(held.use_count() == 1);
 #if BOOST_ASIO_VERSION < 103200
-    signal.emit(cancellation_type::terminal); // Asio's own cancel_after does not survive it
+    signal.emit(cancellation_type::terminal); // Asio's own cancel_after does not survive this
 #endif
 }
 
@@ -347,7 +347,7 @@ struct failing_initiation
     template <class Handler>
     void operator()(Handler&&) const
     {
-        throw std::runtime_error("not to be launched");
+        throw std::runtime_error("the operation cannot be launched");
     }
 
     executor_type executor;

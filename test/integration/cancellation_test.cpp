@@ -12,7 +12,7 @@ namespace {
 namespace data = boost::unit_test::data;
 using asio::cancellation_type;
 
-/// The only thread of the pool is taken: nothing that needs one begins.
+/// A pool of one thread. While that thread is blocked, nothing that needs a thread begins.
 struct stuck_fixture : operations_fixture
 {
     stuck_fixture() : operations_fixture({.max_threads = 1}) {}
@@ -92,7 +92,7 @@ BOOST_DATA_TEST_CASE(a_call_that_has_not_begun, data::make(support::every_cancel
 }
 
 BOOST_DATA_TEST_CASE(
-    a_call_behind_another_on_its_connection, data::make(support::every_cancellation_type), type)
+    a_call_queued_behind_another_on_its_connection, data::make(support::every_cancellation_type), type)
 {
     block_the_pool();
     bool ran = false;
@@ -145,7 +145,7 @@ BOOST_DATA_TEST_CASE(read, data::make(support::every_cancellation_type), type)
     BOOST_TEST(stream.is_open());
     outcome next;
     stream.async_read_some(asio::buffer(memory), next.handler());
-    signal.emit(type); // Late: it must not find the next one.
+    signal.emit(type); // Too late: the signal must not cancel the next read.
     run_until_done(next);
     check(next, {});
     BOOST_TEST(next.bytes() > 0u);
@@ -166,13 +166,13 @@ BOOST_DATA_TEST_CASE(connection_close, data::make(support::every_cancellation_ty
     conn.async_close(asio::bind_cancellation_slot(signal.slot(), o.handler()));
     signal.emit(type);
     run_until_done(o);
-    // It is not said which of the two is first.
+    // The close may complete before the cancellation takes effect.
     BOOST_TEST((o.ec() == aborted || !o.ec()));
     BOOST_TEST(!conn.is_open());
     open_connection();
 }
 
-BOOST_AUTO_TEST_CASE(a_running_call_that_is_given_up_goes_on)
+BOOST_AUTO_TEST_CASE(a_running_call_goes_on_after_partial_cancellation)
 {
     open_connection();
     support::gate running;
@@ -199,7 +199,7 @@ BOOST_AUTO_TEST_CASE(a_running_call_that_is_given_up_goes_on)
     check(o, aborted);
     BOOST_TEST(loop.stats().running_calls == 1u);
     BOOST_TEST(loop.stats().abandoned_calls == 0u);
-    support::run_to_end(io); // The loop does not wait for it.
+    support::run_to_end(io); // run() does not wait for the call.
     BOOST_TEST(!result.expired());
     running.open();
     BOOST_TEST(support::eventually([&] { return loop.stats().running_calls == 0 && result.expired(); }));
@@ -210,7 +210,7 @@ BOOST_AUTO_TEST_CASE(a_running_call_that_is_given_up_goes_on)
     BOOST_TEST(o.calls() == 1);
 }
 
-BOOST_AUTO_TEST_CASE(a_running_call_is_freed_by_terminal_alone)
+BOOST_AUTO_TEST_CASE(a_running_call_is_abandoned_by_terminal_cancellation_only)
 {
     open_connection();
     support::gate running;
@@ -225,7 +225,7 @@ BOOST_AUTO_TEST_CASE(a_running_call_is_freed_by_terminal_alone)
     signal.emit(cancellation_type::terminal);
     run_until_done(o);
     check(o, aborted);
-    BOOST_TEST(o.bytes() == 0u); // Its result is still its thread's.
+    BOOST_TEST(o.bytes() == 0u); // The call's thread still owns its result.
     BOOST_TEST(loop.stats().abandoned_calls == 1u);
     BOOST_TEST(loop.stats().running_calls == 0u);
     running.open();
@@ -245,7 +245,7 @@ BOOST_AUTO_TEST_CASE(emitted_between_completion_and_invocation)
     stream.async_read_some(asio::buffer(memory), asio::bind_cancellation_slot(signal.slot(), o.handler()));
     signal.emit(cancellation_type::terminal);
     run_until_done(o);
-    check(o, {}); // What was received is not lost.
+    check(o, {}); // Received data is not lost.
     BOOST_TEST(o.bytes() == memory.size());
 }
 

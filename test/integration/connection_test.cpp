@@ -10,7 +10,7 @@
 
 namespace {
 
-/// The only thread of the pool has something else to do, until end_call().
+/// A pool of one thread, which is busy until end_call().
 struct busy_pool : operations_fixture
 {
     busy_pool() : operations_fixture({.max_threads = 1})
@@ -62,7 +62,7 @@ BOOST_AUTO_TEST_CASE(opens_and_closes)
     BOOST_TEST(conn.is_open());
 }
 
-BOOST_AUTO_TEST_CASE(read_only_means_it)
+BOOST_AUTO_TEST_CASE(read_only_connections_refuse_changes)
 {
     avirt::open_options options{"test:///default"};
     options.read_only = true;
@@ -88,7 +88,7 @@ BOOST_AUTO_TEST_CASE(opened_twice)
     BOOST_TEST(conn.native_handle() == before);
 }
 
-BOOST_FIXTURE_TEST_CASE(opened_while_it_opens, busy_pool)
+BOOST_FIXTURE_TEST_CASE(opened_while_opening, busy_pool)
 {
     outcome first;
     outcome second;
@@ -102,7 +102,7 @@ BOOST_FIXTURE_TEST_CASE(opened_while_it_opens, busy_pool)
     BOOST_TEST(conn.is_open());
 }
 
-BOOST_FIXTURE_TEST_CASE(closed_while_it_opens, busy_pool)
+BOOST_FIXTURE_TEST_CASE(closed_while_opening, busy_pool)
 {
     outcome opened;
     outcome closed;
@@ -119,7 +119,7 @@ BOOST_FIXTURE_TEST_CASE(closed_while_it_opens, busy_pool)
     open_connection();
 }
 
-BOOST_FIXTURE_TEST_CASE(destroyed_while_it_opens, busy_pool)
+BOOST_FIXTURE_TEST_CASE(destroyed_while_opening, busy_pool)
 {
     outcome opened;
     {
@@ -131,7 +131,7 @@ BOOST_FIXTURE_TEST_CASE(destroyed_while_it_opens, busy_pool)
     check(opened, aborted);
 }
 
-BOOST_FIXTURE_TEST_CASE(cancelled_while_it_opens_and_opened_at_once, busy_pool)
+BOOST_FIXTURE_TEST_CASE(cancelled_while_opening_and_opened_again_at_once, busy_pool)
 {
     outcome first;
     outcome second;
@@ -153,7 +153,7 @@ BOOST_AUTO_TEST_CASE(closed_twice)
     conn.async_close(first.handler());
     conn.async_close(second.handler());
     run_until_done(second);
-    // It is not said which of the two is faster.
+    // The first close may or may not have completed before the second begins.
     BOOST_TEST((second.ec() == avirt::error::operation_in_progress || second.ec() == avirt::error::not_open));
     run_until_done(first);
     check(first, {});
@@ -165,7 +165,7 @@ BOOST_AUTO_TEST_CASE(closed_twice)
     conn.cancel();
 }
 
-BOOST_AUTO_TEST_CASE(what_cannot_be_opened)
+BOOST_AUTO_TEST_CASE(uris_that_cannot_be_opened)
 {
     for (const char* uri : {"nonsense:///", "://", "qemu+unknown://host/"}) {
         outcome opened;
@@ -181,7 +181,7 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_opened)
     open_connection();
 }
 
-BOOST_AUTO_TEST_CASE(the_details_are_libvirts)
+BOOST_AUTO_TEST_CASE(the_details_match_libvirts_error)
 {
     outcome opened;
     avirt::error_details why;
@@ -242,11 +242,11 @@ BOOST_AUTO_TEST_CASE(released_to_the_caller)
     g.open();
     BOOST_TEST(support::eventually([&] { return loop.stats().abandoned_calls == 0; }));
     support::run_to_end(io);
-    BOOST_TEST(virConnectClose(c) == 0); // Ours was the only reference.
+    BOOST_TEST(virConnectClose(c) == 0); // This was the only reference.
     open_connection();
 }
 
-BOOST_AUTO_TEST_CASE(moved_from_is_as_new)
+BOOST_AUTO_TEST_CASE(a_moved_from_connection_can_be_opened_again)
 {
     open_connection();
     const auto native = conn.native_handle();
@@ -270,7 +270,7 @@ BOOST_AUTO_TEST_CASE(moved_from_is_as_new)
     BOOST_TEST(conn.native_handle() == native);
 }
 
-BOOST_AUTO_TEST_CASE(replaced_while_it_is_busy)
+BOOST_AUTO_TEST_CASE(replaced_while_busy)
 {
     open_connection();
     support::gate g;
@@ -296,7 +296,7 @@ BOOST_AUTO_TEST_CASE(many_at_a_time)
         BOOST_TEST(c.is_open());
 }
 
-BOOST_AUTO_TEST_CASE(the_context_works_on_while_it_is_busy)
+BOOST_AUTO_TEST_CASE(the_context_runs_other_handlers_while_opening)
 {
     outcome opened;
     outcome posted;
@@ -341,7 +341,7 @@ BOOST_AUTO_TEST_CASE(without_a_loop_nothing_opens)
 
     virConnectPtr c = nullptr;
     {
-        const avirt::event_loop loop(io); // libvirt wants one to have been registered.
+        const avirt::event_loop loop(io); // libvirt requires that an event loop has been registered.
         c = virConnectOpen("test:///default");
     }
     BOOST_REQUIRE(c);
@@ -366,14 +366,15 @@ BOOST_AUTO_TEST_CASE(one_loop_at_a_time)
     std::optional<avirt::event_loop> first(std::in_place, io);
     try {
         const avirt::event_loop second(io);
-        BOOST_ERROR("two loops");
+        BOOST_ERROR("a second loop was created");
     }
     catch (const avirt::exception& e) {
         BOOST_TEST(e.code() == avirt::error::event_loop_in_use);
     }
     first.reset();
     const avirt::event_loop third(io);
-    BOOST_TEST(support::eventually([&] { return third.is_idle(); })); // The last test's closings too.
+    // Connections of the previous test may still be closing.
+    BOOST_TEST(support::eventually([&] { return third.is_idle(); }));
 }
 
 } // namespace

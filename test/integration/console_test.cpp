@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A real guest's serial console, through the embedded driver.
+// Tests the serial console of a real guest through libvirt's embedded driver.
 
 #include "support/embedded_driver.hpp"
 #include "support/loop_fixture.hpp"
@@ -34,7 +34,7 @@ namespace {
 
 const std::string greeting = "avirt demo guest: type, and it comes back\r\n";
 
-/// A guest whose console is open, and which has greeted.
+/// A guest whose console is open and that has printed its greeting.
 struct console_fixture : support::loop_fixture
 {
     avirt::connection conn{io};
@@ -56,7 +56,7 @@ struct console_fixture : support::loop_fixture
 
     ~console_fixture()
     {
-        end_console(); // libvirt 9.0 deadlocks where the domain goes away meanwhile.
+        end_console(); // libvirt 9.0 deadlocks if the domain goes away meanwhile.
         guest.reset();
         conn.close();
     }
@@ -112,7 +112,7 @@ private:
 
 BOOST_FIXTURE_TEST_SUITE(console, console_fixture)
 
-BOOST_AUTO_TEST_CASE(what_is_typed_comes_back_with_every_token)
+BOOST_AUTO_TEST_CASE(input_comes_back_with_every_token)
 {
     std::string text;
     const auto until = [&](auto token) {
@@ -226,14 +226,14 @@ BOOST_AUTO_TEST_CASE(a_console_taken_over_by_force_ends_the_first_stream)
     run_until([&] { return result.has_value(); });
     BOOST_TEST(bool(*result == avirt::condition::console_taken_over));
 
-    console =
-        std::move(second); // The watch of the first is gone: the number of its file is the second's now.
+    console = std::move(second);
+    // The watch of the first stream is gone: its descriptor number now belongs to the second.
     BOOST_TEST(loop.stats().watches == 1u);
     type("second\r");
     BOOST_TEST(read_line() == "second\r\n");
 }
 
-BOOST_AUTO_TEST_CASE(a_console_taken_over_while_nobody_reads)
+BOOST_AUTO_TEST_CASE(a_console_taken_over_without_an_outstanding_read)
 {
     avirt::async_stream second(io);
     avirt::console forced{"echo", {}, VIR_DOMAIN_CONSOLE_FORCE};
@@ -251,7 +251,7 @@ BOOST_AUTO_TEST_CASE(a_console_taken_over_while_nobody_reads)
 
 BOOST_AUTO_TEST_CASE(a_console_taken_over_while_it_is_closed)
 {
-    console.close(); // What that takes comes with the next turn of the loop.
+    console.close(); // The stream is aborted in the next turn of the loop.
     virStreamPtr other = virStreamNew(conn.native_handle(), VIR_STREAM_NONBLOCK);
     const avirt::domain vm(virDomainLookupByName(conn.native_handle(), "echo"));
     BOOST_TEST(virDomainOpenConsole(vm.get(), nullptr, other, VIR_DOMAIN_CONSOLE_FORCE) == 0);
@@ -263,17 +263,17 @@ BOOST_AUTO_TEST_CASE(a_console_taken_over_while_it_is_closed)
     BOOST_TEST(read_line() == "again\r\n");
 }
 
-BOOST_AUTO_TEST_CASE(openers_say_what_is_wrong)
+BOOST_AUTO_TEST_CASE(openers_report_what_is_wrong)
 {
     avirt::async_stream other(io);
     BOOST_TEST(bool(try_open(other, avirt::console{"nobody"}) == avirt::condition::not_found));
     BOOST_TEST(bool(try_open(other, avirt::console{"echo", "serial7"}) == avirt::condition::not_found));
     BOOST_TEST(bool(try_open(other, avirt::channel{"echo"}) == avirt::condition::not_found));
-    // There, but no terminal.
+    // The device exists, but is not a terminal.
     const auto to_nowhere = try_open(other, avirt::console{"echo", "ua-nowhere"});
     BOOST_TEST(bool(to_nowhere == avirt::condition::not_supported));
     BOOST_TEST(!bool(to_nowhere == avirt::condition::not_found));
-    // It has no screen, and runs.
+    // The guest runs, but has no screen.
     const auto no_screen = try_open(other, avirt::screenshot{"echo"});
     BOOST_TEST(bool(no_screen == avirt::condition::wrong_state));
     BOOST_TEST(!bool(no_screen == avirt::condition::guest_gone));
@@ -299,7 +299,7 @@ BOOST_AUTO_TEST_CASE(a_console_is_found_by_uuid_and_alias)
     BOOST_TEST(read_line() == "again\r\n");
 }
 
-BOOST_AUTO_TEST_CASE(a_guest_that_is_destroyed_ends_the_stream_once_and_again)
+BOOST_AUTO_TEST_CASE(every_read_reports_the_end_after_the_guest_is_destroyed)
 {
     guest->destroy();
     for (int i = 0; i < 3; ++i) {
@@ -315,7 +315,7 @@ BOOST_AUTO_TEST_CASE(a_guest_that_is_destroyed_ends_the_stream_once_and_again)
     BOOST_TEST(written->failed());
 }
 
-BOOST_AUTO_TEST_CASE(a_guest_that_does_not_read_holds_up_its_own_write_alone)
+BOOST_AUTO_TEST_CASE(a_guest_that_does_not_read_delays_only_its_own_write)
 {
     guest->suspend();
     const std::string much(64 * 1024, 'x');
@@ -339,7 +339,7 @@ BOOST_AUTO_TEST_CASE(a_guest_that_does_not_read_holds_up_its_own_write_alone)
     const auto dispatched = loop.stats().dispatched;
     for (int i = 0; i < 100; ++i)
         io.poll();
-    BOOST_TEST(loop.stats().dispatched - dispatched < 10u); // Nobody spins meanwhile.
+    BOOST_TEST(loop.stats().dispatched - dispatched < 10u); // The loop does not spin meanwhile.
     signal.emit(asio::cancellation_type::terminal);
     run_until([&] { return result.has_value(); });
     BOOST_TEST(*result == asio::error::operation_aborted);

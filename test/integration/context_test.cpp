@@ -16,13 +16,13 @@
 #include <thread>
 #include <vector>
 
-// Contexts that are stopped, several contexts, and objects that end inside their own handlers.
+// Tests stopped contexts, several contexts, and objects that are destroyed inside their own handlers.
 
 namespace {
 
 BOOST_AUTO_TEST_SUITE(context)
 
-BOOST_AUTO_TEST_CASE(objects_end_inside_their_own_handlers)
+BOOST_AUTO_TEST_CASE(objects_are_destroyed_inside_their_own_handlers)
 {
     for_each_operation([](auto op) {
         operations_fixture r;
@@ -38,7 +38,7 @@ BOOST_AUTO_TEST_CASE(objects_end_inside_their_own_handlers)
     });
 }
 
-BOOST_AUTO_TEST_CASE(objects_move_inside_their_own_handlers)
+BOOST_AUTO_TEST_CASE(objects_are_moved_inside_their_own_handlers)
 {
     for_each_operation([](auto op) {
         operations_fixture r;
@@ -53,7 +53,7 @@ BOOST_AUTO_TEST_CASE(objects_move_inside_their_own_handlers)
         });
         r.run_until_done(o);
         r.check(o, {});
-        r.open_stream(); // What was moved from is as new.
+        r.open_stream(); // Moved-from objects can be used again.
         outcome read;
         r.stream.async_read_some(asio::buffer(r.memory), read.handler());
         r.run_until_done(read);
@@ -61,7 +61,7 @@ BOOST_AUTO_TEST_CASE(objects_move_inside_their_own_handlers)
     });
 }
 
-BOOST_AUTO_TEST_CASE(objects_move_while_it_is_under_way)
+BOOST_AUTO_TEST_CASE(objects_are_moved_during_an_operation)
 {
     for_each_operation([](auto op) {
         operations_fixture r;
@@ -75,7 +75,7 @@ BOOST_AUTO_TEST_CASE(objects_move_while_it_is_under_way)
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_handler_has_its_turn_after_one_of_libvirts_that_takes_long)
+BOOST_AUTO_TEST_CASE(handlers_run_between_slow_libvirt_callbacks)
 {
     struct counts
     {
@@ -108,7 +108,7 @@ BOOST_AUTO_TEST_CASE(a_handler_has_its_turn_after_one_of_libvirts_that_takes_lon
     BOOST_TEST(n.most_in_a_row == 1);
 }
 
-BOOST_AUTO_TEST_CASE(handlers_throw_and_everything_works_on)
+BOOST_AUTO_TEST_CASE(everything_works_after_a_handler_has_thrown)
 {
     for_each_operation([](auto op) {
         operations_fixture r;
@@ -130,7 +130,7 @@ BOOST_AUTO_TEST_CASE(handlers_throw_and_everything_works_on)
     });
 }
 
-BOOST_AUTO_TEST_CASE(stopped_in_between)
+BOOST_AUTO_TEST_CASE(the_context_is_stopped_repeatedly)
 {
     for_each_operation([](auto op) {
         operations_fixture r;
@@ -147,7 +147,7 @@ BOOST_AUTO_TEST_CASE(stopped_in_between)
     });
 }
 
-/// Runs a context on threads of its own, until nothing is left to do.
+/// Runs a context on separate threads. The destructor waits until the context is out of work.
 class runner
 {
 public:
@@ -201,7 +201,7 @@ BOOST_AUTO_TEST_CASE(the_loop_on_one_thread_and_its_users_on_others)
             if (ec != asio::error::eof)
                 throw boost::system::system_error(ec);
             if (total != 33443)
-                throw std::runtime_error("a picture of another size");
+                throw std::runtime_error("the picture has the wrong size");
             if (i % 2 == 0)
                 stream.async_finish(asio::use_future).get();
         }
@@ -250,7 +250,7 @@ BOOST_AUTO_TEST_CASE(cancelled_on_one_thread_while_the_loop_delivers_on_another)
                 ec = e;
                 total += n;
             });
-            stream.cancel(); // What the loop was quick enough to deliver is not lost.
+            stream.cancel(); // Data that was delivered before is not lost.
             own.restart();
             own.run();
         }
@@ -284,9 +284,9 @@ BOOST_AUTO_TEST_CASE(several_threads_run_one_context)
     BOOST_TEST(loop.is_idle());
 }
 
-BOOST_AUTO_TEST_CASE(handlers_end_uninvoked_with_their_own_context)
+BOOST_AUTO_TEST_CASE(handlers_are_destroyed_uninvoked_with_their_context)
 {
-    // The loop lives on: libvirt's side of a stream must not find what has gone.
+    // The loop outlives the context: libvirt's stream callbacks must not access what has been destroyed.
     support::loop_fixture loop;
     const auto held = std::make_shared<int>();
     bool was_invoked = false;
@@ -308,7 +308,7 @@ BOOST_AUTO_TEST_CASE(handlers_end_uninvoked_with_their_own_context)
     io.reset();
     BOOST_TEST(held.use_count() == 2);
     loop.run_until([&] { return loop.loop.stats().running_calls + loop.loop.stats().queued_calls == 0; });
-    stream.async_wait(wait_type::error, handler); // Nobody is left to be told.
+    stream.async_wait(wait_type::error, handler); // Without a context, no handler can be invoked.
     conn.async_call(virConnectNumOfDomains, handler);
     conn.async_close(handler);
     BOOST_TEST(held.use_count() == 2);

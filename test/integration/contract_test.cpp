@@ -15,13 +15,13 @@
 #include <new>
 #include <thread>
 
-// What Asio asks of every asynchronous operation.
+// Tests Asio's requirements on asynchronous operations.
 
 namespace {
 
 BOOST_AUTO_TEST_SUITE(contract)
 
-BOOST_AUTO_TEST_CASE(never_invoked_inline_once_and_by_run_alone)
+BOOST_AUTO_TEST_CASE(handlers_are_invoked_once_and_only_by_run)
 {
     for_each_operation([](auto op) {
         operations_fixture r;
@@ -30,7 +30,7 @@ BOOST_AUTO_TEST_CASE(never_invoked_inline_once_and_by_run_alone)
         std::thread::id invoked_on;
         bool is_inside = true;
         bool was_inline = false;
-        // Inside run(), where a dispatch would be inline.
+        // Launched inside run(), where dispatch() would invoke the handler inline.
         asio::post(r.io, [&] {
             op.launch(r, [&, note = o.handler()](error_code ec, auto... args) {
                 was_inline = is_inside;
@@ -49,7 +49,7 @@ BOOST_AUTO_TEST_CASE(never_invoked_inline_once_and_by_run_alone)
     });
 }
 
-BOOST_AUTO_TEST_CASE(what_fails_at_once_is_not_invoked_inline_either)
+BOOST_AUTO_TEST_CASE(immediate_failures_do_not_invoke_the_handler_inline)
 {
     operations_fixture r;
     bool is_inside = true;
@@ -101,7 +101,7 @@ BOOST_AUTO_TEST_CASE(counts_as_work_on_both_contexts)
         op.prepare(r);
         outcome o;
         op.launch(r, asio::bind_executor(other.get_executor(), o.handler()));
-        std::thread runner([&] { other.run(); }); // Returns when the handler was invoked, and not before.
+        std::thread runner([&] { other.run(); }); // Must not return before the handler is invoked.
         r.stream.cancel();
         r.run_until([&] { return other.stopped(); });
         runner.join();
@@ -109,7 +109,7 @@ BOOST_AUTO_TEST_CASE(counts_as_work_on_both_contexts)
     });
 }
 
-BOOST_AUTO_TEST_CASE(run_stays_until_the_operation_is_over)
+BOOST_AUTO_TEST_CASE(run_returns_only_when_the_operation_is_over)
 {
     for_each_operation([](auto op) {
         operations_fixture r;
@@ -126,7 +126,7 @@ BOOST_AUTO_TEST_CASE(run_stays_until_the_operation_is_over)
     });
 }
 
-/// What an allocator was asked for, by any of its copies.
+/// Counts the allocations of an allocator and of its copies.
 struct allocations
 {
     std::atomic<int> made = 0;
@@ -166,7 +166,7 @@ struct counting_allocator
     }
 };
 
-BOOST_AUTO_TEST_CASE(memory_comes_from_the_handlers_allocator_and_is_back_before_it_is_invoked)
+BOOST_AUTO_TEST_CASE(the_handlers_allocator_is_used_and_its_memory_freed_before_invocation)
 {
     for_each_operation([](auto op) {
         operations_fixture r;
@@ -182,14 +182,14 @@ BOOST_AUTO_TEST_CASE(memory_comes_from_the_handlers_allocator_and_is_back_before
                     note(ec, args...);
                 }));
         r.run_until_done(o);
-        // Asio's own post() through an any_io_executor does not know of allocators.
+        // Asio's own post() through an any_io_executor does not use the allocator.
         BOOST_TEST((op.is_immediate || log.made > 0));
         BOOST_TEST(alive == 0);
         BOOST_TEST(log.alive == 0);
     });
 }
 
-BOOST_AUTO_TEST_CASE(the_allocator_of_what_completes_at_once)
+BOOST_AUTO_TEST_CASE(immediate_completions_use_the_allocator)
 {
     operations_fixture r;
     r.make_readable();
@@ -214,7 +214,7 @@ struct move_only_handler
     }
 };
 
-BOOST_AUTO_TEST_CASE(a_handler_that_can_only_be_moved_is_invoked_as_an_rvalue)
+BOOST_AUTO_TEST_CASE(a_move_only_handler_is_invoked_as_an_rvalue)
 {
     for_each_operation([](auto op) {
         operations_fixture r;
@@ -227,7 +227,7 @@ BOOST_AUTO_TEST_CASE(a_handler_that_can_only_be_moved_is_invoked_as_an_rvalue)
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_handlers_exception_leaves_run_and_all_goes_on)
+BOOST_AUTO_TEST_CASE(a_handlers_exception_leaves_run_and_operations_still_work)
 {
     for_each_operation([](auto op) {
         operations_fixture r;
@@ -247,7 +247,7 @@ BOOST_AUTO_TEST_CASE(a_handlers_exception_leaves_run_and_all_goes_on)
 }
 
 #if BOOST_ASIO_VERSION >= 102800
-BOOST_AUTO_TEST_CASE(the_immediate_executor_of_what_completes_at_once)
+BOOST_AUTO_TEST_CASE(immediate_completions_use_the_immediate_executor)
 {
     operations_fixture r;
     r.make_readable();
@@ -267,7 +267,7 @@ BOOST_AUTO_TEST_CASE(the_immediate_executor_of_what_completes_at_once)
     check([&](auto token) { r.stream.async_write_some(buffer, std::move(token)); }, true);
 }
 
-BOOST_AUTO_TEST_CASE(the_immediate_executor_and_the_handlers_own)
+BOOST_AUTO_TEST_CASE(the_immediate_executor_and_the_associated_executor)
 {
     operations_fixture r;
     r.make_readable();

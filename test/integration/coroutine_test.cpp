@@ -22,7 +22,7 @@ namespace {
 
 using avirt::condition;
 
-/// Runs a coroutine to its end; what it throws is thrown here.
+/// Runs a coroutine to its end, and rethrows its exception.
 template <class Coroutine>
 void run(operations_fixture& r, Coroutine coroutine)
 {
@@ -111,13 +111,13 @@ BOOST_AUTO_TEST_CASE(results)
     });
 }
 
-BOOST_AUTO_TEST_CASE(whichever_is_first)
+BOOST_AUTO_TEST_CASE(awaitable_operators)
 {
     using namespace asio::experimental::awaitable_operators;
     operations_fixture r;
     r.open_stream();
     run(r, [&]() -> asio::awaitable<void> {
-        // Nobody ever takes anything from us.
+        // A screenshot takes no input, so that waiting to write never completes.
         const auto first = co_await (
             r.stream.async_read_some(asio::buffer(r.memory), asio::use_awaitable)
             || r.stream.async_wait(wait_type::write, asio::use_awaitable));
@@ -155,16 +155,15 @@ BOOST_AUTO_TEST_CASE(in_a_strand)
     r.run_until([&] { return is_over; });
 }
 
-// Natural forms: default tokens, and temporaries, which GCC 12 would destroy twice if they were aggregates.
-// --
+// Default tokens, and temporaries, which GCC 12 would destroy twice if they were aggregates.
 
-struct natural_fixture : operations_fixture
+struct default_token_fixture : operations_fixture
 {
     const std::string uri = "test:///default";
     const std::string uuid = "6695eb01-f6a4-8304-79aa-97f2502e193f"; // too long for a small string
 };
 
-BOOST_FIXTURE_TEST_CASE(openers_and_options_are_temporaries, natural_fixture)
+BOOST_FIXTURE_TEST_CASE(openers_and_options_are_temporaries, default_token_fixture)
 {
     run(*this, [&]() -> asio::awaitable<void> {
         co_await conn.async_open(avirt::open_options{uri});
@@ -191,7 +190,7 @@ BOOST_FIXTURE_TEST_CASE(openers_and_options_are_temporaries, natural_fixture)
     });
 }
 
-BOOST_FIXTURE_TEST_CASE(calling_takes_the_place_of_a_closure, natural_fixture)
+BOOST_FIXTURE_TEST_CASE(calling_replaces_a_closure, default_token_fixture)
 {
     run(*this, [&]() -> asio::awaitable<void> {
         co_await conn.async_open(uri);
@@ -221,7 +220,7 @@ BOOST_FIXTURE_TEST_CASE(calling_takes_the_place_of_a_closure, natural_fixture)
     });
 }
 
-BOOST_FIXTURE_TEST_CASE(what_a_call_returns_is_owned, natural_fixture)
+BOOST_FIXTURE_TEST_CASE(results_of_calls_are_owned, default_token_fixture)
 {
     run(*this, [&]() -> asio::awaitable<void> {
         co_await conn.async_open(uri);
@@ -242,9 +241,7 @@ BOOST_FIXTURE_TEST_CASE(what_a_call_returns_is_owned, natural_fixture)
     });
 }
 
-// with_details ---------------------------------------------------------------------------------------------
-
-BOOST_AUTO_TEST_CASE(throws_libvirts_sentence)
+BOOST_AUTO_TEST_CASE(with_details_throws_libvirts_message)
 {
     operations_fixture r;
     r.open_connection();
@@ -252,7 +249,7 @@ BOOST_AUTO_TEST_CASE(throws_libvirts_sentence)
         const avirt::screenshot opener{"nobody"};
         try {
             co_await r.stream.async_open(r.conn, opener, avirt::with_details(asio::use_awaitable));
-            BOOST_ERROR("opened on nobody");
+            BOOST_ERROR("opened on a missing domain");
         }
         catch (const avirt::exception& e) {
             BOOST_TEST(e.code() == avirt::condition::not_found);
@@ -261,14 +258,15 @@ BOOST_AUTO_TEST_CASE(throws_libvirts_sentence)
             BOOST_TEST(std::string(e.what()).find(e.details().message) != std::string::npos);
         }
         try {
-            // Of nothing, because Asio before 1.88 does not compile void(exception_ptr, T) here.
+            // The function returns void: before Boost 1.88, Asio does not compile void(exception_ptr, T)
+            // here.
             co_await r.conn.async_call(
                 [](virConnectPtr) {
                     virDomainFree(nullptr);
                     avirt::throw_last_error();
                 },
                 avirt::with_details(asio::deferred));
-            BOOST_ERROR("freed nothing");
+            BOOST_ERROR("freed a null domain");
         }
         catch (const avirt::exception& e) {
             BOOST_TEST(!e.details().message.empty());
@@ -276,7 +274,7 @@ BOOST_AUTO_TEST_CASE(throws_libvirts_sentence)
     });
 }
 
-BOOST_AUTO_TEST_CASE(throws_through_composed_operations)
+BOOST_AUTO_TEST_CASE(with_details_throws_through_composed_operations)
 {
     operations_fixture r;
     r.open_stream();
@@ -285,7 +283,7 @@ BOOST_AUTO_TEST_CASE(throws_through_composed_operations)
         try {
             co_await asio::async_read(
                 r.stream, asio::dynamic_buffer(text), avirt::with_details(asio::use_awaitable));
-            BOOST_ERROR("a picture without end");
+            BOOST_ERROR("the picture has no end");
         }
         catch (const avirt::exception& e) {
             BOOST_TEST(e.code() == asio::error::eof);
@@ -303,7 +301,7 @@ BOOST_AUTO_TEST_CASE(throws_through_composed_operations)
     });
 }
 
-BOOST_AUTO_TEST_CASE(fills_beside_a_token_that_throws)
+BOOST_AUTO_TEST_CASE(with_details_fills_the_callers_details)
 {
     operations_fixture r;
     r.open_connection();

@@ -13,21 +13,21 @@
 #include <utility>
 #include <vector>
 
-// What a libvirtd sends for each type of event, and what has to become of it. The numbers and the order are
-// those of libvirt's src/remote/remote_protocol.x.
+// The messages that libvirtd sends for each type of event, and the events that have to arrive. The numbers
+// and the order are those of libvirt's src/remote/remote_protocol.x.
 
 template <class Event>
 struct event_message
 {
-    /// The event lacks its object.
+    /// The event is given without its object.
     event_message(support::encoded message, const Event& event)
         : body(std::move(message)),
           news(text_of_news(event))
     {
     }
 
-    support::encoded body; ///< All but the callback id.
-    std::string news;
+    support::encoded body; ///< The message without the callback id.
+    std::string news;      ///< The text of the event without its object.
 };
 
 template <class Event>
@@ -35,12 +35,12 @@ struct event_entry
 {
     std::uint32_t procedure;
     std::vector<event_message<Event>> messages;
-    /// Of a daemon that knows no callback ids; 0: it does not know the event either.
+    /// Used by a daemon without callback ids; 0 if such a daemon does not know the event.
     std::uint32_t old_procedure = 0;
-    std::vector<event_message<Event>> old_messages{}; ///< Empty: they are the same.
+    std::vector<event_message<Event>> old_messages{}; ///< Empty if they are the same as `messages`.
 };
 
-/// Whom they are about, and the text of it.
+/// The object that an event is about, as libvirtd sends it and as text.
 struct wire_object
 {
     support::encoded wire;
@@ -202,7 +202,7 @@ const event_entry<Event>& entry_of()
     return std::get<event_entry<Event>>(table);
 }
 
-/// Of whom the event tells.
+/// The kind of object that the event is about.
 template <class Event>
 constexpr auto object_kind = avirt::detail::event_callback<Event>::object;
 
@@ -214,7 +214,7 @@ struct types_of_table<std::tuple<event_entry<Events>...>>
 {
     using list = std::tuple<Events...>;
 
-    /// Whether each of libvirt's ids for such objects is there, once.
+    /// Whether the table contains each of libvirt's event ids for this kind of object exactly once.
     static constexpr bool has_all(avirt::detail::event_object kind, int last)
     {
         bool has = (0 + ... + (object_kind<Events> == kind)) == last;

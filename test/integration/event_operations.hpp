@@ -13,7 +13,7 @@
 
 using lifecycle_source = avirt::event_source<avirt::domain_lifecycle>;
 
-/// A fixture, and what one does with event sources: each waits for its operation.
+/// Adds operations on event sources to a fixture. Each but start_receive() waits for its result.
 template <class Fixture>
 struct with_events : Fixture
 {
@@ -43,12 +43,12 @@ struct with_events : Fixture
         // The handler may outlive a test that fails.
         const auto received = std::make_shared<std::optional<std::pair<avirt::error_code, Event>>>();
         source.async_receive([=](avirt::error_code ec, Event e) { received->emplace(ec, std::move(e)); });
-        BOOST_TEST(!*received); // Never inside the initiating function.
+        BOOST_TEST(!*received); // The initiating function must not invoke the handler.
         this->run_until([&] { return received->has_value(); });
         return std::move(**received);
     }
 
-    /// A receive that waits.
+    /// Starts a receive, and returns its outcome without waiting.
     template <class Source>
     support::outcome start_receive(Source& source)
     {
@@ -64,7 +64,7 @@ struct with_events : Fixture
         while (events.size() < count) {
             const auto [ec, event] = receive(source);
             BOOST_REQUIRE_EQUAL(ec, avirt::error_code());
-            if (event.event != VIR_DOMAIN_EVENT_SHUTDOWN) // Not every QEMU has time for that.
+            if (event.event != VIR_DOMAIN_EVENT_SHUTDOWN) // QEMU may end before it reports this.
                 events.push_back(event.event);
         }
         return events;

@@ -18,9 +18,9 @@
 
 namespace {
 
-constexpr auto with_nothing = [](virConnectPtr) { return 0; };
+constexpr auto do_nothing = [](virConnectPtr) { return 0; };
 
-/// What the test driver's one domain does.
+/// Changes to the state of the test driver's only domain.
 enum class change { stop, start, suspend, resume };
 
 int apply(virConnectPtr connection, change c)
@@ -48,7 +48,7 @@ struct events_rig : with_events<operations_fixture>
 
     ~events_rig()
     {
-        // The domain belongs to all connections to test:///default.
+        // All connections to test:///default share the domain.
         call([](virConnectPtr c) {
             if (apply(c, change::resume) < 0)
                 static_cast<void>(apply(c, change::start));
@@ -82,7 +82,7 @@ const std::vector<int> stopped_and_started{VIR_DOMAIN_EVENT_STOPPED, VIR_DOMAIN_
 
 BOOST_FIXTURE_TEST_SUITE(event_sources, events_rig)
 
-BOOST_AUTO_TEST_CASE(events_come_in_their_order)
+BOOST_AUTO_TEST_CASE(events_arrive_in_order)
 {
     lifecycle_source source{conn};
     BOOST_TEST((source.get_executor() == conn.get_executor()));
@@ -104,19 +104,19 @@ BOOST_AUTO_TEST_CASE(a_receive_waits_for_its_event)
         BOOST_TEST(!ec);
         event = e.event;
     });
-    call(with_nothing);
+    call(do_nothing);
     BOOST_TEST(!event);
     apply_all({change::suspend});
     run_until([&] { return event.has_value(); });
     BOOST_TEST(*event == VIR_DOMAIN_EVENT_SUSPENDED);
 }
 
-BOOST_AUTO_TEST_CASE(when_the_queue_overflows_the_oldest_go_and_it_is_told)
+BOOST_AUTO_TEST_CASE(an_overflow_drops_the_oldest_events_and_is_reported)
 {
     lifecycle_source source{conn, {.capacity = 3}};
     BOOST_TEST(!subscribe(source));
     apply_all({change::stop, change::start, change::suspend, change::resume, change::stop});
-    call(with_nothing);
+    call(do_nothing);
     BOOST_TEST(receive(source).first == avirt::error::events_lost);
     BOOST_TEST(source.lost() == 2u);
     BOOST_TEST(source.lost() == 0u);
@@ -127,7 +127,7 @@ BOOST_AUTO_TEST_CASE(when_the_queue_overflows_the_oldest_go_and_it_is_told)
     BOOST_TEST(receive_lifecycle(source, 1).front() == VIR_DOMAIN_EVENT_STARTED);
 }
 
-BOOST_AUTO_TEST_CASE(of_one_domain_by_name_or_uuid)
+BOOST_AUTO_TEST_CASE(a_source_of_one_domain_by_name_or_uuid)
 {
     std::string uuid(VIR_UUID_STRING_BUFLEN, '\0');
     call([&](virConnectPtr c) {
@@ -153,7 +153,7 @@ BOOST_AUTO_TEST_CASE(of_one_domain_by_name_or_uuid)
         BOOST_TEST(receive_lifecycle(*source, 2) == stopped_and_started, boost::test_tools::per_element());
 }
 
-BOOST_AUTO_TEST_CASE(many_sources_of_the_same)
+BOOST_AUTO_TEST_CASE(many_sources_of_the_same_event)
 {
     std::vector<std::unique_ptr<lifecycle_source>> sources;
     for (int i = 0; i < 20; ++i) {
@@ -180,7 +180,7 @@ BOOST_AUTO_TEST_CASE(an_object_that_does_not_exist)
     run_until_done(subscribed);
     BOOST_TEST(subscribed.ec() == avirt::condition::not_found);
     BOOST_TEST(details.code == VIR_ERR_NO_DOMAIN);
-    BOOST_TEST(details.message.starts_with("DOMAIN NOT FOUND")); // It is translated.
+    BOOST_TEST(details.message.starts_with("DOMAIN NOT FOUND")); // Translated: see support/translation.hpp.
     BOOST_TEST(receive(source).first == avirt::error::not_open);
 
     avirt::event_source<avirt::network_lifecycle> network{conn, {.object = "nobody"}};
@@ -191,13 +191,13 @@ BOOST_AUTO_TEST_CASE(an_object_that_does_not_exist)
     BOOST_TEST(subscribe(device) == avirt::condition::not_found);
 }
 
-BOOST_AUTO_TEST_CASE(a_driver_that_has_no_such_objects)
+BOOST_AUTO_TEST_CASE(a_driver_that_has_no_secrets)
 {
     avirt::event_source<avirt::secret_lifecycle> source{conn};
     BOOST_TEST(subscribe(source) == avirt::condition::not_supported);
 }
 
-BOOST_AUTO_TEST_CASE(nothing_comes_after_unsubscribing_until_subscribed_again)
+BOOST_AUTO_TEST_CASE(no_event_arrives_after_unsubscribing_until_subscribed_again)
 {
     lifecycle_source source{conn};
     BOOST_TEST(!subscribe(source));
@@ -220,7 +220,7 @@ BOOST_AUTO_TEST_CASE(unsubscribing_ends_a_receive)
     check(received, aborted);
 }
 
-BOOST_AUTO_TEST_CASE(what_does_not_fit_is_refused)
+BOOST_AUTO_TEST_CASE(operations_are_refused_in_the_wrong_state)
 {
     avirt::connection closed{io};
     lifecycle_source nowhere{closed};
@@ -229,7 +229,7 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_is_refused)
     lifecycle_source source{conn};
     BOOST_TEST(receive(source).first == avirt::error::not_open);
     BOOST_TEST(unsubscribe(source) == avirt::error::not_open);
-    outcome first, second, third; // Before the first could be done.
+    outcome first, second, third; // All start before the first can complete.
     source.async_subscribe(first.handler());
     source.async_subscribe(second.handler());
     source.async_unsubscribe(third.handler());
@@ -277,7 +277,7 @@ BOOST_AUTO_TEST_CASE(a_cancelled_subscription_can_be_repeated)
     BOOST_TEST(!subscribe(source));
     apply_all({change::stop, change::start});
     BOOST_TEST(receive_lifecycle(source, 2) == stopped_and_started, boost::test_tools::per_element());
-    call(with_nothing);
+    call(do_nothing);
     BOOST_TEST(source.lost() == 0u);
 }
 
@@ -307,7 +307,7 @@ BOOST_AUTO_TEST_CASE(destroyed_inside_its_own_handler)
     run_until([&] { return !source; });
 }
 
-BOOST_AUTO_TEST_CASE(a_moved_source_goes_on)
+BOOST_AUTO_TEST_CASE(a_moved_source_still_receives)
 {
     lifecycle_source source{conn};
     BOOST_TEST(!subscribe(source));
@@ -323,12 +323,12 @@ BOOST_AUTO_TEST_CASE(a_moved_source_goes_on)
     BOOST_TEST(receive_lifecycle(other, 1).front() == VIR_DOMAIN_EVENT_SUSPENDED);
 }
 
-BOOST_AUTO_TEST_CASE(the_connection_object_may_end_first)
+BOOST_AUTO_TEST_CASE(the_connection_object_may_be_closed_first)
 {
     lifecycle_source source{conn};
     BOOST_TEST(!subscribe(source));
     conn.close();
-    avirt::connection another{io}; // The test driver's state is common to all connections to it.
+    avirt::connection another{io}; // All connections to the test driver share its state.
     outcome opened;
     another.async_open("test:///default", opened.handler());
     run_until_done(opened);
@@ -361,7 +361,7 @@ BOOST_AUTO_TEST_CASE(in_a_coroutine)
     BOOST_TEST(events == stopped_and_started, boost::test_tools::per_element());
 }
 
-BOOST_AUTO_TEST_CASE(of_networks)
+BOOST_AUTO_TEST_CASE(events_of_networks)
 {
     avirt::event_source<avirt::network_lifecycle> source{conn, {.object = "default"}};
     BOOST_TEST(!subscribe(source));
@@ -377,7 +377,7 @@ BOOST_AUTO_TEST_CASE(of_networks)
     }
 }
 
-BOOST_AUTO_TEST_CASE(of_storage_pools)
+BOOST_AUTO_TEST_CASE(events_of_storage_pools)
 {
     avirt::event_source<avirt::storage_pool_lifecycle> lifecycle{conn, {.object = "default-pool"}};
     avirt::event_source<avirt::storage_pool_refresh> refresh{conn};
@@ -399,7 +399,7 @@ BOOST_AUTO_TEST_CASE(of_storage_pools)
     BOOST_TEST(virStoragePoolGetName(event.pool.get()) == std::string("default-pool"));
 }
 
-BOOST_AUTO_TEST_CASE(of_node_devices)
+BOOST_AUTO_TEST_CASE(events_of_node_devices)
 {
     avirt::event_source<avirt::node_device_lifecycle> source{conn};
     BOOST_TEST(!subscribe(source));
@@ -419,7 +419,7 @@ BOOST_AUTO_TEST_CASE(of_node_devices)
     }
 }
 
-BOOST_AUTO_TEST_CASE(of_metadata)
+BOOST_AUTO_TEST_CASE(events_of_metadata)
 {
     avirt::event_source<avirt::domain_metadata_change> source{conn};
     BOOST_TEST(!subscribe(source));
@@ -436,7 +436,7 @@ BOOST_AUTO_TEST_CASE(of_metadata)
 
 BOOST_AUTO_TEST_SUITE_END()
 
-BOOST_AUTO_TEST_CASE(handlers_of_sources_end_uninvoked_with_their_context)
+BOOST_AUTO_TEST_CASE(handlers_of_sources_are_destroyed_uninvoked_with_their_context)
 {
     const auto alive = std::make_shared<int>(0);
     {
@@ -451,9 +451,9 @@ BOOST_AUTO_TEST_CASE(handlers_of_sources_end_uninvoked_with_their_context)
         outcome subscribed;
         source.async_subscribe(subscribed.handler());
         support::run_until(*io, [&] { return subscribed.calls() > 0; });
-        source.async_receive([alive](error_code, auto&&) { BOOST_ERROR("called without a context"); });
+        source.async_receive([alive](error_code, auto&&) { BOOST_ERROR("invoked without a context"); });
         lifecycle_source beginning{conn};
-        beginning.async_subscribe([alive](error_code) { BOOST_ERROR("called without a context"); });
+        beginning.async_subscribe([alive](error_code) { BOOST_ERROR("invoked without a context"); });
         io.reset();
         BOOST_TEST(alive.use_count() == 1);
     }

@@ -9,7 +9,7 @@
 #include <variant>
 #include <vector>
 
-// An event as a text: all of its members in their order, with a space between them.
+// Converts an event to text: all of its members in order, separated by spaces.
 
 inline std::string text_of(const std::string& text)
 {
@@ -82,7 +82,7 @@ std::string text_of(const std::vector<T>& list)
     return "[" + text + "]";
 }
 
-/// Calls f with all members, whichever there are: one that is added to a type is among them.
+/// Calls f with all members of the event. A member that is added to a type later is included.
 template <class Event, class F>
 auto with_members(const Event& event, F f)
 {
@@ -113,7 +113,7 @@ auto with_members(const Event& event, F f)
     }
 }
 
-/// What it tells about its object.
+/// The text of all members but the object.
 template <class Event>
 std::string text_of_news(const Event& event)
 {

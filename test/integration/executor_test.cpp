@@ -87,7 +87,7 @@ BOOST_AUTO_TEST_CASE(a_thread_pool)
     avirt::basic_async_stream<asio::thread_pool::executor_type> s(pool);
     auto opened = c.async_open("test:///default", asio::use_future);
     opened.get();
-    auto work = asio::make_work_guard(io); // Between two operations nothing of libvirt's need be left.
+    auto work = asio::make_work_guard(io); // Between two operations libvirt may leave io without work.
     std::thread runner([&] { io.run(); });
     s.async_open(c, avirt::screenshot{"test"}, asio::use_future).get();
     const auto n = s.async_read_some(asio::buffer(memory), asio::use_future).get();
@@ -124,7 +124,7 @@ BOOST_AUTO_TEST_CASE(moved_to_another_executor_type_while_busy)
     erased_stream.close();
     run_until_done(wait);
     check(wait, aborted);
-    read_something(*this, c, s); // As new.
+    read_something(*this, c, s); // Moved-from objects can be used again.
 }
 
 BOOST_AUTO_TEST_CASE(carries_the_default_token)

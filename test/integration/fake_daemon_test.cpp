@@ -9,7 +9,7 @@
 #include <future>
 #include <string>
 
-// What comes before an error, an end or a close is delivered before it.
+// Checks that data before an error, an end or a close is delivered first.
 
 namespace {
 
@@ -49,7 +49,7 @@ BOOST_DATA_TEST_CASE(a_close_after_fifty_bytes, sizes, size)
     BOOST_TEST(bool(ec == avirt::condition::connection_lost));
 }
 
-// What the daemon does when a test says so, and has done when it goes on.
+// Makes the daemon act when the test says so. The test goes on when the daemon has acted.
 struct cue
 {
     std::promise<void> given;
@@ -67,7 +67,7 @@ struct cue
     }
 };
 
-BOOST_DATA_TEST_CASE(a_write_that_meets_an_error_behind_what_is_not_read, sizes, size)
+BOOST_DATA_TEST_CASE(a_write_finds_an_error_behind_unread_data, sizes, size)
 {
     cue error;
     const std::string expected(1000, 'd');
@@ -88,7 +88,7 @@ BOOST_DATA_TEST_CASE(a_write_that_meets_an_error_behind_what_is_not_read, sizes,
     BOOST_TEST(ec == error_code(VIR_ERR_INTERNAL_ERROR, avirt::libvirt_category()));
 }
 
-BOOST_DATA_TEST_CASE(a_write_behind_a_close, sizes, size)
+BOOST_DATA_TEST_CASE(a_write_after_the_daemon_has_closed, sizes, size)
 {
     cue close;
     const support::fake_libvirtd daemon([&](auto& s) {
@@ -132,7 +132,7 @@ BOOST_AUTO_TEST_CASE(byte_by_byte)
     BOOST_TEST(ec == asio::error::eof);
 }
 
-BOOST_AUTO_TEST_CASE(nothing_comes_after_the_end)
+BOOST_AUTO_TEST_CASE(an_error_after_the_end_is_not_reported)
 {
     std::promise<void> has_ended;
     const support::fake_libvirtd daemon([&](auto& s) {
@@ -151,9 +151,9 @@ BOOST_AUTO_TEST_CASE(nothing_comes_after_the_end)
     BOOST_TEST(ec == asio::error::eof);
 }
 
-// The daemon answers what comes behind a refusal too, and libvirt gives the connection up for that. Many
-// times: the end may arrive while the stream is being opened.
-BOOST_AUTO_TEST_CASE(a_refusal_is_not_made_a_loss)
+// The daemon also answers packets that follow a refused one, and libvirt gives the connection up because of
+// these answers. Repeated many times, because the end may arrive while the stream is being opened.
+BOOST_AUTO_TEST_CASE(a_refusal_is_not_reported_as_a_loss)
 {
     std::atomic<int> steps{0};
     const support::fake_libvirtd daemon([&](auto& s) {
@@ -182,7 +182,7 @@ BOOST_AUTO_TEST_CASE(a_refusal_is_not_made_a_loss)
     }
 }
 
-BOOST_AUTO_TEST_CASE(a_finish_without_a_daemon)
+BOOST_AUTO_TEST_CASE(a_finish_after_the_connection_is_lost)
 {
     const support::fake_libvirtd daemon([](auto& s) { s.close(); });
     open(daemon);
@@ -194,7 +194,7 @@ BOOST_AUTO_TEST_CASE(a_finish_without_a_daemon)
     BOOST_TEST(finished.ec() == avirt::error::result_unknown);
 }
 
-BOOST_AUTO_TEST_CASE(an_end_without_anything)
+BOOST_AUTO_TEST_CASE(an_end_without_data)
 {
     const support::fake_libvirtd daemon([](auto& s) { s.eof(); });
     open(daemon);
@@ -203,7 +203,7 @@ BOOST_AUTO_TEST_CASE(an_end_without_anything)
     BOOST_TEST(ec == asio::error::eof);
 }
 
-BOOST_AUTO_TEST_CASE(nothing_spins_at_the_end)
+BOOST_AUTO_TEST_CASE(the_loop_does_not_spin_at_the_end)
 {
     const support::fake_libvirtd daemon([](auto& s) {
         s.data("x");
@@ -247,7 +247,7 @@ constexpr const char* a_guest = R"(<domain type='qemu' id='1'>
 </domain>
 )";
 
-/// A daemon that cannot open the console, for a reason that is to be found out.
+/// A daemon that refuses to open the console. avirt has to find out why.
 struct refusal_fixture : fake_fixture
 {
     support::fake_libvirtd daemon{[](auto&) {}};
@@ -293,7 +293,7 @@ BOOST_AUTO_TEST_CASE(there_is_no_such_device)
     BOOST_TEST(open_console("") == avirt::condition::not_found);
 }
 
-BOOST_AUTO_TEST_CASE(the_device_is_no_terminal)
+BOOST_AUTO_TEST_CASE(the_device_is_not_a_terminal)
 {
     for (const auto* device : {"", "serial0"}) {
         const auto ec = open_console(device);
@@ -304,7 +304,7 @@ BOOST_AUTO_TEST_CASE(the_device_is_no_terminal)
     }
 }
 
-BOOST_AUTO_TEST_CASE(the_device_is_what_it_should_be)
+BOOST_AUTO_TEST_CASE(the_device_is_a_terminal)
 {
     const auto ec = open_console("a\"b");
     BOOST_TEST(ec == error_code(VIR_ERR_INTERNAL_ERROR, avirt::libvirt_category()));
@@ -312,7 +312,7 @@ BOOST_AUTO_TEST_CASE(the_device_is_what_it_should_be)
     BOOST_TEST((ec != avirt::condition::not_supported));
 }
 
-BOOST_AUTO_TEST_CASE(nobody_says_what_devices_there_are)
+BOOST_AUTO_TEST_CASE(the_list_of_devices_is_refused)
 {
     daemon.refuse(daemon.domain_get_xml_desc, VIR_ERR_ACCESS_DENIED, VIR_FROM_ACCESS, "no");
     const auto ec = open_console("serial0");
@@ -329,7 +329,7 @@ BOOST_AUTO_TEST_CASE(the_connection_is_lost)
     BOOST_TEST((ec != avirt::condition::not_found));
 }
 
-// It may have a connection of its own that is lost.
+// The daemon may have lost a connection of its own.
 BOOST_AUTO_TEST_CASE(the_daemon_reports_a_loss_itself)
 {
     refuse(VIR_ERR_INTERNAL_ERROR, VIR_FROM_RPC);
@@ -350,7 +350,7 @@ BOOST_AUTO_TEST_CASE(the_daemon_reports_a_loss_itself)
 BOOST_AUTO_TEST_CASE(calls_after_a_loss)
 {
     daemon.hang_up_at(daemon.connect_get_lib_version);
-    for (int i = 0; i < 3; ++i) { // The second finds that libvirt has given the connection up.
+    for (int i = 0; i < 3; ++i) { // The second call finds that libvirt has given the connection up.
         outcome called;
         conn.async_call(
             [](virConnectPtr c) {

@@ -21,7 +21,7 @@
 
 #include <sys/socket.h>
 
-// Every type of event, out of a message made by hand: no daemon can be made to send them all.
+// Tests every type of event with a handmade message: no real daemon can be made to send all of them.
 
 namespace {
 
@@ -65,7 +65,7 @@ struct connection_to_fake : support::loop_fixture
         run_until([&] { return o.calls() > 0; });
     }
 
-    /// In the order in which the daemon was asked.
+    /// Registrations, in the order in which the daemon received them.
     std::vector<registered> seen()
     {
         const std::lock_guard guard(mutex_);
@@ -77,7 +77,7 @@ private:
     std::vector<registered> seen_;
 
 public:
-    support::fake_libvirtd daemon; // Calls the others.
+    support::fake_libvirtd daemon; // Its script uses the members above.
     avirt::connection conn{io};
 };
 
@@ -85,7 +85,7 @@ struct events_fixture : with_events<connection_to_fake>
 {
     using with_events::with_events;
 
-    /// Subscribes to what the daemon has not been asked for yet.
+    /// Subscribes to events that are not registered at the daemon yet.
     template <class Source>
     registered subscribe_at_daemon(Source& source)
     {
@@ -117,7 +117,7 @@ struct old_events_fixture : events_fixture
 {
     old_events_fixture() : events_fixture(event_style::of_old) {}
 
-    /// Whether the old daemon knows the event.
+    /// Checks the event if the old daemon knows it, and returns whether it does.
     template <class Event>
     bool check(const event_entry<Event>& entry)
     {
@@ -136,7 +136,7 @@ struct old_events_fixture : events_fixture
     }
 };
 
-/// The number tells which of them arrives.
+/// @param event Tells the test which event arrives.
 template <class Event>
 void send_lifecycle(connection_to_fake::registered to, const support::encoded& object, int event)
 {
@@ -165,10 +165,11 @@ BOOST_FIXTURE_TEST_CASE(from_a_daemon_without_callback_ids, old_events_fixture)
 {
     const int known =
         std::apply([&](const auto&... entries) { return (0 + ... + check(entries)); }, make_event_table());
-    BOOST_TEST(known == VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED + 1); // The last that was made so.
+    // The last event that was added before callback ids.
+    BOOST_TEST(known == VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED + 1);
 }
 
-BOOST_AUTO_TEST_CASE(of_a_domain_that_does_not_run)
+BOOST_AUTO_TEST_CASE(events_of_a_domain_that_does_not_run)
 {
     lifecycle_source source{conn};
     const auto at_daemon = subscribe_at_daemon(source);
@@ -177,7 +178,7 @@ BOOST_AUTO_TEST_CASE(of_a_domain_that_does_not_run)
     expect(source, "a \xc3\xa4/\" ffffffff-ffff-ffff-ffff-ffffffffffff -1 1 0");
 }
 
-BOOST_AUTO_TEST_CASE(what_carries_an_unknown_callback_id_is_dropped)
+BOOST_AUTO_TEST_CASE(events_with_an_unknown_callback_id_are_dropped)
 {
     lifecycle_source source{conn};
     const auto at_daemon = subscribe_at_daemon(source);
@@ -191,7 +192,7 @@ BOOST_AUTO_TEST_CASE(what_carries_an_unknown_callback_id_is_dropped)
     BOOST_TEST(source.lost() == 0u);
 }
 
-BOOST_AUTO_TEST_CASE(what_comes_after_unsubscribing_is_dropped)
+BOOST_AUTO_TEST_CASE(events_after_unsubscribing_are_dropped)
 {
     lifecycle_source first{conn}, second{conn};
     const auto old = subscribe_at_daemon(first);
@@ -207,14 +208,14 @@ using lifecycles = std::tuple<
     avirt::domain_lifecycle, avirt::network_lifecycle, avirt::storage_pool_lifecycle,
     avirt::node_device_lifecycle, avirt::secret_lifecycle>;
 
-BOOST_AUTO_TEST_CASE_TEMPLATE(of_one_object, Event, lifecycles)
+BOOST_AUTO_TEST_CASE_TEMPLATE(events_of_one_object, Event, lifecycles)
 {
     constexpr auto kind = object_kind<Event>;
-    const std::string uuid = "75757575-7575-7575-7575-757575757575"; // The fake's only one.
+    const std::string uuid = "75757575-7575-7575-7575-757575757575"; // The fake daemon's only one.
     avirt::event_source<Event> source{conn, {.object = kind == event_object::secret ? uuid : "vm"}};
     const auto at_daemon = subscribe_at_daemon(source);
     BOOST_TEST_REQUIRE(!at_daemon.what.object.empty());
-    // A daemon sends no others; libvirt looks again.
+    // A real daemon sends no events of other objects, but libvirt checks the object too.
     send_lifecycle<Event>(at_daemon, object_on_wire(kind).wire, 1);
     send_lifecycle<Event>(at_daemon, support::encoded{at_daemon.what.object}, 2);
     const auto [ec, event] = receive(source);
@@ -224,18 +225,18 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(of_one_object, Event, lifecycles)
         text_of_event(event).find(kind == event_object::node_device ? "vm" : uuid) != std::string::npos);
 }
 
-BOOST_FIXTURE_TEST_CASE(of_one_domain_without_callback_ids, old_events_fixture)
+BOOST_FIXTURE_TEST_CASE(events_of_one_domain_without_callback_ids, old_events_fixture)
 {
     lifecycle_source source{conn, {.object = "vm"}};
     auto at_daemon = subscribe_at_daemon(source);
-    BOOST_TEST(at_daemon.what.object.empty()); // The daemon cannot be told.
+    BOOST_TEST(at_daemon.what.object.empty()); // This daemon cannot filter by domain.
     const auto procedure = entry_of<avirt::domain_lifecycle>().old_procedure;
     at_daemon.session.event(procedure, xdr(domain_on_wire.wire, 1, 0));
     at_daemon.session.event(procedure, xdr("vm", support::encoded{std::string(16, 'u')}, 1, 2, 0));
     expect(source, "vm 75757575-7575-7575-7575-757575757575 1 2 0");
 }
 
-BOOST_AUTO_TEST_CASE(sources_of_the_same_share_a_registration)
+BOOST_AUTO_TEST_CASE(sources_of_the_same_event_share_a_registration)
 {
     lifecycle_source first{conn}, second{conn};
     const auto at_daemon = subscribe_at_daemon(first);
@@ -252,7 +253,7 @@ BOOST_AUTO_TEST_CASE(sources_of_the_same_share_a_registration)
     BOOST_TEST(daemon.registrations() == 0);
 }
 
-BOOST_AUTO_TEST_CASE(a_source_of_one_and_a_source_of_all_have_their_own)
+BOOST_AUTO_TEST_CASE(sources_of_one_domain_and_of_all_have_separate_registrations)
 {
     lifecycle_source one{conn, {.object = "vm"}}, all{conn};
     const auto of_one = subscribe_at_daemon(one);
@@ -267,7 +268,7 @@ BOOST_AUTO_TEST_CASE(a_source_of_one_and_a_source_of_all_have_their_own)
     BOOST_TEST(receive_lifecycle(all, 2) == alls, boost::test_tools::per_element());
 }
 
-// In the length, the header, the callback id, the name, the last number.
+// The message ends within its length, header, callback id, name or last number.
 BOOST_DATA_TEST_CASE(a_daemon_that_dies_amid_a_message, data::make({0, 2, 4, 20, 28, 30, 40, 71}), size)
 {
     lifecycle_source source{conn};
@@ -285,7 +286,7 @@ BOOST_DATA_TEST_CASE(a_daemon_that_dies_amid_a_message, data::make({0, 2, 4, 20,
     BOOST_TEST(unsubscribe(source) == avirt::error::not_open);
 }
 
-// What the thread of a call finds in front of its answer.
+// The thread of the call reads the events that precede the answer.
 BOOST_AUTO_TEST_CASE(a_daemon_that_dies_in_a_call_after_events)
 {
     lifecycle_source source{conn};
@@ -300,14 +301,14 @@ BOOST_AUTO_TEST_CASE(a_daemon_that_dies_in_a_call_after_events)
             return virConnectGetLibVersion(c, &version);
         },
         [h = called.handler()](error_code ec, int) mutable { h(ec); });
-    // The loop leaves the events to the call.
+    // The loop does not run meanwhile, so that it leaves the events to the call.
     BOOST_REQUIRE(support::eventually([&] { return !daemon.ends_at_next_call(); }));
     run_until_done(called);
     BOOST_TEST(called.ec() == avirt::condition::connection_lost);
 }
 
-// Another thread reads the events and the end, for a call of its own, while the loop is in a callback. Both
-// wait for the loop then.
+// While the loop is in a callback, another thread makes a call, and reads the events and the end. Events and
+// end then wait for the loop.
 BOOST_AUTO_TEST_CASE(a_daemon_that_dies_while_the_loop_is_busy)
 {
     lifecycle_source source{conn};

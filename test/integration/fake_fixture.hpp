@@ -18,7 +18,7 @@ namespace asio = boost::asio;
 using avirt::error_code;
 using support::outcome;
 
-/// A stream on a connection to a daemon that says what the test wants it to.
+/// A stream on a connection to a daemon that the test scripts.
 struct fake_fixture : support::loop_fixture
 {
     avirt::connection conn{io};
@@ -53,7 +53,7 @@ struct fake_fixture : support::loop_fixture
         open(avirt::open_options{daemon.uri()}, avirt::console{"vm"});
     }
 
-    /// Everything up to the first error, which stays.
+    /// Reads up to the first error, and checks that the next read reports the same error.
     std::string receive(std::size_t buffer_size, error_code& ec)
     {
         std::string result, buffer(buffer_size, '\0');

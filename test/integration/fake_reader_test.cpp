@@ -14,7 +14,7 @@
 #include <string_view>
 #include <thread>
 
-// What a reader who stays away costs.
+// Tests what an application that does not read costs.
 
 namespace {
 
@@ -24,7 +24,7 @@ using std::chrono::seconds;
 constexpr std::size_t mebibyte = 1024 * 1024;
 
 #ifdef __SANITIZE_THREAD__
-constexpr std::size_t few_mebibytes = 64 * mebibyte; // It keeps shadows of what has been used.
+constexpr std::size_t few_mebibytes = 64 * mebibyte; // ThreadSanitizer keeps shadows of memory that was used.
 #else
 constexpr std::size_t few_mebibytes = 16 * mebibyte;
 #endif
@@ -33,14 +33,14 @@ struct absent_reader_fixture : fake_fixture
 {
     const std::size_t before = support::resident_bytes();
 
-    /// More than before, now; 0: less.
+    /// How much the resident memory has grown since the test began; 0 if it has shrunk.
     std::size_t growth() const
     {
         const auto now = support::resident_bytes();
         return now > before ? now - before : 0;
     }
 
-    /// Whose keepalive takes a daemon that is silent for two seconds for lost.
+    /// Options whose keepalive considers a daemon lost that has been silent for two seconds.
     static avirt::open_options impatient(const support::fake_libvirtd& daemon)
     {
         avirt::open_options options{daemon.uri()};
@@ -116,7 +116,7 @@ struct typist
 
 BOOST_FIXTURE_TEST_SUITE(absent_reader, absent_reader_fixture)
 
-BOOST_DATA_TEST_CASE(of_a_hole, data::make({true, false}), writes)
+BOOST_DATA_TEST_CASE(a_hole_takes_no_memory, data::make({true, false}), writes)
 {
     constexpr std::size_t length = 1024 * mebibyte;
     const support::fake_libvirtd daemon([](auto& s) {
@@ -127,7 +127,7 @@ BOOST_DATA_TEST_CASE(of_a_hole, data::make({true, false}), writes)
     });
     open(impatient(daemon), sparse_download());
     wait_for_data();
-    if (writes) { // Which is refused by no daemon before its end.
+    if (writes) { // No daemon refuses a write to a download before its end.
         error_code ec;
         for (int i = 0; i < 5; ++i)
             stream.write_some(asio::buffer("x", 1), ec);
@@ -136,7 +136,7 @@ BOOST_DATA_TEST_CASE(of_a_hole, data::make({true, false}), writes)
         wait_for_keepalives(daemon, 4);
     BOOST_TEST(growth() < few_mebibytes);
 
-    // It gets zeros, made as it reads them.
+    // The reader gets zeros, which are made as it reads them.
     const std::string zeros(mebibyte, '\0');
     std::string buffer(mebibyte, '\0'), rest;
     std::size_t total = 0;
@@ -158,7 +158,7 @@ BOOST_DATA_TEST_CASE(of_a_hole, data::make({true, false}), writes)
     BOOST_TEST(growth() < few_mebibytes);
 }
 
-BOOST_AUTO_TEST_CASE(whose_side_writes)
+BOOST_AUTO_TEST_CASE(writes_wait_for_the_reader)
 {
     flood output;
     {
@@ -167,7 +167,7 @@ BOOST_AUTO_TEST_CASE(whose_side_writes)
         wait_for_data();
         typist input{stream, 2000};
         input.go_on();
-        // Until it is done, or waits.
+        // Runs until all input is written, or the write waits.
         for (int last = -1, still = 0; input.written < input.wanted && still < 200;
              still = last == input.written ? still + 1 : 0) {
             last = input.written;
@@ -176,7 +176,7 @@ BOOST_AUTO_TEST_CASE(whose_side_writes)
         }
         BOOST_TEST(growth() < few_mebibytes);
 
-        // What waits goes on as soon as somebody reads.
+        // The waiting write continues as soon as the application reads.
         std::string buffer(mebibyte, '\0');
         while (input.written < input.wanted && !input.failed) {
             outcome read;
@@ -190,7 +190,7 @@ BOOST_AUTO_TEST_CASE(whose_side_writes)
     }
 }
 
-BOOST_AUTO_TEST_CASE(who_is_kept_alive)
+BOOST_AUTO_TEST_CASE(keepalive_messages_read_nothing)
 {
     flood output;
     {
@@ -200,10 +200,10 @@ BOOST_AUTO_TEST_CASE(who_is_kept_alive)
         wait_for_keepalives(daemon, 1);
         const std::size_t sent = output.packets;
         wait_for_keepalives(daemon, 4);
-        // What is sent to keep the daemon content brings nothing in.
+        // The messages that keep the connection alive must not read further packets.
         BOOST_TEST(output.packets <= sent + 1);
 
-        // And the daemon, which has read all of it, is not taken for lost.
+        // The daemon has read all of these messages, so it must not be considered lost.
         std::string buffer(mebibyte, '\0');
         for (int i = 0; i < 16; ++i) {
             outcome read;
@@ -219,7 +219,7 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_FIXTURE_TEST_SUITE(silent_daemon, absent_reader_fixture)
 
-BOOST_AUTO_TEST_CASE(behind_what_is_not_read_and_a_full_socket)
+BOOST_AUTO_TEST_CASE(is_noticed_behind_unread_data_and_a_full_socket)
 {
     std::promise<void> is_over;
     const support::fake_libvirtd daemon([&](auto& s) {
@@ -242,7 +242,7 @@ BOOST_AUTO_TEST_CASE(behind_what_is_not_read_and_a_full_socket)
     BOOST_TEST(read.bytes() > 0u);
 }
 
-BOOST_AUTO_TEST_CASE(behind_what_is_not_read)
+BOOST_AUTO_TEST_CASE(is_noticed_behind_unread_data)
 {
     std::promise<void> is_over;
     const support::fake_libvirtd daemon([&](auto& s) {

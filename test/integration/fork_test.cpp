@@ -12,14 +12,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-// A child that is forked at the very moment at which an operation completes, while a worker thread is still
-// about it.
+// Tests children that are forked in the handler of an operation, while a worker thread may still be finishing
+// that operation.
 
 namespace {
 
 struct fork_fixture : operations_fixture
 {
-    /// As a handler: a child does what it is given to do. The parent goes on when it is over.
+    /// Returns a handler that forks. The child calls in_child; the parent waits until the child has ended.
     template <class Function>
     auto forking(const outcome& o, Function in_child)
     {
@@ -40,12 +40,12 @@ struct fork_fixture : operations_fixture
             io.notify_fork(asio::execution_context::fork_parent);
             int status = -1;
             BOOST_TEST_REQUIRE(::waitpid(pid, &status, 0) == pid);
-            BOOST_TEST_REQUIRE(status == 0); // 14: it hangs.
+            BOOST_TEST_REQUIRE(status == 0); // 14, SIGALRM: the child hangs.
             h(ec);
         };
     }
 
-    /// Everything that there is completes once, and forks.
+    /// Runs each operation once, and forks in its handler.
     template <class Function>
     void run_through(Function in_child)
     {
@@ -76,7 +76,7 @@ constexpr int rounds = 30; // of seven forks each
 
 BOOST_FIXTURE_TEST_SUITE(forks, fork_fixture)
 
-BOOST_AUTO_TEST_CASE(a_child_that_opens_a_connection_of_its_own)
+BOOST_AUTO_TEST_CASE(a_child_opens_its_own_connection)
 {
     for (int i = 0; i < rounds; ++i)
         run_through([this] {
@@ -90,9 +90,9 @@ BOOST_AUTO_TEST_CASE(a_child_that_opens_a_connection_of_its_own)
         });
 }
 
-BOOST_AUTO_TEST_CASE(a_child_takes_nothing_of_what_the_parent_reads)
+BOOST_AUTO_TEST_CASE(a_child_takes_none_of_the_data_that_the_parent_reads)
 {
-    // A picture is always the same.
+    // Every screenshot contains the same data.
     const auto read_all = [this](std::string& picture) {
         outcome read;
         asio::async_read(stream, asio::dynamic_buffer(picture), read.handler());
@@ -121,7 +121,7 @@ BOOST_AUTO_TEST_CASE(a_child_takes_nothing_of_what_the_parent_reads)
     BOOST_TEST((shared_picture == picture));
 }
 
-BOOST_AUTO_TEST_CASE(a_child_that_ends_what_it_finds)
+BOOST_AUTO_TEST_CASE(a_child_closes_what_it_inherits)
 {
     for (int i = 0; i < rounds; ++i)
         run_through([this] {

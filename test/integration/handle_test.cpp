@@ -25,7 +25,7 @@ struct handle_fixture : operations_fixture
         return avirt::domain(virDomainLookupByName(native, "test"));
     }
 
-    /// 0: ours was the last reference. A domain has one to its connection.
+    /// Returns 0 if this was the last reference. A domain holds a reference to its connection.
     int close()
     {
         return virConnectClose(std::exchange(native, nullptr));
@@ -44,10 +44,10 @@ BOOST_AUTO_TEST_CASE(holds_its_connection)
     BOOST_TEST(virDomainIsActive(vm.get()) == 1);
 }
 
-BOOST_AUTO_TEST_CASE(drops_it_when_it_ends)
+BOOST_AUTO_TEST_CASE(drops_its_connection_when_destroyed)
 {
     lookup();
-    support::run_to_end(io); // It is dropped elsewhere, and run() waits for that.
+    support::run_to_end(io); // The reference is dropped on another thread, and run() waits for that.
     BOOST_TEST(close() == 0);
 }
 
@@ -86,7 +86,7 @@ BOOST_AUTO_TEST_CASE(moved_and_released)
     BOOST_TEST(close() == 0);
 }
 
-BOOST_AUTO_TEST_CASE(ends_inside_a_callback_of_libvirts)
+BOOST_AUTO_TEST_CASE(is_destroyed_inside_a_libvirt_callback)
 {
     struct listener
     {
@@ -127,7 +127,7 @@ BOOST_AUTO_TEST_CASE(the_last_reference_to_a_connection)
     run_until_done(closed);
     check(closed, {});
     BOOST_TEST(virDomainIsActive(vm.get()) == 1); // libvirt's connection is still open.
-    vm = {};                                      // Closes it, elsewhere; LeakSanitizer would know.
+    vm = {}; // Closes it on another thread; LeakSanitizer would report a leak.
 }
 
 BOOST_AUTO_TEST_CASE(a_thousand_at_once)

@@ -15,7 +15,7 @@
 #include <string>
 #include <variant>
 
-// What is stuck on one connection or host holds up no other.
+// Checks that a blocked connection or host does not delay any other.
 
 namespace {
 
@@ -47,7 +47,7 @@ struct isolation_fixture : support::loop_fixture
         BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
     }
 
-    /// A connection that has nothing to do with any other is opened, asked, and closed.
+    /// Opens an unrelated connection, makes a call on it, and closes it.
     void check_another_is_served()
     {
         avirt::connection healthy(io);
@@ -64,7 +64,7 @@ struct isolation_fixture : support::loop_fixture
 
 BOOST_FIXTURE_TEST_SUITE(isolation, isolation_fixture)
 
-BOOST_AUTO_TEST_CASE(calls_that_are_stuck)
+BOOST_AUTO_TEST_CASE(blocked_calls)
 {
     constexpr int count = 64;
     std::deque<avirt::connection> connections;
@@ -83,7 +83,7 @@ BOOST_AUTO_TEST_CASE(calls_that_are_stuck)
     }
 }
 
-BOOST_AUTO_TEST_CASE(opens_that_are_never_answered)
+BOOST_AUTO_TEST_CASE(unanswered_opens)
 {
     std::deque<silent_peer> peers;
     std::deque<avirt::connection> connections;
@@ -100,7 +100,7 @@ BOOST_AUTO_TEST_CASE(opens_that_are_never_answered)
         p.leave();
 }
 
-BOOST_AUTO_TEST_CASE(hosts_that_are_supervised_and_silent)
+BOOST_AUTO_TEST_CASE(silent_supervised_hosts)
 {
     std::deque<silent_peer> peers;
     std::deque<avirt::supervised_connection> hosts;
@@ -125,7 +125,7 @@ BOOST_AUTO_TEST_CASE(hosts_that_are_supervised_and_silent)
         p.leave();
 }
 
-BOOST_AUTO_TEST_CASE(threads_that_are_idle_go)
+BOOST_AUTO_TEST_CASE(idle_threads_end)
 {
     constexpr int count = 100;
     std::deque<avirt::connection> connections;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Loop, context, connection and stream end in every order, with operations pending: nothing leaks, nothing
-// crashes. LeakSanitizer sees the memory, /proc/self/fd the files.
+// Checks that loop, context, connection and stream can be destroyed in every order, with operations pending,
+// without crashes or leaks. LeakSanitizer finds leaked memory, /proc/self/fd leaked files.
 
 #include "support/gate.hpp"
 #include "support/loop_fixture.hpp"
@@ -34,7 +34,7 @@ std::size_t open_files()
     return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}));
 }
 
-/// The four, each of which can end on its own.
+/// Context, loop, connection and stream, each of which can be destroyed on its own.
 struct world
 {
     std::optional<asio::io_context> io{std::in_place};
@@ -56,7 +56,7 @@ struct world
         BOOST_REQUIRE_EQUAL(failed, error_code());
     }
 
-    /// One of each kind, as far as they go together; what they complete with is not of interest.
+    /// Starts one operation of each kind, as far as they can be pending together. Results are ignored.
     void start_operations()
     {
         const auto count = [this](auto...) { ++completed; };
@@ -92,7 +92,7 @@ asio::awaitable<void> suspended(asio::io_context& io, int where, bool& is_open)
     avirt::async_stream stream{io};
     co_await stream.async_open(conn, shot, asio::use_awaitable);
     is_open = true;
-    if (where == 0) { // For ever: nothing is written to this one.
+    if (where == 0) { // Never completes: nothing is written to this stream.
         co_await stream.async_wait(avirt::async_stream::wait_type::error, asio::use_awaitable);
     }
     char buffer[64];
@@ -107,7 +107,7 @@ asio::awaitable<void> suspended(asio::io_context& io, int where, bool& is_open)
 template <class Body>
 void leaves_no_file(Body body)
 {
-    body(); // What libvirt opens once and for all.
+    body(); // libvirt opens some files once, and keeps them open.
     const auto before = open_files();
     body();
     BOOST_TEST(support::eventually([&] { return open_files() <= before; }));
@@ -186,13 +186,14 @@ BOOST_AUTO_TEST_CASE(coroutines_on_a_strand_end_with_its_context)
         support::gate gate;
         world w;
         w.open();
-        std::optional strand(asio::make_strand(*w.io)); // Its service would be younger than avirt's.
+        // avirt must create the strand's service before its own: services are destroyed in reverse order.
+        std::optional strand(asio::make_strand(*w.io));
         avirt::connection* shared = nullptr;
         const auto owner = [&]() -> asio::awaitable<void> {
             avirt::connection conn{*strand};
             co_await conn.async_open("test:///default", asio::use_awaitable);
             shared = &conn;
-            asio::signal_set signals(*strand, SIGUSR1); // Its service ends what waits for it by itself.
+            asio::signal_set signals(*strand, SIGUSR1); // Its service destroys pending waits itself.
             co_await signals.async_wait(asio::use_awaitable);
         };
         bool calls = false;
@@ -207,7 +208,7 @@ BOOST_AUTO_TEST_CASE(coroutines_on_a_strand_end_with_its_context)
         support::run_until(*w.io, [&] { return shared != nullptr; });
         asio::co_spawn(*strand, user(), asio::detached);
         support::run_until(*w.io, [&] { return calls; });
-        strand.reset(); // It must not outlive its context.
+        strand.reset(); // A strand must not outlive its context.
         w.io.reset();
         gate.open();
     });
@@ -233,7 +234,7 @@ BOOST_AUTO_TEST_CASE(the_next_loop_takes_over)
         std::optional<error_code> read;
         stream.async_read_some(asio::buffer(buffer), [&](error_code ec, std::size_t) { read = ec; });
         loop.reset();
-        loop.emplace(io); // The watch was registered with the other.
+        loop.emplace(io); // The watch was registered with the first loop.
         support::run_until(io, [&] { return read.has_value(); });
         BOOST_TEST(*read == error_code());
     });

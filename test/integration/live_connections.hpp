@@ -21,7 +21,7 @@
 namespace asio = boost::asio;
 using avirt::error_code;
 
-/// One daemon for what does it no harm.
+/// A daemon that is shared by all tests that do it no harm.
 inline support::libvirtd& shared_daemon()
 {
     static support::libvirtd daemon;
@@ -33,7 +33,7 @@ inline std::size_t open_files()
     return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}));
 }
 
-/// A connection that is libvirt's own: avirt knows nothing of it but its watches and timeouts.
+/// A connection opened with libvirt alone: avirt only knows its watches and timeouts.
 class plain_connection
 {
 public:
@@ -56,7 +56,7 @@ public:
         return connection_;
     }
 
-    /// Whether nobody holds it any more.
+    /// Returns whether this was the last reference.
     bool close()
     {
         virConnectPtr closed = std::exchange(connection_, nullptr);
@@ -67,11 +67,11 @@ private:
     virConnectPtr connection_;
 };
 
-/// What libvirt's test driver says of its domain, counted.
+/// Counts the events of the test driver's domain.
 class domain_events
 {
 public:
-    /// @param act on each, inside libvirt's callback.
+    /// @param act Called for each event, inside libvirt's callback.
     explicit domain_events(virConnectPtr connection, std::function<void()> act = {})
         : connection_(connection),
           act_(std::move(act))
@@ -99,7 +99,7 @@ public:
         return count_;
     }
 
-    /// Makes two of them.
+    /// Causes two events.
     bool provoke()
     {
         virDomainPtr domain = virDomainLookupByName(connection_, "test");
@@ -123,7 +123,7 @@ private:
     std::atomic<int> count_{0};
 };
 
-/// What a daemon says of a storage pool, counted.
+/// Counts the events of a daemon's storage pools.
 class pool_events
 {
 public:
@@ -154,8 +154,8 @@ public:
         return count_;
     }
 
-    /// Makes two of them, over any connection to the daemon: where it is another than the one that hears of
-    /// them, only the loop can have read them.
+    /// Causes two events, over any connection to the daemon. Unless it is the connection that receives them,
+    /// only the loop can have read the events.
     static bool provoke(virConnectPtr connection, const support::libvirtd& daemon)
     {
         virStoragePoolPtr pool = virStoragePoolCreateXML(connection, daemon.pool_xml().c_str(), 0);
@@ -179,7 +179,7 @@ private:
     std::atomic<int> count_{0};
 };
 
-/// A connection inside this process and one to a daemon, which stay open whatever becomes of the loop.
+/// A connection inside this process and one to a daemon, which stay open when the loop is destroyed.
 class live_connections
 {
 public:
@@ -191,13 +191,14 @@ public:
             BOOST_TEST(virConnectSetKeepAlive(remote_.get(), 5, 5) == 0);
     }
 
-    /// Whether both are served: what happens is told, and a call gets its answer.
+    /// Checks that both are served: events arrive, and a call gets its answer.
     void check_served(asio::io_context& io)
     {
         const int told = domains_.count();
         const int told_by_daemon = pools_.count();
         BOOST_TEST(domains_.provoke());
-        auto answered = std::async(std::launch::async, [&] { // The events last: no call is to read them.
+        // The events come last, so that no call reads them.
+        auto answered = std::async(std::launch::async, [&] {
             return virConnectNumOfDomains(remote_.get()) >= 0
                 && pool_events::provoke(provoker_.get(), shared_daemon());
         });

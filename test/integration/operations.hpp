@@ -22,7 +22,7 @@ using wait_type = avirt::async_stream::wait_type;
 
 inline const error_code aborted = asio::error::operation_aborted;
 
-/// libvirt's test driver, and whatever an operation needs.
+/// A connection to libvirt's test driver, a stream and a buffer, which the operations use.
 struct operations_fixture : support::loop_fixture
 {
     explicit operations_fixture(avirt::event_loop_options options = {}) : loop_fixture(std::move(options)) {}
@@ -55,7 +55,7 @@ struct operations_fixture : support::loop_fixture
         BOOST_REQUIRE(!opened.ec());
     }
 
-    /// The next read completes at once.
+    /// Opens the stream and waits until it has data, so that the next read completes at once.
     void make_readable()
     {
         open_stream();
@@ -75,17 +75,17 @@ struct operations_fixture : support::loop_fixture
     std::array<char, 4096> memory{};
 };
 
-/// One asynchronous operation: what has to be done before, and how it is launched.
+/// One asynchronous operation, with functions that prepare and launch it.
 template <class Launch>
 struct operation
 {
     const char* name;
     void (*prepare)(operations_fixture&);
     Launch launch;     // (operations_fixture&, token)
-    bool is_immediate; // it completes in its initiating function
+    bool is_immediate; // completes in its initiating function
 };
 
-/// Calls visit(operation) with every operation, all of which succeed.
+/// Calls visit(operation) for every operation. All of them succeed.
 template <class Visitor>
 void for_each_operation(Visitor visit)
 {
@@ -114,10 +114,10 @@ void for_each_operation(Visitor visit)
     visit_one("connection.call", connection, [](operations_fixture& r, auto token) {
         return r.conn.async_call(virConnectNumOfDomains, std::move(token));
     });
-    visit_one("connection.call of nothing", connection, [](operations_fixture& r, auto token) {
+    visit_one("connection.call without a result", connection, [](operations_fixture& r, auto token) {
         return r.conn.async_call([](virConnectPtr) {}, std::move(token));
     });
-    visit_one("connection.call on its own", connection, [](operations_fixture& r, auto token) {
+    visit_one("connection.call on its own connection", connection, [](operations_fixture& r, auto token) {
         return r.conn.async_call(avirt::own_connection, virConnectNumOfDomains, std::move(token));
     });
     visit_one("wait for a state", connection, [](operations_fixture& r, auto token) {
@@ -139,7 +139,7 @@ void for_each_operation(Visitor visit)
     const auto write_nothing = [](operations_fixture& r, auto token) {
         return r.stream.async_write_some(asio::const_buffer(), std::move(token));
     };
-    visit_one("stream.write of nothing", stream, write_nothing, true);
+    visit_one("stream.write of zero bytes", stream, write_nothing, true);
     visit_one("stream.wait", stream, [](operations_fixture& r, auto token) {
         return r.stream.async_wait(wait_type::read, std::move(token));
     });

@@ -6,8 +6,8 @@
 #include <boost/asio/write.hpp>
 #include <boost/test/data/test_case.hpp>
 
-// A daemon behind TCP, whose socket has room for less than it says; one behind a command, as SSH is; and one
-// of the system's kind.
+// Daemons that are reached over TCP, whose socket takes less data than the size of its buffer suggests, or
+// through a command, as with SSH; and a system daemon.
 
 namespace {
 
@@ -24,8 +24,8 @@ struct tcp_fixture : access_fixture
     tcp_fixture() : access_fixture(tcp_daemon()) {}
 };
 
-/// What libvirt runs to get to the daemon. Apart from the daemon's directory: as root libvirt gives up the
-/// right to enter that before it runs a command.
+/// The command that libvirt runs to reach the daemon. It has a directory of its own: as root, libvirt gives
+/// up the right to enter the daemon's directory before it runs a command.
 struct command
 {
     std::filesystem::path directory;
@@ -36,7 +36,8 @@ struct command
         BOOST_REQUIRE(::mkdtemp(name.data()));
         directory = name;
         std::filesystem::permissions(directory, std::filesystem::perms(0755));
-        const auto socket = shared_daemon().socket(); // Its processes must not have the script open.
+        // Starts the daemon before the script is written: its processes must not inherit the open script.
+        const auto socket = shared_daemon().socket();
         std::ofstream(script()) << "#!/bin/sh\nexec " SOCKET_BRIDGE " " << socket << '\n';
         std::filesystem::permissions(script(), std::filesystem::perms(0755));
     }
@@ -76,7 +77,7 @@ boost::test_tools::assertion_result can_be_system(boost::unit_test::test_unit_id
 
 BOOST_FIXTURE_TEST_SUITE(remote_tcp, tcp_fixture)
 
-BOOST_DATA_TEST_CASE(up_and_down, data::make({1000, 65536, 262144}), size)
+BOOST_DATA_TEST_CASE(upload_and_download, data::make({1000, 65536, 262144}), size)
 {
     copy(static_cast<std::size_t>(size));
 }
@@ -86,12 +87,12 @@ BOOST_AUTO_TEST_CASE(a_console)
     converse();
 }
 
-BOOST_DATA_TEST_CASE(a_write_to_a_daemon_that_is_stopped, data::make({true, false}), cancel)
+BOOST_DATA_TEST_CASE(a_write_to_a_stopped_daemon, data::make({true, false}), cancel)
 {
     write_while_it_is_stopped(cancel);
 }
 
-BOOST_AUTO_TEST_CASE(a_call_to_a_daemon_that_is_stopped)
+BOOST_AUTO_TEST_CASE(a_call_to_a_stopped_daemon)
 {
     call_while_it_is_stopped();
 }
@@ -100,13 +101,13 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_FIXTURE_TEST_SUITE(remote_command, command_fixture)
 
-BOOST_AUTO_TEST_CASE(everything)
+BOOST_AUTO_TEST_CASE(transfers_and_a_console)
 {
     copy(262144);
     converse();
 }
 
-BOOST_AUTO_TEST_CASE(a_write_to_a_daemon_that_is_stopped)
+BOOST_AUTO_TEST_CASE(a_write_to_a_stopped_daemon)
 {
     const std::string much(32 * 1024 * 1024, 'x');
     make_volume("frozen", 0);
@@ -122,7 +123,7 @@ BOOST_AUTO_TEST_CASE(a_write_to_a_daemon_that_is_stopped)
     BOOST_TEST(written.ec() == aborted);
 }
 
-BOOST_AUTO_TEST_CASE(a_call_to_a_daemon_that_is_stopped)
+BOOST_AUTO_TEST_CASE(a_call_to_a_stopped_daemon)
 {
     call_while_it_is_stopped();
 }
@@ -131,7 +132,7 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(remote_system, *boost::unit_test::precondition(can_be_system))
 
-BOOST_FIXTURE_TEST_CASE(everything, system_fixture)
+BOOST_FIXTURE_TEST_CASE(transfers_and_a_console, system_fixture)
 {
     BOOST_TEST(conn.is_open());
     copy(262144);

@@ -13,14 +13,14 @@
 #include <utility>
 #include <vector>
 
-// Waiting for the end of a connection, calls on one of their own, and a connection that was opened elsewhere.
+// Waiting until a connection is closed, calls on a connection of their own, and adopted connections.
 
 namespace {
 
 using avirt::close_reason;
 using support::gate;
 
-/// What a wait for the end said.
+/// The result of async_wait_closed().
 struct closed
 {
     outcome o{};
@@ -35,7 +35,7 @@ struct closed
     }
 };
 
-/// A daemon for each test, which may kill it.
+/// Each test has its own daemon, and may kill it.
 struct own_daemon
 {
     support::libvirtd own;
@@ -60,7 +60,7 @@ struct connection_fixture : own_daemon, remote_fixture
         BOOST_TEST(w.o.calls() == 1);
     }
 
-    /// By libvirt alone: avirt knows nothing of it.
+    /// Opens a connection with virConnectOpen(), without avirt's knowledge.
     virConnectPtr open_elsewhere()
     {
         virConnectPtr native = nullptr;
@@ -72,7 +72,7 @@ struct connection_fixture : own_daemon, remote_fixture
         return native;
     }
 
-    /// A call that is in the function.
+    /// Starts a call and waits until its function is running.
     template <class Signal>
     outcome start_call(const gate& g, Signal& signal)
     {
@@ -99,7 +99,7 @@ BOOST_AUTO_TEST_CASE(the_daemon_is_killed)
     daemon.kill();
     check(w, {}, close_reason::eof);
     BOOST_TEST(conn.is_open());
-    check(wait_closed(conn), {}, close_reason::eof); // Still true.
+    check(wait_closed(conn), {}, close_reason::eof); // A later wait has the same result.
     conn.close();
     check(wait_closed(conn), avirt::error::not_open, close_reason::error);
 }
@@ -138,7 +138,7 @@ BOOST_AUTO_TEST_CASE(a_call_is_cancelled)
     check(w, {}, close_reason::client);
 }
 
-BOOST_AUTO_TEST_CASE(a_call_is_given_up)
+BOOST_AUTO_TEST_CASE(a_call_is_abandoned)
 {
     const auto w = wait_closed(conn);
     asio::cancellation_signal signal;
@@ -155,7 +155,7 @@ BOOST_AUTO_TEST_CASE(a_call_is_given_up)
     BOOST_TEST(next.ec() == error_code());
     BOOST_TEST(!w.o);
 
-    // Its thread is free when the connection is closed.
+    // The thread of the abandoned call returns when the connection is closed.
     daemon.freeze();
     called = {};
     conn.async_call(virConnectNumOfDomains, asio::bind_cancellation_slot(signal.slot(), called.handler()));
@@ -167,7 +167,7 @@ BOOST_AUTO_TEST_CASE(a_call_is_given_up)
     run_until([&] { return loop.stats().running_calls + loop.stats().abandoned_calls == 0; });
 }
 
-BOOST_AUTO_TEST_CASE(this_side_closes)
+BOOST_AUTO_TEST_CASE(closed_by_this_side)
 {
     const auto orderly = wait_closed(conn);
     outcome ended;
@@ -192,7 +192,7 @@ BOOST_AUTO_TEST_CASE(this_side_closes)
     check(destroyed, aborted, close_reason::client);
 }
 
-BOOST_AUTO_TEST_CASE(one_wait_at_a_time_that_can_be_cancelled)
+BOOST_AUTO_TEST_CASE(a_wait_excludes_others_and_can_be_cancelled)
 {
     asio::cancellation_signal signal;
     closed first;
@@ -206,14 +206,14 @@ BOOST_AUTO_TEST_CASE(one_wait_at_a_time_that_can_be_cancelled)
         first = {};
         conn.async_wait_closed(asio::bind_cancellation_slot(signal.slot(), first.handler()));
     }
-    const auto domains = count_domains(); // The connection does not mind.
+    const auto domains = count_domains(); // Cancelling the wait does not affect the connection.
     run_until_done(domains);
     BOOST_TEST(domains.ec() == error_code());
     conn.close();
     check(first, aborted, close_reason::client);
 }
 
-BOOST_AUTO_TEST_CASE(libvirts_place_for_a_callback_is_left_free)
+BOOST_AUTO_TEST_CASE(libvirts_close_callback_stays_available)
 {
     const auto w = wait_closed(conn);
     const auto nothing = [](virConnectPtr, int, void*) {};
@@ -267,22 +267,23 @@ struct impatient_fixture : own_daemon, remote_fixture
         return o;
     }
 
-    /// Of keepalive's, where nothing else happens.
-    void let_pass(std::uint64_t callbacks)
+    /// Runs until so many callbacks have been called. If nothing else happens, keepalive causes them.
+    void run_callbacks(std::uint64_t callbacks)
     {
         run_until(
             [&, until = loop.stats().dispatched + callbacks] { return loop.stats().dispatched >= until; });
     }
 };
 
-// The daemon's answers to PINGs stay in the socket, unread: it was not silent before it was stopped.
-BOOST_FIXTURE_TEST_CASE(a_stop_while_nobody_reads, impatient_fixture)
+// The daemon's answers to PINGs stay unread in the socket, but the daemon must not count as silent for the
+// time before it is stopped.
+BOOST_FIXTURE_TEST_CASE(a_short_stop_while_nothing_is_read, impatient_fixture)
 {
     start_guest("echo", avirt_demo_guest);
     open_stream(console("echo"));
-    let_pass(30);
+    run_callbacks(30);
     daemon.freeze();
-    let_pass(5);
+    run_callbacks(5);
     daemon.thaw();
     std::string text;
     outcome written, read;
@@ -321,16 +322,16 @@ BOOST_AUTO_TEST_CASE(a_stuck_call_is_cancelled)
     signal.emit(asio::cancellation_type::terminal);
     run_until_done(called);
     BOOST_TEST(called.ec() == aborted);
-    run_until([&] { return loop.stats().abandoned_calls == 0; }); // Its thread is free.
+    run_until([&] { return loop.stats().abandoned_calls == 0; }); // Its thread has returned.
     check(w, {}, close_reason::client);
 }
 
-BOOST_AUTO_TEST_CASE(its_events_end_with_it)
+BOOST_AUTO_TEST_CASE(its_event_source_reports_the_loss)
 {
     avirt::connection adopted{io.get_executor(), open_elsewhere()};
     avirt::event_source<avirt::domain_lifecycle> source{adopted};
     outcome subscribed, received;
-    source.async_subscribe(subscribed.handler()); // Its first call.
+    source.async_subscribe(subscribed.handler()); // The first call on the connection.
     run_until_done(subscribed);
     BOOST_TEST(subscribed.ec() == error_code());
     source.async_receive([h = received.handler()](error_code ec, auto&&) mutable { h(ec); });
@@ -339,12 +340,12 @@ BOOST_AUTO_TEST_CASE(its_events_end_with_it)
     BOOST_TEST((received.ec() == avirt::condition::connection_lost));
 }
 
-BOOST_AUTO_TEST_CASE(its_streams_end_with_it)
+BOOST_AUTO_TEST_CASE(its_stream_reports_the_loss)
 {
     start_guest("echo", avirt_demo_guest);
     avirt::connection adopted{io.get_executor(), open_elsewhere()};
     outcome opened, read;
-    stream.async_open(adopted, console("echo"), opened.handler()); // The first thing done on it.
+    stream.async_open(adopted, console("echo"), opened.handler()); // The first call on it.
     run_until_done(opened);
     BOOST_TEST(opened.ec() == error_code());
     std::string text;
@@ -354,7 +355,7 @@ BOOST_AUTO_TEST_CASE(its_streams_end_with_it)
     BOOST_TEST((read.ec() == avirt::condition::connection_lost));
 }
 
-BOOST_AUTO_TEST_CASE(given_away_while_its_socket_is_looked_for)
+BOOST_AUTO_TEST_CASE(released_during_the_search_for_its_socket)
 {
     avirt::connection adopted{io.get_executor(), open_elsewhere()};
     daemon.freeze();
@@ -364,14 +365,14 @@ BOOST_AUTO_TEST_CASE(given_away_while_its_socket_is_looked_for)
     check(w, aborted, close_reason::client);
     daemon.thaw();
     run_until([&] { return loop.stats().abandoned_calls == 0; });
-    avirt::connection next{io.get_executor(), native}; // It is as good as before.
+    avirt::connection next{io.get_executor(), native}; // The connection still works.
     outcome counted;
     next.async_call(virConnectNumOfDomains, counted.handler());
     run_until_done(counted);
     BOOST_TEST(counted.ec() == error_code());
 }
 
-BOOST_AUTO_TEST_CASE(a_call_on_its_own_connection_is_made_on_this_one)
+BOOST_AUTO_TEST_CASE(a_call_on_its_own_connection_uses_the_adopted_one)
 {
     virConnectPtr native = open_elsewhere();
     avirt::connection adopted{io.get_executor(), native};
@@ -388,7 +389,7 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_FIXTURE_TEST_SUITE(remote_own_connection, connection_fixture)
 
-BOOST_AUTO_TEST_CASE(it_holds_up_nobody)
+BOOST_AUTO_TEST_CASE(does_not_delay_other_calls)
 {
     gate g;
     asio::cancellation_signal signal;
@@ -405,7 +406,7 @@ BOOST_AUTO_TEST_CASE(it_holds_up_nobody)
     run_until([&] { return daemon.clients() == 1; });
 }
 
-BOOST_AUTO_TEST_CASE(its_result_may_outlive_its_connection)
+BOOST_AUTO_TEST_CASE(the_result_may_outlive_the_call)
 {
     call([xml = daemon.guest_xml("vm", avirt_demo_guest)](virConnectPtr c) {
         const avirt::domain guest{virDomainDefineXML(c, xml.c_str())};
@@ -420,7 +421,7 @@ BOOST_AUTO_TEST_CASE(its_result_may_outlive_its_connection)
             found = std::move(d);
         });
     run_until([&] { return bool(found); });
-    call([&](virConnectPtr) { // On the connection that it holds.
+    call([&](virConnectPtr) { // On the connection that the handle keeps open.
         if (virDomainIsActive(found.get()) != 0)
             avirt::throw_last_error();
     });
@@ -437,8 +438,8 @@ BOOST_AUTO_TEST_CASE(cancelled_while_it_runs)
         signal.emit(type);
         g.open();
         run_until_done(slow);
-        const bool is_given_up = type == asio::cancellation_type::partial; // It is too late for the other.
-        BOOST_TEST(slow.ec() == (is_given_up ? aborted : error_code()));
+        const bool is_abandoned = type == asio::cancellation_type::partial; // Too late for total.
+        BOOST_TEST(slow.ec() == (is_abandoned ? aborted : error_code()));
     }
     daemon.freeze();
     asio::cancellation_signal signal;
@@ -459,7 +460,7 @@ BOOST_AUTO_TEST_CASE(cancelled_while_it_runs)
     BOOST_TEST(called.ec() == aborted);
     run_until([&] { return loop.stats().abandoned_calls == 0; });
     daemon.thaw();
-    const auto domains = count_domains(); // This connection has not been touched.
+    const auto domains = count_domains(); // This connection is not affected.
     run_until_done(domains);
     BOOST_TEST(domains.ec() == error_code());
 }
@@ -501,7 +502,7 @@ BOOST_AUTO_TEST_CASE(the_daemon_is_gone)
     BOOST_TEST(!why.message.empty());
 }
 
-BOOST_AUTO_TEST_CASE(closed_meanwhile)
+BOOST_AUTO_TEST_CASE(closed_while_it_runs)
 {
     gate g;
     asio::cancellation_signal signal;
@@ -519,11 +520,11 @@ BOOST_FIXTURE_TEST_SUITE(remote_many_calls, connection_fixture)
 BOOST_AUTO_TEST_CASE(a_thousand_at_a_time)
 {
     std::vector<outcome> calls(1000);
-    run_until([&] { return loop.stats().running_calls == 0; }); // The open's thread may not be back yet.
+    run_until([&] { return loop.stats().running_calls == 0; }); // The open's thread may still be running.
     daemon.freeze();
     for (auto& c : calls)
         conn.async_call(virConnectNumOfDomains, c.handler());
-    // The context goes on with other things meanwhile (and the fixture sees that it does not sleep).
+    // Meanwhile the context runs other handlers, and the fixture checks that its thread does not sleep.
     outcome posted;
     asio::post(io, [note = posted.handler()] { note({}); });
     run_until_done(posted);

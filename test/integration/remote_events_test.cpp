@@ -27,7 +27,7 @@ struct remote_events_fixture : with_events<remote_fixture>
 
 const std::vector<int> defined_and_undefined{VIR_DOMAIN_EVENT_DEFINED, VIR_DOMAIN_EVENT_UNDEFINED};
 
-/// One for each test, which may kill it.
+/// Each test has its own daemons, and may kill the first one.
 struct mortal_daemon
 {
     support::libvirtd mortal;
@@ -41,7 +41,7 @@ struct mortal_events_fixture : mortal_daemon, remote_events_fixture
 
 BOOST_FIXTURE_TEST_SUITE(remote_events, mortal_events_fixture)
 
-BOOST_AUTO_TEST_CASE(of_a_guest)
+BOOST_AUTO_TEST_CASE(lifecycle_of_a_guest)
 {
     lifecycle_source all{conn};
     BOOST_TEST(!subscribe(all));
@@ -57,7 +57,7 @@ BOOST_AUTO_TEST_CASE(of_a_guest)
     BOOST_TEST(receive_lifecycle(all, expected.size()) == expected, boost::test_tools::per_element());
 }
 
-BOOST_AUTO_TEST_CASE(of_secrets)
+BOOST_AUTO_TEST_CASE(secrets)
 {
     avirt::event_source<avirt::secret_lifecycle> lifecycle{conn};
     avirt::event_source<avirt::secret_value_changed> value{conn};
@@ -80,7 +80,7 @@ BOOST_AUTO_TEST_CASE(of_secrets)
     BOOST_TEST(bool(event.secret));
 }
 
-BOOST_AUTO_TEST_CASE(a_subscription_at_a_daemon_that_is_stopped_can_be_cancelled)
+BOOST_AUTO_TEST_CASE(subscribing_at_a_stopped_daemon_can_be_cancelled)
 {
     for (const auto type : {asio::cancellation_type::terminal, asio::cancellation_type::partial}) {
         avirt::connection another{io};
@@ -90,7 +90,7 @@ BOOST_AUTO_TEST_CASE(a_subscription_at_a_daemon_that_is_stopped_can_be_cancelled
         outcome subscribed;
         daemon.freeze();
         source.async_subscribe(asio::bind_cancellation_slot(signal.slot(), subscribed.handler()));
-        signal.emit(type); // Whether the call has begun or not.
+        signal.emit(type); // The call may or may not have begun.
         if (type == asio::cancellation_type::terminal) {
             run_until_done(subscribed);
             BOOST_TEST(subscribed.ec() == aborted);
@@ -101,11 +101,11 @@ BOOST_AUTO_TEST_CASE(a_subscription_at_a_daemon_that_is_stopped_can_be_cancelled
     }
 }
 
-BOOST_AUTO_TEST_CASE(a_source_that_ends_while_it_subscribes_leaves_nothing)
+BOOST_AUTO_TEST_CASE(a_source_destroyed_while_subscribing_leaves_nothing)
 {
     auto source = std::make_unique<lifecycle_source>(conn);
     outcome subscribed;
-    const auto timeouts = loop.stats().timeouts; // libvirt adds one for the events of a connection.
+    const auto timeouts = loop.stats().timeouts; // libvirt adds one for a connection's events.
     daemon.freeze();
     source->async_subscribe(subscribed.handler());
     run_until([&] { return loop.stats().running_calls == 1 && loop.stats().queued_calls == 0; });
@@ -117,7 +117,7 @@ BOOST_AUTO_TEST_CASE(a_source_that_ends_while_it_subscribes_leaves_nothing)
     BOOST_TEST(loop.stats().timeouts == timeouts);
 }
 
-BOOST_AUTO_TEST_CASE(a_source_ends_while_the_daemon_is_stopped)
+BOOST_AUTO_TEST_CASE(a_source_destroyed_while_the_daemon_is_stopped)
 {
     auto source = std::make_unique<lifecycle_source>(conn);
     BOOST_TEST(!subscribe(*source));
@@ -137,7 +137,7 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_FIXTURE_TEST_SUITE(remote_events_killed, mortal_events_fixture)
 
-BOOST_AUTO_TEST_CASE(a_receive_that_waits_is_told)
+BOOST_AUTO_TEST_CASE(a_waiting_receive_fails)
 {
     lifecycle_source source{conn};
     BOOST_TEST(!subscribe(source));
@@ -156,7 +156,7 @@ BOOST_AUTO_TEST_CASE(a_receive_that_waits_is_told)
     BOOST_TEST(bool(unsubscribed.ec() == avirt::error::not_open));
 }
 
-BOOST_AUTO_TEST_CASE(what_came_before_is_received_first)
+BOOST_AUTO_TEST_CASE(earlier_events_are_received_first)
 {
     lifecycle_source source{conn};
     lifecycle_source witness{conn};
@@ -164,14 +164,14 @@ BOOST_AUTO_TEST_CASE(what_came_before_is_received_first)
     BOOST_TEST(!subscribe(witness));
     define_and_undefine("before");
     receive_lifecycle(witness, 2);
-    const auto told = start_receive(witness);
+    const auto lost = start_receive(witness);
     daemon.kill();
-    run_until_done(told);
+    run_until_done(lost);
     BOOST_TEST(receive_lifecycle(source, 2) == defined_and_undefined, boost::test_tools::per_element());
     BOOST_TEST(bool(receive(source).first == avirt::condition::connection_lost));
 }
 
-BOOST_AUTO_TEST_CASE(it_may_be_subscribed_again_on_the_next_connection)
+BOOST_AUTO_TEST_CASE(a_source_can_subscribe_again_on_the_next_connection)
 {
     lifecycle_source source{conn};
     BOOST_TEST(!subscribe(source));

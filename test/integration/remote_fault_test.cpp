@@ -11,7 +11,7 @@
 
 #include <deque>
 
-// The daemon is stopped, or dies; the guest does not read; the console is taken over.
+// The daemon is stopped or dies, the guest does not read, or the console is taken over.
 
 namespace {
 
@@ -23,7 +23,7 @@ struct own_daemon
     support::libvirtd own;
 };
 
-/// With a daemon of its own, to be killed.
+/// A private daemon, which the tests kill.
 struct mortal_fixture : own_daemon, remote_fixture
 {
     mortal_fixture() : remote_fixture(own) {}
@@ -39,7 +39,7 @@ struct fault_fixture : remote_fixture
         return asio::bind_cancellation_slot(signal.slot(), o.handler());
     }
 
-    /// Whatever could still happen by itself has.
+    /// Polls until whatever does not need the daemon has happened.
     void settle()
     {
         for (int i = 0; i < 100; ++i) {
@@ -48,7 +48,7 @@ struct fault_fixture : remote_fixture
         }
     }
 
-    /// What is under way while the daemon is stopped ends at once when it is cancelled.
+    /// Checks that an operation waits for the stopped daemon, and ends at once when it is cancelled.
     void check_cancelled(const outcome& o)
     {
         settle();
@@ -98,7 +98,7 @@ BOOST_DATA_TEST_CASE(a_close, data::make({true, false}), cancel)
     cancel ? check_cancelled(closed) : check_completes(closed);
 }
 
-BOOST_DATA_TEST_CASE(a_stream_that_opens, data::make({true, false}), cancel)
+BOOST_DATA_TEST_CASE(opening_a_stream, data::make({true, false}), cancel)
 {
     make_volume("frozen", 5000);
     daemon.freeze();
@@ -112,7 +112,7 @@ BOOST_DATA_TEST_CASE(a_read, data::make({true, false}), cancel)
     make_volume("frozen", 5000);
     daemon.freeze();
     daemon.thaw();
-    open_stream(upload("frozen")); // Nothing ever comes of it.
+    open_stream(upload("frozen")); // An upload never has data to read.
     daemon.freeze();
     char c;
     outcome read;
@@ -149,7 +149,7 @@ BOOST_DATA_TEST_CASE(a_write, data::make({true, false}), cancel)
     BOOST_TEST((content(path) == much));
 }
 
-BOOST_AUTO_TEST_CASE(an_upload_in_which_it_stops_three_times)
+BOOST_AUTO_TEST_CASE(an_upload_during_which_the_daemon_stops_three_times)
 {
     const auto path = make_volume("frozen", 0);
     open_stream(upload("frozen"));
@@ -183,7 +183,7 @@ BOOST_DATA_TEST_CASE(an_abort, data::make({true, false}), cancel)
     cancel ? check_cancelled(ended) : check_completes(ended);
 }
 
-BOOST_AUTO_TEST_CASE(a_call_and_the_last_stream_that_shares_its_connection)
+BOOST_AUTO_TEST_CASE(a_call_and_the_last_stream_on_a_shared_connection)
 {
     make_volume("frozen", 0);
     outcome opened, called;
@@ -195,12 +195,12 @@ BOOST_AUTO_TEST_CASE(a_call_and_the_last_stream_that_shares_its_connection)
     run_until([&] { return loop.stats().running_calls == 1; });
     conn.close();
     stream.close();
-    support::run_to_end(io); // Though nobody thaws it.
+    support::run_to_end(io); // Although the daemon stays stopped.
     BOOST_TEST(called.ec() == aborted);
     run_until([&] { return loop.stats().abandoned_calls == 0; });
 }
 
-BOOST_AUTO_TEST_CASE(everything_destroyed_leaves_nothing)
+BOOST_AUTO_TEST_CASE(destroying_everything_leaves_nothing)
 {
     make_volume("frozen", 0);
     open_stream(upload("frozen"));
@@ -211,13 +211,13 @@ BOOST_AUTO_TEST_CASE(everything_destroyed_leaves_nothing)
     settle();
     stream = avirt::async_stream(io);
     conn = avirt::connection(io);
-    support::run_to_end(io); // Though nobody thaws it.
+    support::run_to_end(io); // Although the daemon stays stopped.
     BOOST_TEST(called.ec() == aborted);
     BOOST_TEST(written.ec() == aborted);
     BOOST_TEST(loop.is_idle());
 }
 
-BOOST_AUTO_TEST_CASE(one_connection_holds_up_no_other)
+BOOST_AUTO_TEST_CASE(a_stuck_stream_does_not_delay_other_connections)
 {
     start_guest("echo", avirt_demo_guest);
     open_stream(console("echo"));
@@ -237,7 +237,7 @@ BOOST_AUTO_TEST_SUITE_END()
 
 namespace {
 
-/// Its connections take a daemon that is silent for three seconds for lost.
+/// Has a connection that treats a daemon as lost once it has been silent for three seconds.
 struct silence_fixture : fault_fixture
 {
     avirt::connection watched{io};
@@ -262,7 +262,7 @@ struct silence_fixture : fault_fixture
 
     void check_lost(const outcome& o)
     {
-        run_until_done(o); // Nobody cancels it.
+        run_until_done(o); // Without a cancellation.
         BOOST_TEST(bool(o.ec() == avirt::condition::connection_lost));
     }
 };
@@ -323,7 +323,7 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_FIXTURE_TEST_SUITE(remote_console, fault_fixture)
 
-BOOST_AUTO_TEST_CASE(what_is_typed_comes_back)
+BOOST_AUTO_TEST_CASE(the_guest_echoes_its_input)
 {
     start_guest("echo", avirt_demo_guest);
     open_stream(console("echo"));
@@ -369,7 +369,7 @@ BOOST_AUTO_TEST_CASE(a_shared_stream_outlives_its_connection)
     const support::gate busy;
     conn.async_call(busy.entry(), called.handler());
     run_until([&] { return busy.arrived() == 1; });
-    conn.close(); // In the middle of a call.
+    conn.close(); // During the call.
     run_until_done(called);
     BOOST_TEST(called.ec() == aborted);
 
@@ -417,11 +417,11 @@ BOOST_AUTO_TEST_CASE(the_guest_is_destroyed)
     BOOST_TEST(read.ec() == asio::error::eof);
 }
 
-// Whatever it meets first: the end of the guest's output, or that it takes no more input.
+// The errors depend on what is noticed first: the end of the guest's output, or that it takes no more input.
 BOOST_AUTO_TEST_CASE(the_guest_is_destroyed_during_a_write)
 {
     if (support::libvirtd::is_11_3()) {
-        BOOST_TEST_MESSAGE("skipped: this libvirtd does not survive it");
+        BOOST_TEST_MESSAGE("skipped: the libvirtd of libvirt 11.3 does not survive this");
         return;
     }
     for (int i = 0; i < 10; ++i) {
@@ -461,7 +461,7 @@ BOOST_AUTO_TEST_CASE(opened_while_the_guest_dies)
                 return virDomainDestroy(guest.get());
             },
             destroyed.handler());
-        // Closing takes a moment: the console is in use meanwhile.
+        // Closing takes a moment, during which the console is in use.
         while (!opened.ec() || opened.ec() == avirt::condition::console_in_use) {
             stream.close();
             opened = {};
@@ -478,7 +478,7 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_FIXTURE_TEST_SUITE(remote_killed, mortal_fixture)
 
-BOOST_AUTO_TEST_CASE(everything_under_way_ends)
+BOOST_AUTO_TEST_CASE(all_pending_operations_end)
 {
     make_volume("killed", 0);
     struct session
@@ -519,7 +519,7 @@ BOOST_AUTO_TEST_CASE(everything_under_way_ends)
     }
 }
 
-BOOST_AUTO_TEST_CASE(what_was_received_is_read_first)
+BOOST_AUTO_TEST_CASE(received_data_is_read_first)
 {
     const auto whole = content(make_volume("killed", 3'000'000));
     open_stream(download("killed"));
@@ -529,7 +529,7 @@ BOOST_AUTO_TEST_CASE(what_was_received_is_read_first)
     daemon.kill();
     outcome ended;
     stream.async_wait(avirt::async_stream::wait_type::error, ended.handler());
-    run_until_done(ended); // Though nothing is read.
+    run_until_done(ended); // Although nothing is read.
     outcome read;
     const auto received = receive(10'000, read);
     BOOST_TEST(bool(read.ec() == avirt::condition::connection_lost));

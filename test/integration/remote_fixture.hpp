@@ -30,8 +30,8 @@ extern "C" const unsigned char avirt_flood_guest[512];
 
 inline const error_code aborted = asio::error::operation_aborted;
 
-/// The daemon of all tests that do it no harm: guests boot faster where libvirt has seen QEMU before.
-inline std::optional<support::libvirtd>& place_of_shared_daemon()
+/// Holds the daemon that all harmless tests share: guests boot faster once libvirt has probed QEMU.
+inline std::optional<support::libvirtd>& shared_daemon_slot()
 {
     static std::optional<support::libvirtd> daemon{std::in_place};
     return daemon;
@@ -39,19 +39,19 @@ inline std::optional<support::libvirtd>& place_of_shared_daemon()
 
 inline support::libvirtd& shared_daemon()
 {
-    return *place_of_shared_daemon();
+    return *shared_daemon_slot();
 }
 
-/// The shared daemon, or one in its place if an earlier test has made it deadlock, which that of libvirt 11.3
-/// does (docs/libvirt.md, "What the daemon of libvirt 11.3 does not survive").
+/// The shared daemon, or a new one in its place if an earlier test has made it deadlock, as can happen with
+/// libvirt 11.3 (docs/libvirt.md, "What the daemon of libvirt 11.3 does not survive").
 inline support::libvirtd& answering_daemon()
 {
     if (support::libvirtd::is_11_3() && !shared_daemon().answers())
-        place_of_shared_daemon().emplace();
+        shared_daemon_slot().emplace();
     return shared_daemon();
 }
 
-/// A connection to a libvirtd, and a stream. Whatever runs on the loop's thread may sleep in epoll_wait only.
+/// A connection to a libvirtd, and a stream. Checks that the loop's thread sleeps only in epoll_wait.
 struct remote_fixture : support::loop_fixture
 {
     support::libvirtd& daemon;
@@ -97,7 +97,7 @@ struct remote_fixture : support::loop_fixture
         BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
     }
 
-    /// What the test itself has to say to the daemon.
+    /// Calls a function on the connection, and requires that it succeeds.
     template <class Function>
     void call(Function function)
     {
@@ -168,7 +168,7 @@ struct remote_fixture : support::loop_fixture
         open_stream(stream, std::move(opener));
     }
 
-    /// Reads to the end, a buffer at a time.
+    /// Reads to the end, one buffer at a time.
     std::string receive(std::size_t buffer_size, outcome& read)
     {
         std::string result, buffer(buffer_size, '\0');
@@ -211,7 +211,7 @@ struct remote_fixture : support::loop_fixture
         return finished.ec();
     }
 
-    /// A word with the echo guest, on its console.
+    /// Sends a line to the echo guest's console, and waits for the echo.
     void converse()
     {
         start_guest("echo", avirt_demo_guest);

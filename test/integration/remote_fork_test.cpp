@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-// A child that goes on to use libvirt, beside its parent's connections.
+// A forked child that uses libvirt while the parent keeps its connections.
 
 namespace {
 
@@ -28,7 +28,9 @@ struct fork_fixture : with_events<remote_fixture>
         run_until([&] { return loop.stats().running_calls == 0; });
     }
 
-    /// Runs the function in a child, which has a set of its own. Returns its exit status, which it may say.
+    /// Runs the function in a forked child, which notify_fork() gives its own epoll set. Returns the child's
+    /// exit status: the function's result, 99 if it threw, or 128 plus the number of the signal that ended
+    /// it.
     template <class Function>
     int in_child(Function function)
     {
@@ -54,7 +56,7 @@ struct fork_fixture : with_events<remote_fixture>
         return ended.si_code == CLD_EXITED ? ended.si_status : 128 + ended.si_status;
     }
 
-    /// The parent's connection is as it was.
+    /// Checks that the parent's connection and event source still work.
     void expect_unharmed()
     {
         outcome counted;
@@ -74,7 +76,7 @@ struct fork_fixture : with_events<remote_fixture>
 
 BOOST_FIXTURE_TEST_SUITE(remote_fork, fork_fixture)
 
-BOOST_AUTO_TEST_CASE(to_the_child_the_connection_is_lost)
+BOOST_AUTO_TEST_CASE(in_the_child_the_connection_is_lost)
 {
     BOOST_TEST(
         in_child([&] {
@@ -91,7 +93,7 @@ BOOST_AUTO_TEST_CASE(to_the_child_the_connection_is_lost)
     expect_unharmed();
 }
 
-BOOST_AUTO_TEST_CASE(the_child_ends_everything)
+BOOST_AUTO_TEST_CASE(the_child_closes_everything)
 {
     BOOST_TEST(
         in_child([&] {
@@ -105,7 +107,7 @@ BOOST_AUTO_TEST_CASE(the_child_ends_everything)
     expect_unharmed();
 }
 
-BOOST_AUTO_TEST_CASE(the_child_opens_its_own)
+BOOST_AUTO_TEST_CASE(the_child_opens_its_own_connection)
 {
     BOOST_TEST(
         in_child([&] {

@@ -17,7 +17,8 @@
 #include <future>
 #include <optional>
 
-// Loops and contexts come and go while connections stay open, to a daemon and inside this process.
+// Loops and contexts are created and destroyed while connections to a daemon and inside this process stay
+// open.
 
 namespace {
 
@@ -26,7 +27,7 @@ using support::eventually;
 using support::outcome;
 using keepalive = live_connections::keepalive;
 
-/// A loop on a context of its own; either can end first.
+/// A loop and its context, either of which can be destroyed first.
 struct bound_loop
 {
     std::optional<asio::io_context> io{std::in_place};
@@ -41,11 +42,11 @@ struct bound_loop
     }
 };
 
-/// Without a file of ours, nor a client of the daemon's, that was not there before.
+/// Checks that the body leaves no new open file in this process, and no client at the daemon.
 template <class Body>
-void leaves_nothing(Body body)
+void check_leaves_nothing(Body body)
 {
-    { // What libvirt opens once and for all.
+    { // libvirt opens some files once, and keeps them.
         bound_loop l;
         live_connections().check_served(*l.io);
         support::run_to_end(*l.io);
@@ -86,10 +87,10 @@ int status_of_child(void (*body)())
 BOOST_AUTO_TEST_SUITE(remote_lifecycle)
 
 BOOST_DATA_TEST_CASE(
-    connections_are_closed_before_the_end, data::make({false, true}) * data::make({false, true}),
+    connections_are_closed_before_the_loop_ends, data::make({false, true}) * data::make({false, true}),
     context_first, with_keepalive)
 {
-    leaves_nothing([&] {
+    check_leaves_nothing([&] {
         bound_loop l;
         {
             live_connections connections(with_keepalive ? keepalive::on : keepalive::off);
@@ -104,7 +105,7 @@ BOOST_DATA_TEST_CASE(
     connections_are_closed_with_no_loop_bound, data::make({false, true}) * data::make({false, true}),
     context_first, with_keepalive)
 {
-    leaves_nothing([&] {
+    check_leaves_nothing([&] {
         bound_loop l;
         live_connections connections(with_keepalive ? keepalive::on : keepalive::off);
         connections.check_served(*l.io);
@@ -117,7 +118,7 @@ BOOST_DATA_TEST_CASE(
     connections_are_closed_on_the_next_loop, data::make({false, true}) * data::make({false, true}),
     context_first, with_keepalive)
 {
-    leaves_nothing([&] {
+    check_leaves_nothing([&] {
         bound_loop first;
         std::optional<live_connections> connections(
             std::in_place, with_keepalive ? keepalive::on : keepalive::off);
@@ -133,8 +134,8 @@ BOOST_DATA_TEST_CASE(
 
 BOOST_AUTO_TEST_CASE(a_hundred_loops_serve_the_same_connections)
 {
-    leaves_nothing([] {
-        asio::io_context callers; // Of none of the loops.
+    check_leaves_nothing([] {
+        asio::io_context callers; // No loop is bound to it.
         bound_loop first;
         live_connections connections(keepalive::on);
         avirt::connection conn(callers);
@@ -164,9 +165,9 @@ BOOST_AUTO_TEST_CASE(a_hundred_loops_serve_the_same_connections)
     check_next_loop_works();
 }
 
-BOOST_DATA_TEST_CASE(avirts_connection_is_closed_with_no_loop_bound, data::make({0, 1, 2}), how)
+BOOST_DATA_TEST_CASE(an_avirt_connection_is_closed_with_no_loop_bound, data::make({0, 1, 2}), how)
 {
-    leaves_nothing([&] {
+    check_leaves_nothing([&] {
         asio::io_context callers;
         std::optional<avirt::connection> conn(std::in_place, callers);
         bound_loop l;
@@ -191,13 +192,13 @@ BOOST_DATA_TEST_CASE(avirts_connection_is_closed_with_no_loop_bound, data::make(
     });
 }
 
-BOOST_AUTO_TEST_CASE(what_was_closed_with_no_loop_bound_is_unknown_to_the_next)
+BOOST_AUTO_TEST_CASE(the_next_loop_does_not_know_connections_closed_before_it)
 {
     bound_loop first;
     std::optional<live_connections> connections(std::in_place, keepalive::on);
     connections->check_served(*first.io);
     BOOST_TEST(first.loop->stats().watches == 2u);
-    BOOST_TEST(first.loop->stats().timeouts == 3u); // for two kinds of events, and to keep alive
+    BOOST_TEST(first.loop->stats().timeouts == 3u); // two for events, one for keepalive
     first.end(false);
     connections.reset();
     bound_loop next;
@@ -207,7 +208,7 @@ BOOST_AUTO_TEST_CASE(what_was_closed_with_no_loop_bound_is_unknown_to_the_next)
     BOOST_TEST(next.loop->is_idle());
 }
 
-BOOST_AUTO_TEST_CASE(a_daemon_that_dies_with_no_loop_bound_is_missed_by_the_next)
+BOOST_AUTO_TEST_CASE(the_next_loop_notices_that_a_daemon_died_before_it)
 {
     support::libvirtd daemon;
     bound_loop first;
@@ -224,7 +225,7 @@ BOOST_AUTO_TEST_CASE(a_daemon_that_dies_with_no_loop_bound_is_missed_by_the_next
     support::run_to_end(*next.io);
 }
 
-BOOST_AUTO_TEST_CASE(a_drain_completes_when_connections_that_close_at_once_are_gone)
+BOOST_AUTO_TEST_CASE(a_drain_completes_after_concurrent_closes)
 {
     bound_loop l;
     const auto before = open_files();
@@ -261,9 +262,9 @@ BOOST_AUTO_TEST_CASE(a_drain_completes_when_connections_that_close_at_once_are_g
     BOOST_TEST(eventually([] { return shared_daemon().clients() == 0; }));
 }
 
-BOOST_AUTO_TEST_CASE(a_child_that_exits_or_execs_changes_nothing_for_the_connections)
+BOOST_AUTO_TEST_CASE(a_child_that_exits_or_execs_does_not_affect_connections)
 {
-    leaves_nothing([] {
+    check_leaves_nothing([] {
         bound_loop l;
         {
             live_connections connections(keepalive::on);
@@ -278,7 +279,7 @@ BOOST_AUTO_TEST_CASE(a_child_that_exits_or_execs_changes_nothing_for_the_connect
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_callback_of_a_connections_may_fork_a_child_that_exits_or_execs)
+BOOST_AUTO_TEST_CASE(an_event_callback_may_fork_a_child_that_exits_or_execs)
 {
     bound_loop l;
     {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "remote_fixture.hpp"
 
-// What is said of a connection that is lost.
+// How the loss of a connection is reported.
 
 namespace {
 
@@ -20,7 +20,7 @@ void check_closed_by_daemon(asio::io_context& io, avirt::async_stream& stream)
 
 BOOST_AUTO_TEST_SUITE(remote_loss)
 
-BOOST_AUTO_TEST_CASE(is_not_blamed_on_a_timeout_that_has_thrown)
+BOOST_AUTO_TEST_CASE(is_not_attributed_to_a_timeout_that_threw)
 {
     support::libvirtd daemon;
     remote_fixture f(daemon);
@@ -37,7 +37,7 @@ BOOST_AUTO_TEST_CASE(is_not_blamed_on_a_timeout_that_has_thrown)
     check_closed_by_daemon(f.io, f.stream);
 }
 
-BOOST_AUTO_TEST_CASE(is_not_blamed_on_the_timeout_in_which_it_is_found_out)
+BOOST_AUTO_TEST_CASE(is_not_attributed_to_the_timeout_that_detects_it)
 {
     support::libvirtd daemon;
     remote_fixture f(daemon);
@@ -46,7 +46,7 @@ BOOST_AUTO_TEST_CASE(is_not_blamed_on_the_timeout_in_which_it_is_found_out)
     f.stream.async_open(f.conn, avirt::shared_connection, remote_fixture::upload("lost"), opened.handler());
     f.run_until_done(opened);
     BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
-    const auto find_out = [](int timer, void* fixture) {
+    const auto detect_loss = [](int timer, void* fixture) {
         auto& self = *static_cast<remote_fixture*>(fixture);
         virEventRemoveTimeout(timer);
         self.daemon.kill();
@@ -54,7 +54,7 @@ BOOST_AUTO_TEST_CASE(is_not_blamed_on_the_timeout_in_which_it_is_found_out)
             continue;
         BOOST_TEST(virConnectNumOfDomains(self.conn.native_handle()) < 0);
     };
-    BOOST_TEST(virEventAddTimeout(0, find_out, &f, nullptr) > 0);
+    BOOST_TEST(virEventAddTimeout(0, detect_loss, &f, nullptr) > 0);
     check_closed_by_daemon(f.io, f.stream);
 }
 

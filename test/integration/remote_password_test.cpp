@@ -7,7 +7,7 @@
 #include <span>
 #include <stdexcept>
 
-// A daemon that lets in those who know a password, by SASL.
+// A daemon that authenticates its clients by a password, with SASL.
 
 namespace {
 
@@ -22,10 +22,10 @@ std::string tcp_uri()
     return "qemu+tcp://127.0.0.1:" + std::to_string(guarded_daemon().port()) + "/session";
 }
 
-/// Somebody who is asked.
+/// Answers requests for credentials as the user "fred", and counts them.
 struct fred
 {
-    std::atomic<int> asked{0}; // for his name; each connection that asks does so once
+    std::atomic<int> asked{0}; // requests for the user name; each connection that asks makes one
 
     avirt::open_options options(const std::string& uri, const std::string& password)
     {
@@ -33,7 +33,7 @@ struct fred
         o.authenticate = [this, password](std::span<avirt::credential> credentials) {
             for (auto& c : credentials) {
                 asked += c.type == VIR_CRED_AUTHNAME ? 1 : 0;
-                // Some mechanisms also ask in whose name he comes.
+                // Some mechanisms also ask for the identity to act as.
                 c.result = c.type == VIR_CRED_PASSPHRASE ? password : "fred";
             }
             return true;
@@ -44,16 +44,18 @@ struct fred
 
 struct unix_fixture : fred, access_fixture
 {
-    explicit unix_fixture(bool replay = true) : access_fixture(guarded_daemon(), that_replays(replay)) {}
+    explicit unix_fixture(bool replay = true) : access_fixture(guarded_daemon(), options_with_replay(replay))
+    {
+    }
 
-    avirt::open_options that_replays(bool replay)
+    avirt::open_options options_with_replay(bool replay)
     {
         auto o = options(guarded_daemon().uri(), "sesame");
         o.replay_credentials = replay;
         return o;
     }
 
-    void use_connections_of_their_own()
+    void use_own_connections()
     {
         make_volume("source", 1000);
         open_stream(download("source"));
@@ -64,9 +66,9 @@ struct unix_fixture : fred, access_fixture
     }
 };
 
-struct forgetful_fixture : unix_fixture
+struct no_replay_fixture : unix_fixture
 {
-    forgetful_fixture() : unix_fixture(false) {}
+    no_replay_fixture() : unix_fixture(false) {}
 };
 
 struct tcp_fixture : fred, access_fixture
@@ -74,8 +76,8 @@ struct tcp_fixture : fred, access_fixture
     tcp_fixture() : access_fixture(guarded_daemon(), fred::options(tcp_uri(), "sesame")) {}
 };
 
-/// Opens that fail.
-struct door : fred, support::loop_fixture
+/// Opens connections, and keeps the reason of a failure.
+struct open_fixture : fred, support::loop_fixture
 {
     avirt::connection conn{io};
     avirt::error_details why;
@@ -104,18 +106,18 @@ BOOST_AUTO_TEST_SUITE(remote_password)
 BOOST_FIXTURE_TEST_CASE(asks_once, unix_fixture)
 {
     BOOST_TEST(asked == 1);
-    use_connections_of_their_own();
+    use_own_connections();
     BOOST_TEST(asked == 1);
 }
 
-BOOST_FIXTURE_TEST_CASE(asks_for_each_connection_where_it_must_not_remember, forgetful_fixture)
+BOOST_FIXTURE_TEST_CASE(asks_for_each_connection_without_replay, no_replay_fixture)
 {
     BOOST_TEST(asked == 1);
-    use_connections_of_their_own();
+    use_own_connections();
     BOOST_TEST(asked == 3);
 }
 
-BOOST_FIXTURE_TEST_CASE(over_tcp_it_is_encrypted, tcp_fixture)
+BOOST_FIXTURE_TEST_CASE(encrypted_over_tcp, tcp_fixture)
 {
     copy(1000);
     copy(262144);
@@ -123,12 +125,12 @@ BOOST_FIXTURE_TEST_CASE(over_tcp_it_is_encrypted, tcp_fixture)
     BOOST_TEST(asked == 1);
 }
 
-BOOST_FIXTURE_TEST_CASE(a_write_to_a_daemon_that_is_stopped, tcp_fixture)
+BOOST_FIXTURE_TEST_CASE(a_write_to_a_stopped_daemon, tcp_fixture)
 {
     write_while_it_is_stopped(false);
 }
 
-BOOST_FIXTURE_TEST_CASE(a_wrong_password, door)
+BOOST_FIXTURE_TEST_CASE(a_wrong_password, open_fixture)
 {
     const auto ec = open(options(guarded_daemon().uri(), "please"));
     BOOST_TEST((ec == avirt::condition::denied));
@@ -138,7 +140,7 @@ BOOST_FIXTURE_TEST_CASE(a_wrong_password, door)
     conn.close();
 }
 
-BOOST_FIXTURE_TEST_CASE(refused, door)
+BOOST_FIXTURE_TEST_CASE(the_authenticator_refuses, open_fixture)
 {
     int calls = 0;
     const auto ec = open([&](auto) {
@@ -151,7 +153,7 @@ BOOST_FIXTURE_TEST_CASE(refused, door)
     BOOST_TEST(calls == 1);
 }
 
-BOOST_FIXTURE_TEST_CASE(nobody_to_ask, door)
+BOOST_FIXTURE_TEST_CASE(no_authenticator, open_fixture)
 {
     const auto ec = open(avirt::open_options{guarded_daemon().uri()});
     BOOST_TEST((ec == avirt::condition::denied));
@@ -160,14 +162,14 @@ BOOST_FIXTURE_TEST_CASE(nobody_to_ask, door)
     BOOST_TEST(why.message.find("no mechanism available") != std::string::npos);
 }
 
-BOOST_FIXTURE_TEST_CASE(it_throws, door)
+BOOST_FIXTURE_TEST_CASE(the_authenticator_throws, open_fixture)
 {
     const auto ec = open([](auto) -> bool { throw std::runtime_error("the key ring is locked"); });
     BOOST_TEST(ec == avirt::error::call_threw);
     BOOST_TEST(why.message == "the key ring is locked");
 }
 
-BOOST_FIXTURE_TEST_CASE(cancelled_while_it_asks, door)
+BOOST_FIXTURE_TEST_CASE(cancelled_while_the_authenticator_runs, open_fixture)
 {
     support::gate g;
     avirt::open_options o{guarded_daemon().uri()};
@@ -179,7 +181,7 @@ BOOST_FIXTURE_TEST_CASE(cancelled_while_it_asks, door)
     signal.emit(asio::cancellation_type::terminal);
     run_until([&] { return opened.calls() > 0; });
     BOOST_TEST(opened.ec() == aborted);
-    support::run_to_end(io); // Nobody waits for it.
+    support::run_to_end(io); // Does not wait for the authenticator.
     BOOST_TEST(g.passed() == 0);
     BOOST_TEST(loop.stats().abandoned_calls == 1u);
     g.open();

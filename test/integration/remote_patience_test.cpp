@@ -10,7 +10,7 @@
 #include <string>
 #include <utility>
 
-// A daemon that is stopped keeps nothing that is not used any more.
+// A stopped daemon does not keep anything alive that is no longer used.
 
 namespace {
 
@@ -64,7 +64,7 @@ BOOST_AUTO_TEST_CASE(an_object_that_outlives_its_connection)
     BOOST_TEST(loop.is_idle());
 }
 
-BOOST_AUTO_TEST_CASE(an_object_of_a_connection_that_was_adopted)
+BOOST_AUTO_TEST_CASE(an_object_of_an_adopted_connection)
 {
     start_guest("echo", avirt_demo_guest);
     avirt::connection adopted(io.get_executor(), conn.release());
@@ -113,7 +113,7 @@ BOOST_AUTO_TEST_CASE(an_event_source)
         run_until([&] { return loop.stats().running_calls == 0; });
         daemon.freeze();
     }
-    run_until([&] { return loop.stats().running_calls == 1; }); // It is taken back.
+    run_until([&] { return loop.stats().running_calls == 1; }); // The callback is being deregistered.
     conn.close();
     support::run_to_end(io);
     BOOST_TEST(loop.is_idle());
@@ -133,7 +133,7 @@ BOOST_AUTO_TEST_CASE(another_stream_of_the_connection_is_not_cut_off)
         daemon.freeze();
     }
     conn.close();
-    // For longer than what nobody waits for has, where nobody uses the connection.
+    // Longer than the second that a release may take on a connection that is no longer in use.
     bool is_over = false;
     asio::steady_timer timer(io, std::chrono::milliseconds(1500));
     timer.async_wait([&](error_code) { is_over = true; });
@@ -149,14 +149,14 @@ BOOST_AUTO_TEST_CASE(another_stream_of_the_connection_is_not_cut_off)
 
 struct other_host
 {
-    support::libvirtd other; // Before the fixture watches what sleeps.
+    support::libvirtd other; // Started before the fixture checks for sleeps.
 };
 
 struct two_hosts_fixture : other_host, patience_fixture
 {
 };
 
-BOOST_FIXTURE_TEST_CASE(another_host_is_not_kept, two_hosts_fixture)
+BOOST_FIXTURE_TEST_CASE(another_host_is_not_delayed, two_hosts_fixture)
 {
     start_guest("echo", avirt_demo_guest);
     auto guest = find_guest(conn);
@@ -175,7 +175,7 @@ BOOST_FIXTURE_TEST_CASE(another_host_is_not_kept, two_hosts_fixture)
     support::run_to_end(io);
 }
 
-// While no loop is bound, closing harms nothing that others use.
+// Closing a connection while no loop is bound does not harm what is still used.
 
 struct unbound_fixture
 {
@@ -194,10 +194,10 @@ struct unbound_fixture
     {
         loop.reset();
         conn.close();
-        BOOST_TEST(support::eventually([] { return nothing_is_under_way(); }));
+        BOOST_TEST(support::eventually([] { return no_call_is_pending(); }));
     }
 
-    static bool nothing_is_under_way()
+    static bool no_call_is_pending()
     {
         asio::io_context none;
         const avirt::event_loop probe(none);
@@ -206,14 +206,14 @@ struct unbound_fixture
     }
 };
 
-BOOST_FIXTURE_TEST_CASE(a_reference_of_the_applications_lives_on, unbound_fixture)
+BOOST_FIXTURE_TEST_CASE(a_reference_of_the_application_stays_usable, unbound_fixture)
 {
     auto* plain = virConnectOpen(shared_daemon().uri().c_str());
     BOOST_REQUIRE(plain);
     virConnectRef(plain);
     conn = avirt::connection(io.get_executor(), plain);
     outcome called;
-    conn.async_call(virConnectNumOfDomains, called.handler()); // By which its socket is found.
+    conn.async_call(virConnectNumOfDomains, called.handler()); // avirt finds its socket by this call.
     run_until_done(called);
     close();
     BOOST_TEST(virConnectNumOfDomains(plain) >= 0);
@@ -222,7 +222,7 @@ BOOST_FIXTURE_TEST_CASE(a_reference_of_the_applications_lives_on, unbound_fixtur
     support::run_to_end(io);
 }
 
-BOOST_FIXTURE_TEST_CASE(a_shared_stream_lives_on, unbound_fixture)
+BOOST_FIXTURE_TEST_CASE(a_shared_stream_stays_usable, unbound_fixture)
 {
     outcome opened, started, opened_stream, written, read;
     conn.async_open(shared_daemon().uri(), opened.handler());
@@ -249,7 +249,7 @@ BOOST_FIXTURE_TEST_CASE(a_shared_stream_lives_on, unbound_fixture)
     BOOST_TEST(loop->is_idle());
 }
 
-// What is opened beside the connection, while the daemon is stopped.
+// Connections that streams and calls open for themselves while the daemon is stopped.
 
 struct limited_fixture : remote_fixture
 {
@@ -263,7 +263,7 @@ struct limited_fixture : remote_fixture
     }
 };
 
-BOOST_FIXTURE_TEST_CASE(connections_that_are_opened_again_are_given_up_in_time, limited_fixture)
+BOOST_FIXTURE_TEST_CASE(additional_connections_time_out, limited_fixture)
 {
     start_guest("echo", avirt_demo_guest);
     daemon.freeze();

@@ -10,7 +10,7 @@
 
 #include <atomic>
 
-// What a real daemon says, in pieces, up to a point, or never.
+// A real daemon whose messages arrive in pieces, in part, or never.
 
 namespace {
 
@@ -18,13 +18,15 @@ using support::packet_proxy;
 using packet = packet_proxy::packet;
 using verdict = packet_proxy::verdict;
 
-/// What to do with the packets of streams; all others pass.
+/// Treats stream packets and replies as told; all other packets pass.
 struct proxy
 {
     std::atomic<verdict> data{verdict::pass};
     std::atomic<verdict> end_from_daemon{verdict::pass};
     std::atomic<verdict> other{verdict::pass};
-    support::gate is_open; // or the call might fail by it (docs/libvirt.md, "A connection's socket")
+    /// Holds back stream packets until the stream is open: a connection that ends right behind the answer
+    /// would make the opening call fail (docs/libvirt.md, "A connection's socket").
+    support::gate is_open;
     packet_proxy between{shared_daemon().socket(), [this](const packet& p) -> verdict {
                              if (p.type == packet::kind::stream && !p.from_client)
                                  is_open.entry()();
@@ -57,7 +59,7 @@ struct proxy_fixture : proxy, remote_fixture
 
 BOOST_FIXTURE_TEST_SUITE(remote_proxy, proxy_fixture)
 
-BOOST_AUTO_TEST_CASE(everything_in_pieces)
+BOOST_AUTO_TEST_CASE(all_messages_in_pieces)
 {
     other = data = end_from_daemon = verdict::fragment;
     const auto source = content(make_volume("source", 1'000'000));
@@ -114,7 +116,7 @@ BOOST_AUTO_TEST_CASE(lost_within_a_packet)
 BOOST_AUTO_TEST_CASE(an_answer_that_never_comes)
 {
     make_volume("silent", 1000);
-    other = verdict::hold; // The one to the opening, on a connection of its own.
+    other = verdict::hold; // Holds the reply to opening the stream's own connection.
     asio::cancellation_signal signal;
     outcome opened;
     stream.async_open(

@@ -11,7 +11,8 @@
 #include <set>
 #include <vector>
 
-// What the loop says of real connections: which of them held it up, and how much is registered and under way.
+// What the loop reports about real connections: which of them delayed it, and how much is registered and
+// pending.
 
 namespace {
 
@@ -29,7 +30,7 @@ std::set<int> open_sockets()
     return numbers;
 }
 
-/// A loop that tells which of its callbacks held it up, with an application in it that does so.
+/// A loop that reports slow callbacks, and an application whose callbacks are slow.
 struct slow_fixture
 {
     struct limit
@@ -37,12 +38,12 @@ struct slow_fixture
         static constexpr auto value = 2ms;
     };
 
-    std::vector<avirt::slow_callback_report> reports; // of the callbacks in which hold_up() was called
-    bool was_held_up = false;
+    std::vector<avirt::slow_callback_report> reports; // of the callbacks in which delay_loop() was called
+    bool was_delayed = false;
     asio::io_context io;
     avirt::event_loop loop{
         io, {.slow_callback = limit::value, .on_slow_callback = [this](const avirt::slow_callback_report& r) {
-                 if (std::exchange(was_held_up, false))
+                 if (std::exchange(was_delayed, false))
                      reports.push_back(r);
              }}};
     avirt::connection conn{io};
@@ -53,10 +54,10 @@ struct slow_fixture
         BOOST_CHECK_NO_THROW(support::run_to_end(io));
     }
 
-    /// What an application does in a callback of libvirt's.
-    void hold_up()
+    /// Called in libvirt's callbacks, as a slow application would.
+    void delay_loop()
     {
-        was_held_up = true;
+        was_delayed = true;
         const auto until = std::chrono::steady_clock::now() + limit::value;
         while (std::chrono::steady_clock::now() < until)
             continue;
@@ -90,24 +91,24 @@ struct slow_fixture
 
     static void on_domain_event(virConnectPtr, virDomainPtr, int, int, void* self)
     {
-        static_cast<slow_fixture*>(self)->hold_up();
+        static_cast<slow_fixture*>(self)->delay_loop();
     }
     static void on_pool_event(virConnectPtr, virStoragePoolPtr, int, int, void* self)
     {
-        static_cast<slow_fixture*>(self)->hold_up();
+        static_cast<slow_fixture*>(self)->delay_loop();
     }
     static void on_close(virConnectPtr, int, void* self)
     {
-        static_cast<slow_fixture*>(self)->hold_up();
+        static_cast<slow_fixture*>(self)->delay_loop();
     }
 
-    int hear_of_domains(virConnectPtr c)
+    int register_domain_events(virConnectPtr c)
     {
         return domain_events = virConnectDomainEventRegisterAny(
                    c, nullptr, VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(&on_domain_event),
                    this, nullptr);
     }
-    int hear_of_pools(virConnectPtr c)
+    int register_pool_events(virConnectPtr c)
     {
         return pool_events = virConnectStoragePoolEventRegisterAny(
                    c, nullptr, VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE,
@@ -141,24 +142,24 @@ BOOST_DATA_TEST_CASE(an_event_callback_in_this_process, data::make({true, false}
 {
     open("test:///default");
     if (is_registered_in_a_call)
-        call([this](virConnectPtr c) { return hear_of_domains(c); });
+        call([this](virConnectPtr c) { return register_domain_events(c); });
     else
-        BOOST_TEST(hear_of_domains(conn.native_handle()) >= 0);
+        BOOST_TEST(register_domain_events(conn.native_handle()) >= 0);
     call(suspend_and_resume);
     run_until_reported();
     BOOST_TEST(reports[0].is_timeout);
     BOOST_TEST(reports[0].fd == -1);
     BOOST_TEST(reports[0].id > 0);
     BOOST_TEST((reports[0].took >= limit::value));
-    // avirt is not told whose it is.
+    // Outside a call avirt cannot know to which connection the callback belongs.
     BOOST_TEST(reports[0].connection_uri == (is_registered_in_a_call ? "test:///default" : ""));
     call([this](virConnectPtr c) { return virConnectDomainEventDeregisterAny(c, domain_events); });
 }
 
-BOOST_AUTO_TEST_CASE(an_event_callback_of_a_daemons)
+BOOST_AUTO_TEST_CASE(an_event_callback_for_a_daemon)
 {
     open(shared_daemon().uri());
-    call([this](virConnectPtr c) { return hear_of_pools(c); });
+    call([this](virConnectPtr c) { return register_pool_events(c); });
     call(create_and_destroy_pool);
     run_until_reported();
     BOOST_TEST(reports[0].is_timeout);
@@ -176,7 +177,7 @@ BOOST_AUTO_TEST_CASE(a_close_callback_on_a_connections_socket)
     auto opened = open_sockets();
     std::erase_if(opened, [&](int fd) { return before.contains(fd); });
     BOOST_REQUIRE_EQUAL(opened.size(), 1u);
-    // Not in a call: it is the socket that has a name.
+    // Registered outside a call: avirt knows the connection by its socket.
     BOOST_TEST(virConnectRegisterCloseCallback(conn.native_handle(), on_close, this, nullptr) == 0);
     daemon.kill();
     run_until_reported();
@@ -190,13 +191,13 @@ BOOST_AUTO_TEST_CASE(a_close_callback_on_a_connections_socket)
 BOOST_AUTO_TEST_CASE(callbacks_of_two_connections_are_told_apart)
 {
     open(shared_daemon().uri());
-    call([this](virConnectPtr c) { return hear_of_pools(c); });
+    call([this](virConnectPtr c) { return register_pool_events(c); });
     avirt::connection other(io);
     outcome opened;
     other.async_open("test:///default", opened.handler());
     run_until_done(opened);
     outcome registered, provoked;
-    other.async_call([this](virConnectPtr c) { return hear_of_domains(c); }, registered.handler());
+    other.async_call([this](virConnectPtr c) { return register_domain_events(c); }, registered.handler());
     run_until_done(registered);
     other.async_call(suspend_and_resume, provoked.handler());
     call(create_and_destroy_pool);
@@ -219,12 +220,12 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(remote_stats)
 
-BOOST_FIXTURE_TEST_CASE(of_what_connections_register, slow_fixture)
+BOOST_FIXTURE_TEST_CASE(watches_and_timeouts_of_connections, slow_fixture)
 {
     open("test:///default");
     BOOST_TEST(loop.stats().watches == 0u);
     BOOST_TEST(loop.stats().timeouts == 0u);
-    call([this](virConnectPtr c) { return hear_of_domains(c); });
+    call([this](virConnectPtr c) { return register_domain_events(c); });
     BOOST_TEST(loop.stats().timeouts == 1u);
 
     avirt::connection remote(io);
@@ -236,7 +237,7 @@ BOOST_FIXTURE_TEST_CASE(of_what_connections_register, slow_fixture)
     BOOST_TEST(loop.stats().watches == 1u);
     BOOST_TEST(loop.stats().timeouts == 1u);
     outcome registered;
-    remote.async_call([this](virConnectPtr c) { return hear_of_pools(c); }, registered.handler());
+    remote.async_call([this](virConnectPtr c) { return register_pool_events(c); }, registered.handler());
     run_until_done(registered);
     BOOST_TEST(loop.stats().timeouts == 2u);
 
@@ -262,7 +263,7 @@ BOOST_FIXTURE_TEST_CASE(of_what_connections_register, slow_fixture)
     BOOST_TEST(loop.stats().pending_frees == 0u);
 }
 
-BOOST_FIXTURE_TEST_CASE(of_what_is_to_be_freed, support::loop_fixture)
+BOOST_FIXTURE_TEST_CASE(pending_frees, support::loop_fixture)
 {
     virConnectPtr c = virConnectOpen(shared_daemon().uri().c_str());
     BOOST_REQUIRE(c);
@@ -271,12 +272,12 @@ BOOST_FIXTURE_TEST_CASE(of_what_is_to_be_freed, support::loop_fixture)
     BOOST_TEST(virConnectClose(c) == 0);
     BOOST_TEST(loop.stats().watches == 0u);
     BOOST_TEST(loop.stats().timeouts == 0u);
-    BOOST_TEST(loop.stats().pending_frees == 2u); // the socket, and what keeps it alive
+    BOOST_TEST(loop.stats().pending_frees == 2u); // the socket's watch and the keepalive timeout
     support::run_to_end(io);
     BOOST_TEST(loop.stats().pending_frees == 0u);
 }
 
-BOOST_AUTO_TEST_CASE(of_calls_to_a_daemon_that_is_stopped)
+BOOST_AUTO_TEST_CASE(calls_to_a_stopped_daemon)
 {
     support::libvirtd daemon;
     support::gate gate;
@@ -301,7 +302,7 @@ BOOST_AUTO_TEST_CASE(of_calls_to_a_daemon_that_is_stopped)
     open(local, "test:///default");
     fixture.run_until([&] { return is_busy(0, 0, 0); });
 
-    // Nobody can be freed from a call inside this process.
+    // A call inside this process cannot be interrupted.
     outcome stuck;
     local.async_call(gate.entry(), stuck.handler());
     fixture.run_until([&] { return is_busy(1, 0, 0) && gate.arrived() == 1; });
@@ -313,14 +314,14 @@ BOOST_AUTO_TEST_CASE(of_calls_to_a_daemon_that_is_stopped)
     for (int i = 0; i < 4; ++i)
         remote[i].async_call(virConnectNumOfDomains, called[i].handler());
     fixture.run_until([&] { return is_busy(2, 2, 1); });
-    // What a lost connection leaves behind may wait for a thread, too: it counts as queued.
+    // The release of a lost connection may also wait for a thread, and then counts as queued.
     const auto runs_two = [&] {
         return loop.stats().running_calls == 2 && loop.stats().abandoned_calls == 1;
     };
     remote[3].cancel();
     fixture.run_until([&] { return called[3] && runs_two(); });
     remote[0].cancel();
-    // The daemon is still stopped: the next call takes the thread of the one that was cut off.
+    // The daemon is still stopped: the next call takes the thread of the interrupted one.
     fixture.run_until([&] { return called[0] && runs_two(); });
     BOOST_TEST((!called[1] && !called[2]));
     daemon.thaw();

@@ -9,15 +9,15 @@
 #include <cerrno>
 #include <cstdlib>
 
-// A daemon behind SSH: libvirt runs ssh, which runs something on the other side that leads to the daemon's
-// socket.
+// A daemon behind SSH: libvirt runs ssh, which runs a program on the remote host that connects to the
+// daemon's socket.
 
 namespace {
 
 namespace data = boost::unit_test::data;
 
-/// What runs on the other side: libvirt's own program, which finds the daemon as one of its clients would, or
-/// one that is called as netcat.
+/// The program on the remote host: libvirt's own, which finds the daemon as any client does, or one that is
+/// called like netcat.
 enum class proxy { native, netcat };
 
 struct ssh_host
@@ -27,7 +27,7 @@ struct ssh_host
 
     ssh_host()
     {
-        // It is first asked which options it has.
+        // libvirt first runs it to find out which options it has.
         std::ofstream(netcat) << "#!/bin/sh\ntest \"$1\" = -U && exec " SOCKET_BRIDGE " \"$2\"\n";
         std::filesystem::permissions(netcat, std::filesystem::perms(0755));
     }
@@ -41,7 +41,7 @@ struct ssh_host
         return common + through_netcat();
     }
 
-    /// With one of the SSH libraries that libvirt knows, instead of ssh.
+    /// A URI for one of the SSH libraries that libvirt supports, in place of ssh.
     std::string uri(const std::string& library) const
     {
         return "qemu+" + library + "://" + own.authority() + "/session?keyfile=" + own.key().string()
@@ -65,7 +65,7 @@ struct ssh_fixture : access_fixture
 {
     ssh_fixture() : access_fixture(shared_daemon(), shared_host().uri(Proxy, shared_host().own.client())) {}
 
-    void everything()
+    void copy_and_converse()
     {
         copy(1000);
         copy(262144);
@@ -86,9 +86,9 @@ struct libssh2_fixture : access_fixture
     libssh2_fixture() : access_fixture(shared_daemon(), shared_host().uri("libssh2")) {}
 };
 
-struct broken_host_fixture : ssh_host, access_fixture
+struct failing_host_fixture : ssh_host, access_fixture
 {
-    broken_host_fixture() : access_fixture(shared_daemon(), ssh_host::uri(proxy::netcat, own.client())) {}
+    failing_host_fixture() : access_fixture(shared_daemon(), ssh_host::uri(proxy::netcat, own.client())) {}
 };
 
 boost::test_tools::assertion_result can_run_sshd(boost::unit_test::test_unit_id)
@@ -102,11 +102,11 @@ boost::test_tools::assertion_result has_helper(boost::unit_test::test_unit_id)
 {
     boost::test_tools::assertion_result result(
         std::system("command -v virt-ssh-helper >/dev/null") == 0); // NOLINT(cert-env33-c)
-    result.message() << "there is no virt-ssh-helper here";
+    result.message() << "virt-ssh-helper is not installed";
     return result;
 }
 
-/// Whether libvirt was built with the library, and the daemon outlives its use.
+/// Whether libvirt was built with the library, and the daemon survives its use.
 auto libvirt_has(const std::string& library)
 {
     return [library](boost::unit_test::test_unit_id) {
@@ -114,7 +114,9 @@ auto libvirt_has(const std::string& library)
         const std::string loaded{std::istreambuf_iterator<char>(maps), {}};
         const bool has = loaded.find("/" + library + ".so") != std::string::npos;
         boost::test_tools::assertion_result result(has && !support::libvirtd::is_11_3());
-        result.message() << (has ? "this libvirtd hangs afterwards" : "libvirt was built without it");
+        result.message()
+            << (has ? "the libvirtd of libvirt 11.3 hangs afterwards"
+                    : "libvirt was built without the library");
         return result;
     };
 }
@@ -125,15 +127,16 @@ BOOST_AUTO_TEST_SUITE(remote_ssh, *boost::unit_test::precondition(can_run_sshd))
 
 BOOST_FIXTURE_TEST_CASE(with_libvirts_helper, native_fixture, *boost::unit_test::precondition(has_helper))
 {
-    everything();
+    copy_and_converse();
 }
 
 BOOST_FIXTURE_TEST_CASE(with_netcat, netcat_fixture)
 {
-    everything();
+    copy_and_converse();
 }
 
-// Their writes wait for a daemon that takes nothing (docs/libvirt.md, "Sending"), all else does not.
+// With the SSH libraries, writes wait for a daemon that takes nothing (docs/libvirt.md, "Sending"), but all
+// other operations do not.
 BOOST_FIXTURE_TEST_CASE(with_libssh, libssh_fixture, *boost::unit_test::precondition(libvirt_has("libssh")))
 {
     copy(262144);
@@ -151,17 +154,17 @@ BOOST_FIXTURE_TEST_CASE(
     call_while_it_is_stopped();
 }
 
-BOOST_DATA_TEST_CASE_F(netcat_fixture, a_write_to_a_daemon_that_is_stopped, data::make({true, false}), cancel)
+BOOST_DATA_TEST_CASE_F(netcat_fixture, a_write_to_a_stopped_daemon, data::make({true, false}), cancel)
 {
     write_while_it_is_stopped(cancel);
 }
 
-BOOST_FIXTURE_TEST_CASE(a_call_to_a_daemon_that_is_stopped, netcat_fixture)
+BOOST_FIXTURE_TEST_CASE(a_call_to_a_stopped_daemon, netcat_fixture)
 {
     call_while_it_is_stopped();
 }
 
-BOOST_FIXTURE_TEST_CASE(the_host_breaks_down, broken_host_fixture)
+BOOST_FIXTURE_TEST_CASE(the_host_fails, failing_host_fixture)
 {
     start_guest("echo", avirt_demo_guest);
     open_stream(console("echo"));
@@ -176,7 +179,7 @@ BOOST_FIXTURE_TEST_CASE(the_host_breaks_down, broken_host_fixture)
     BOOST_TEST(bool(called.ec() == avirt::condition::connection_lost));
 }
 
-BOOST_FIXTURE_TEST_CASE(a_host_whose_key_is_not_known, support::loop_fixture)
+BOOST_FIXTURE_TEST_CASE(an_unknown_host_key, support::loop_fixture)
 {
     avirt::connection conn{io};
     avirt::error_details details;
@@ -188,7 +191,7 @@ BOOST_FIXTURE_TEST_CASE(a_host_whose_key_is_not_known, support::loop_fixture)
     BOOST_TEST(opened.ec() == error_code(ECONNRESET, boost::system::system_category()));
     BOOST_TEST(!conn.is_open());
     BOOST_TEST_INFO(details.message);
-    // What ssh says.
+    // ssh's message.
     BOOST_TEST(details.message.find("Host key verification failed") != std::string::npos);
 }
 

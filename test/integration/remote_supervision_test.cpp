@@ -14,7 +14,7 @@
 #include <utility>
 #include <variant>
 
-// A supervised connection to a daemon that comes and goes.
+// A supervised connection to a daemon that stops and comes back.
 
 namespace {
 
@@ -28,7 +28,7 @@ struct supervised_daemon
 struct supervision_fixture : supervised_daemon, with_events<remote_fixture>
 {
     avirt::supervised_connection host;
-    std::map<std::string, int> states; // What is believed.
+    std::map<std::string, int> states; // as the reports say
 
     supervision_fixture() : with_events<remote_fixture>(own), host(io, options()) {}
 
@@ -68,7 +68,7 @@ struct supervision_fixture : supervised_daemon, with_events<remote_fixture>
         return std::move(*received);
     }
 
-    /// The next report of that kind.
+    /// The next report of this type; skips all others.
     template <class Report>
     Report next()
     {
@@ -102,7 +102,7 @@ struct supervision_fixture : supervised_daemon, with_events<remote_fixture>
         open(conn);
     }
 
-    /// The wait, when it listens.
+    /// Starts to wait for a state, and returns once the wait has subscribed to events.
     outcome wait_for(int state, const std::string& name)
     {
         outcome waited;
@@ -111,62 +111,63 @@ struct supervision_fixture : supervised_daemon, with_events<remote_fixture>
         return waited;
     }
 
-    /// As an administrator who removes it while no daemon is there.
+    /// Removes the guest's definition, as an administrator may while no daemon runs.
     void forget_guest(const std::string& name)
     {
         BOOST_TEST(std::filesystem::remove(daemon.directory() / ".config/libvirt/qemu" / (name + ".xml")));
     }
 };
 
-using believed = std::map<std::string, int>;
+using domain_states = std::map<std::string, int>;
 
 BOOST_FIXTURE_TEST_SUITE(remote_supervision, supervision_fixture)
 
-BOOST_AUTO_TEST_CASE(what_happened_while_it_was_away)
+BOOST_AUTO_TEST_CASE(changes_while_the_daemon_is_away)
 {
     define("stays");
     define("goes");
     next<avirt::host_connected>();
-    BOOST_TEST((states == believed{{"stays", VIR_DOMAIN_SHUTOFF}, {"goes", VIR_DOMAIN_SHUTOFF}}));
+    BOOST_TEST((states == domain_states{{"stays", VIR_DOMAIN_SHUTOFF}, {"goes", VIR_DOMAIN_SHUTOFF}}));
 
     leave(SIGKILL);
     const auto lost = next<avirt::host_disconnected>();
     BOOST_TEST((lost.error == avirt::condition::connection_lost));
     BOOST_TEST(lost.details.message.find("daemon") != std::string::npos);
-    auto in_vain = next<avirt::host_disconnected>(); // At first its socket may still be there.
-    while (in_vain.details.message.find(daemon.socket().string()) == std::string::npos)
-        in_vain = next<avirt::host_disconnected>();
-    BOOST_TEST((in_vain.retry_in > lost.retry_in));
+    auto failed = next<avirt::host_disconnected>(); // At first the daemon's socket may still exist.
+    while (failed.details.message.find(daemon.socket().string()) == std::string::npos)
+        failed = next<avirt::host_disconnected>();
+    BOOST_TEST((failed.retry_in > lost.retry_in));
     BOOST_TEST(!host.connection().is_open());
     forget_guest("goes");
 
     come_back();
     next<avirt::host_connected>();
-    BOOST_TEST((states == believed{{"stays", VIR_DOMAIN_SHUTOFF}}));
+    BOOST_TEST((states == domain_states{{"stays", VIR_DOMAIN_SHUTOFF}}));
     define("comes");
     next<avirt::domain_changed>();
-    BOOST_TEST((states == believed{{"stays", VIR_DOMAIN_SHUTOFF}, {"comes", VIR_DOMAIN_SHUTOFF}}));
+    BOOST_TEST((states == domain_states{{"stays", VIR_DOMAIN_SHUTOFF}, {"comes", VIR_DOMAIN_SHUTOFF}}));
 }
 
-BOOST_AUTO_TEST_CASE(a_guest_that_goes_on_meanwhile)
+BOOST_AUTO_TEST_CASE(a_guest_that_outlives_the_daemon)
 {
     start_guest("echo", avirt_demo_guest);
     next<avirt::host_connected>();
-    BOOST_TEST((states == believed{{"echo", VIR_DOMAIN_RUNNING}}));
+    BOOST_TEST((states == domain_states{{"echo", VIR_DOMAIN_RUNNING}}));
     leave(SIGTERM);
     next<avirt::host_disconnected>();
     come_back();
     next<avirt::host_connected>();
-    while (states != believed{{"echo", VIR_DOMAIN_RUNNING}})
+    while (states != domain_states{{"echo", VIR_DOMAIN_RUNNING}})
         receive_report();
-    // The daemon says that it runs, then that it is active, and has found it only when a job may begin.
+    // The daemon reports the guest as running, then as active, but has reconnected to its monitor only once a
+    // job can begin.
     for (int is_active = 0; is_active != 1;)
         on_guest("echo", [&](virDomainPtr guest) { return is_active = virDomainIsActive(guest); });
     on_guest("echo", virDomainSuspend);
-    while (states != believed{{"echo", VIR_DOMAIN_PAUSED}})
+    while (states != domain_states{{"echo", VIR_DOMAIN_PAUSED}})
         receive_report();
     on_guest("echo", virDomainDestroy);
-    while (states != believed{{"echo", VIR_DOMAIN_SHUTOFF}})
+    while (states != domain_states{{"echo", VIR_DOMAIN_SHUTOFF}})
         receive_report();
 }
 
@@ -176,13 +177,13 @@ BOOST_AUTO_TEST_CASE(followed_events)
     host.follow(source);
     next<avirt::host_connected>();
     define("before");
-    next<avirt::domain_changed>(); // It has come.
+    next<avirt::domain_changed>(); // The event has arrived.
     leave(SIGKILL);
     next<avirt::host_disconnected>();
     come_back();
     next<avirt::host_connected>();
     define("after");
-    // In order, though all of it has come already.
+    // The source reports everything in order, although all of it has already happened.
     const auto first = receive(source);
     BOOST_TEST(first.first == error_code());
     BOOST_TEST(virDomainGetName(first.second.domain.get()) == std::string("before"));
@@ -203,7 +204,7 @@ BOOST_AUTO_TEST_CASE(followed_events)
     BOOST_TEST(event.ec() == error_code());
 }
 
-BOOST_AUTO_TEST_CASE(a_followed_source_is_given_up_while_nobody_is_there)
+BOOST_AUTO_TEST_CASE(a_followed_source_is_unsubscribed_without_a_daemon)
 {
     lifecycle_source source{host.connection()};
     host.follow(source);
@@ -217,10 +218,10 @@ BOOST_AUTO_TEST_CASE(a_followed_source_is_given_up_while_nobody_is_there)
     BOOST_TEST(waiting.ec() == aborted);
     come_back();
     next<avirt::host_connected>();
-    BOOST_TEST((receive(source).first.failed())); // Nobody has subscribed it.
+    BOOST_TEST((receive(source).first.failed())); // It is not subscribed again.
 }
 
-BOOST_AUTO_TEST_CASE(calls_through_it)
+BOOST_AUTO_TEST_CASE(calls_on_its_connection)
 {
     next<avirt::host_connected>();
     const auto count = [&] {
@@ -270,10 +271,10 @@ BOOST_AUTO_TEST_CASE(closed_while_the_daemon_does_not_answer)
     run_until_done(none);
     BOOST_TEST(none.ec() == aborted);
     conn.close();
-    support::run_to_end(io); // Nobody waits for the daemon.
+    support::run_to_end(io); // Does not wait for the daemon.
 }
 
-BOOST_AUTO_TEST_CASE(one_that_starts_paused_does_not_run)
+BOOST_AUTO_TEST_CASE(a_guest_that_starts_paused_does_not_count_as_running)
 {
     define("paused");
     const auto waited = wait_for(VIR_DOMAIN_RUNNING, "paused");
@@ -290,17 +291,17 @@ BOOST_AUTO_TEST_CASE(one_that_starts_paused_does_not_run)
     on_guest("paused", virDomainDestroy);
 }
 
-BOOST_AUTO_TEST_CASE(one_that_shuts_down_does_so_for_a_moment)
+BOOST_AUTO_TEST_CASE(a_wait_sees_the_brief_shutdown_state)
 {
     start_guest("echo", avirt_demo_guest);
     const auto waited = wait_for(VIR_DOMAIN_SHUTDOWN, "echo");
     converse();
-    send("\4", 1); // Ctrl-D: it switches itself off.
+    send("\4", 1); // Ctrl-D makes the guest power off.
     run_until_done(waited);
     BOOST_TEST(waited.ec() == error_code());
 }
 
-BOOST_AUTO_TEST_CASE(a_domains_state_is_waited_for_in_vain)
+BOOST_AUTO_TEST_CASE(a_wait_for_a_state_ends_with_the_connection)
 {
     define("idle");
     const auto waited = wait_for(VIR_DOMAIN_RUNNING, "idle");

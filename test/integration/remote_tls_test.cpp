@@ -6,7 +6,7 @@
 #include <boost/test/data/monomorphic.hpp>
 #include <boost/test/data/test_case.hpp>
 
-// A daemon behind TLS, and clients that do not trust it, or are not trusted.
+// A daemon behind TLS, and clients that do not trust it or that it does not trust.
 
 namespace {
 
@@ -23,7 +23,7 @@ struct tls_fixture : access_fixture
     tls_fixture() : access_fixture(tls_daemon()) {}
 };
 
-/// The certificates of another authority.
+/// A client with certificates from another authority.
 struct stranger
 {
     std::filesystem::path directory;
@@ -41,7 +41,7 @@ struct stranger
         std::filesystem::remove_all(directory);
     }
 
-    void take(const std::string& certificate)
+    void copy_from_daemon(const std::string& certificate)
     {
         using std::filesystem::copy_options;
         std::filesystem::copy(
@@ -71,7 +71,7 @@ struct stranger_fixture : stranger, support::loop_fixture
 
 BOOST_FIXTURE_TEST_SUITE(remote_tls, tls_fixture)
 
-BOOST_DATA_TEST_CASE(up_and_down, data::make({1000, 65536, 262144}), size)
+BOOST_DATA_TEST_CASE(upload_and_download, data::make({1000, 65536, 262144}), size)
 {
     copy(static_cast<std::size_t>(size));
 }
@@ -81,12 +81,12 @@ BOOST_AUTO_TEST_CASE(a_console)
     converse();
 }
 
-BOOST_DATA_TEST_CASE(a_write_to_a_daemon_that_is_stopped, data::make({true, false}), cancel)
+BOOST_DATA_TEST_CASE(a_write_to_a_stopped_daemon, data::make({true, false}), cancel)
 {
     write_while_it_is_stopped(cancel);
 }
 
-BOOST_AUTO_TEST_CASE(a_call_to_a_daemon_that_is_stopped)
+BOOST_AUTO_TEST_CASE(a_call_to_a_stopped_daemon)
 {
     call_while_it_is_stopped();
 }
@@ -95,7 +95,7 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_FIXTURE_TEST_SUITE(remote_tls_strangers, stranger_fixture)
 
-BOOST_AUTO_TEST_CASE(an_authority_that_does_not_know_the_server)
+BOOST_AUTO_TEST_CASE(the_server_is_not_trusted)
 {
     const auto ec = open();
     BOOST_TEST(ec == error_code(VIR_ERR_AUTH_FAILED, avirt::libvirt_category()));
@@ -103,21 +103,21 @@ BOOST_AUTO_TEST_CASE(an_authority_that_does_not_know_the_server)
     BOOST_TEST(details.message == "authentication failed: Failed to verify peer's certificate");
 }
 
-BOOST_AUTO_TEST_CASE(a_client_whose_authority_is_not_its_own)
+BOOST_AUTO_TEST_CASE(the_client_has_a_certificate_from_another_authority)
 {
-    take("cacert.pem");
+    copy_from_daemon("cacert.pem");
     BOOST_TEST(bool(open()));
-    // libvirt does not even ask the server.
+    // libvirt rejects its own certificate, without asking the server.
     BOOST_TEST_INFO(details.message);
     BOOST_TEST(details.message.find(directory / "clientcert.pem") != std::string::npos);
 }
 
-BOOST_AUTO_TEST_CASE(a_client_without_a_certificate)
+BOOST_AUTO_TEST_CASE(the_client_has_no_certificate)
 {
-    take("cacert.pem");
+    copy_from_daemon("cacert.pem");
     std::filesystem::remove(directory / "clientcert.pem");
     std::filesystem::remove(directory / "clientkey.pem");
-    // The server hangs up instead of saying that it is content.
+    // The server closes the connection instead of sending its confirmation.
     BOOST_TEST(bool(open()));
     BOOST_TEST_INFO(details.message);
     BOOST_TEST(details.message.find("TLS confirmation") != std::string::npos);

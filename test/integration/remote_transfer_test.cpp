@@ -9,7 +9,7 @@
 #include <boost/asio/write.hpp>
 #include <boost/test/data/test_case.hpp>
 
-// Volumes, up and down, through a daemon.
+// Uploads and downloads of volumes through a daemon.
 
 namespace {
 
@@ -19,7 +19,7 @@ namespace data = boost::unit_test::data;
 
 BOOST_FIXTURE_TEST_SUITE(remote_transfer, remote_fixture)
 
-BOOST_DATA_TEST_CASE(down, data::make({1, 1000, 262120, 262144, 1048576}), size)
+BOOST_DATA_TEST_CASE(download_by_buffer_size, data::make({1, 1000, 262120, 262144, 1048576}), size)
 {
     const auto path = make_volume("down", size == 1 ? 5000 : 3'000'000);
     open_stream(download("down"));
@@ -32,7 +32,7 @@ BOOST_DATA_TEST_CASE(down, data::make({1, 1000, 262120, 262144, 1048576}), size)
     BOOST_TEST(finish() == error_code());
 }
 
-BOOST_DATA_TEST_CASE(up, data::make({1, 1000, 65536, 262144, 8'000'000}), size)
+BOOST_DATA_TEST_CASE(upload_by_buffer_size, data::make({1, 1000, 65536, 262144, 8'000'000}), size)
 {
     const auto path = make_volume("up", 0);
     const auto source = content(make_volume("source", size == 1 ? 5000 : 3'000'000));
@@ -42,7 +42,7 @@ BOOST_DATA_TEST_CASE(up, data::make({1, 1000, 65536, 262144, 8'000'000}), size)
     BOOST_TEST((content(path) == source));
 }
 
-BOOST_AUTO_TEST_CASE(a_part_of_it)
+BOOST_AUTO_TEST_CASE(a_part_of_a_volume)
 {
     const auto whole = content(make_volume("part", 100'000));
     auto part = download("part");
@@ -73,13 +73,13 @@ BOOST_AUTO_TEST_CASE(with_asios_algorithms)
     BOOST_TEST((content(path) == source));
 }
 
-BOOST_AUTO_TEST_CASE(a_reader_that_stays_away_costs_little)
+BOOST_AUTO_TEST_CASE(a_reader_that_pauses_costs_little_memory)
 {
     constexpr std::size_t size = 100'000'000;
     const auto path = make_volume("big", size);
     const auto before = support::resident_bytes();
     open_stream(download("big"));
-    // Until nothing moves any more: the daemon waits for us.
+    // Until nothing is dispatched any more: the daemon waits for the reader.
     for (std::uint64_t last = 0; last != loop.stats().dispatched;) {
         last = loop.stats().dispatched;
         io.restart();
@@ -106,7 +106,7 @@ BOOST_AUTO_TEST_CASE(a_reader_that_stays_away_costs_little)
     BOOST_TEST(is_equal);
 }
 
-BOOST_AUTO_TEST_CASE(what_cannot_be_opened)
+BOOST_AUTO_TEST_CASE(errors_of_opening)
 {
     make_pool();
     const auto failure_of = [&](auto opener) {
@@ -137,7 +137,7 @@ BOOST_AUTO_TEST_CASE(found_by_path_and_key)
 
 namespace {
 
-/// With a daemon of its own, which may not survive what is done to it.
+/// A private daemon, which may not survive the test.
 struct own_daemon
 {
     support::libvirtd own;
@@ -159,9 +159,9 @@ struct mortal_fixture : own_daemon, remote_fixture
 
 } // namespace
 
-// The daemon says so, or dies of it, or falls silent for ever: docs/libvirt.md, "What the daemon of libvirt
-// 11.3 does not survive".
-BOOST_FIXTURE_TEST_CASE(more_than_was_announced, mortal_fixture)
+// The daemon reports the error, crashes, or stops answering for ever (docs/libvirt.md, "What the daemon of
+// libvirt 11.3 does not survive").
+BOOST_FIXTURE_TEST_CASE(an_upload_of_more_than_was_announced, mortal_fixture)
 {
     make_volume("limited", 0);
     auto limited = upload("limited");
@@ -174,7 +174,7 @@ BOOST_FIXTURE_TEST_CASE(more_than_was_announced, mortal_fixture)
     BOOST_TEST((written.ec().failed() || finish().failed()));
 }
 
-BOOST_AUTO_TEST_CASE(on_the_connection_of_the_application)
+BOOST_AUTO_TEST_CASE(on_a_shared_connection)
 {
     const auto path = make_volume("shared", 3'000'000);
     outcome opened;
@@ -195,7 +195,7 @@ BOOST_AUTO_TEST_CASE(on_the_connection_of_the_application)
 
 namespace {
 
-/// What the application opened by itself: nothing is known of it but the pointer.
+/// A connection and streams that the application opened itself: avirt knows only their pointers.
 struct adopting_fixture : remote_fixture
 {
     std::optional<avirt::connection> adopted;
@@ -251,7 +251,7 @@ BOOST_FIXTURE_TEST_CASE(streams_on_an_adopted_connection, adopting_fixture)
     BOOST_TEST((receive(100'000) == content(path)));
 }
 
-BOOST_FIXTURE_TEST_CASE(an_adopted_stream_whose_daemon_stops, adopting_fixture)
+BOOST_FIXTURE_TEST_CASE(an_adopted_stream_of_a_stopped_daemon, adopting_fixture)
 {
     const auto path = make_volume("adopted", 0);
     const std::string much(8 * 1024 * 1024, 'x');
@@ -261,7 +261,7 @@ BOOST_FIXTURE_TEST_CASE(an_adopted_stream_whose_daemon_stops, adopting_fixture)
     outcome written;
     asio::async_write(
         stream, asio::buffer(much), asio::bind_cancellation_slot(signal.slot(), written.handler()));
-    // Until a worker is stuck in it.
+    // Until a worker thread is blocked in the write.
     for (std::size_t last = 1; last != loop.stats().running_calls + written.bytes();) {
         last = loop.stats().running_calls + written.bytes();
         io.restart();

@@ -55,7 +55,7 @@ private:
 
 BOOST_FIXTURE_TEST_SUITE(screenshot, operations_fixture)
 
-BOOST_AUTO_TEST_CASE(there_is_a_picture)
+BOOST_AUTO_TEST_CASE(size_of_the_picture)
 {
     BOOST_TEST(picture().size() == 33443u);
 }
@@ -92,7 +92,7 @@ BOOST_DATA_TEST_CASE(read_with_every_size, data::make({1u, 100u, 33442u, 33443u,
     BOOST_TEST((text.substr(0, expected) == picture().substr(0, expected)));
 }
 
-BOOST_AUTO_TEST_CASE(read_into_what_grows)
+BOOST_AUTO_TEST_CASE(read_into_a_dynamic_buffer)
 {
     open_stream();
     std::string text;
@@ -118,7 +118,7 @@ BOOST_AUTO_TEST_CASE(read_until_and_the_rest)
     BOOST_TEST((text == picture()));
 }
 
-BOOST_AUTO_TEST_CASE(scattered)
+BOOST_AUTO_TEST_CASE(scattered_read)
 {
     open_stream();
     std::array<char, 8> magic{};
@@ -137,7 +137,7 @@ BOOST_AUTO_TEST_CASE(scattered)
     BOOST_TEST((std::string(rest.data(), 1000) == picture().substr(12, 1000)));
 }
 
-BOOST_AUTO_TEST_CASE(nothing_into_nothing_before_meanwhile_and_at_the_end)
+BOOST_AUTO_TEST_CASE(an_empty_buffer_can_be_read_into_at_any_time)
 {
     const auto read_nothing = [this] {
         outcome o;
@@ -160,7 +160,7 @@ BOOST_AUTO_TEST_CASE(nothing_into_nothing_before_meanwhile_and_at_the_end)
     BOOST_TEST(some.bytes() + r.text.size() == picture().size());
 }
 
-BOOST_AUTO_TEST_CASE(without_waiting_and_waiting_for_the_next_time)
+BOOST_AUTO_TEST_CASE(read_some_and_async_wait)
 {
     open_stream();
     std::string text;
@@ -181,7 +181,7 @@ BOOST_AUTO_TEST_CASE(without_waiting_and_waiting_for_the_next_time)
     BOOST_TEST(ec == asio::error::eof);
 }
 
-BOOST_AUTO_TEST_CASE(a_second_read)
+BOOST_AUTO_TEST_CASE(a_second_read_is_refused)
 {
     open_stream();
     outcome first;
@@ -197,7 +197,7 @@ BOOST_AUTO_TEST_CASE(a_second_read)
     BOOST_TEST(untouched[0] == '\0');
 }
 
-BOOST_AUTO_TEST_CASE(many_at_a_time_on_one_connection)
+BOOST_AUTO_TEST_CASE(many_streams_on_one_connection)
 {
     open_connection();
     std::list<avirt::async_stream> streams;
@@ -224,7 +224,7 @@ BOOST_AUTO_TEST_CASE(the_connection_may_be_closed_meanwhile)
     BOOST_TEST((r.text == picture()));
 }
 
-BOOST_AUTO_TEST_CASE(one_object_again_and_again)
+BOOST_AUTO_TEST_CASE(one_object_is_used_repeatedly)
 {
     open_connection();
     for (int i = 0; i < 5; ++i) {
@@ -315,10 +315,11 @@ BOOST_AUTO_TEST_CASE(an_object_of_another_connection)
         avirt::with_details(o.handler(), why));
     run_until_done(o);
     check(o, avirt::error::wrong_connection);
-    BOOST_TEST(why.message.find("MUST MATCH CONNECTION") != std::string::npos); // It is translated.
+    // The translated message (support/translation.hpp).
+    BOOST_TEST(why.message.find("MUST MATCH CONNECTION") != std::string::npos);
 }
 
-BOOST_AUTO_TEST_CASE(an_opener_that_cannot_be_copied)
+BOOST_AUTO_TEST_CASE(a_move_only_opener)
 {
     open_connection();
     outcome opened;
@@ -332,7 +333,7 @@ BOOST_AUTO_TEST_CASE(an_opener_that_cannot_be_copied)
     check(opened, {});
 }
 
-BOOST_AUTO_TEST_CASE(nothing_spins_at_the_end_that_is_waited_for)
+BOOST_AUTO_TEST_CASE(waiting_for_the_end_does_not_spin)
 {
     for (const bool is_cancelled : {false, true}) {
         open_stream();
@@ -355,7 +356,7 @@ BOOST_AUTO_TEST_CASE(nothing_spins_at_the_end_that_is_waited_for)
     }
 }
 
-BOOST_AUTO_TEST_CASE(what_is_not_open)
+BOOST_AUTO_TEST_CASE(operations_on_a_stream_that_is_not_open)
 {
     outcome o[6];
     stream.async_read_some(asio::buffer(memory), o[0].handler());
@@ -380,7 +381,7 @@ BOOST_AUTO_TEST_CASE(what_is_not_open)
     stream.close();
 }
 
-BOOST_AUTO_TEST_CASE(adopted_from_elsewhere)
+BOOST_AUTO_TEST_CASE(an_adopted_stream)
 {
     open_connection();
     virStreamPtr s = virStreamNew(conn.native_handle(), VIR_STREAM_NONBLOCK);
@@ -392,7 +393,7 @@ BOOST_AUTO_TEST_CASE(adopted_from_elsewhere)
     BOOST_TEST((r.text == picture()));
 }
 
-BOOST_AUTO_TEST_CASE(released_and_read_by_hand)
+BOOST_AUTO_TEST_CASE(released_and_read_with_libvirt)
 {
     make_readable();
     outcome pending;

@@ -27,7 +27,7 @@
 #include <utility>
 #include <variant>
 
-// Opening a connection to somebody who never answers, and giving up.
+// Opening a connection to a peer that never answers, and giving up.
 
 namespace {
 
@@ -83,7 +83,7 @@ const auto ways = data::make(std::vector<way_to_give_up>{
 
 BOOST_AUTO_TEST_SUITE(silent_peers)
 
-BOOST_DATA_TEST_CASE(an_open_that_is_given_up, peers* ways, kind, way)
+BOOST_DATA_TEST_CASE(an_abandoned_open, peers* ways, kind, way)
 {
     const auto before = open_files();
     {
@@ -109,7 +109,7 @@ BOOST_DATA_TEST_CASE(an_open_that_is_given_up, peers* ways, kind, way)
     BOOST_TEST(open_files() == before);
 }
 
-BOOST_DATA_TEST_CASE(the_connection_opens_elsewhere_at_once, peers, kind)
+BOOST_DATA_TEST_CASE(the_connection_can_be_opened_elsewhere_at_once, peers, kind)
 {
     silent_peer peer(kind);
     support::loop_fixture f;
@@ -127,7 +127,7 @@ BOOST_DATA_TEST_CASE(the_connection_opens_elsewhere_at_once, peers, kind)
     BOOST_TEST(called.ec() == error_code());
 }
 
-BOOST_DATA_TEST_CASE(a_peer_that_leaves, peers, kind)
+BOOST_DATA_TEST_CASE(the_peer_disconnects, peers, kind)
 {
     silent_peer peer(kind);
     support::loop_fixture f;
@@ -140,7 +140,7 @@ BOOST_DATA_TEST_CASE(a_peer_that_leaves, peers, kind)
     BOOST_TEST(!o.conn->is_open());
 }
 
-BOOST_DATA_TEST_CASE(an_open_that_takes_too_long, peers, kind)
+BOOST_DATA_TEST_CASE(an_open_that_times_out, peers, kind)
 {
     silent_peer peer(kind);
     support::loop_fixture f;
@@ -166,7 +166,7 @@ BOOST_DATA_TEST_CASE(an_open_that_takes_too_long, peers, kind)
     BOOST_TEST(again.ec() == error_code());
 }
 
-BOOST_AUTO_TEST_CASE(a_supervised_host_that_takes_too_long)
+BOOST_AUTO_TEST_CASE(a_supervised_host_that_times_out)
 {
     silent_peer peer(kind::accepts);
     support::loop_fixture f;
@@ -191,12 +191,12 @@ BOOST_AUTO_TEST_CASE(a_supervised_host_that_takes_too_long)
     peer.leave();
 }
 
-// The process ends while the peer is as silent as ever.
+// The process ends while the peer still does not answer.
 
-BOOST_DATA_TEST_CASE(the_process_ends_after_an_open_that_is_given_up, peers* ways, kind, way)
+BOOST_DATA_TEST_CASE(the_process_ends_after_an_abandoned_open, peers* ways, kind, way)
 {
     conformance::expect_success([&] {
-        static auto* const peer = new silent_peer(kind); // It is there until the process is not.
+        static auto* const peer = new silent_peer(kind); // Outlives main().
         asio::io_context io;
         avirt::event_loop loop(io);
         opening o(io, peer->uri());
@@ -205,7 +205,7 @@ BOOST_DATA_TEST_CASE(the_process_ends_after_an_open_that_is_given_up, peers* way
         way.give_up(o);
         io.restart();
         io.run();
-        conformance::expect(o.opened.ec() == aborted, "not aborted");
+        conformance::expect(o.opened.ec() == aborted, "the open was not aborted");
     });
 }
 
@@ -221,8 +221,7 @@ BOOST_DATA_TEST_CASE(the_process_ends_during_an_open, peers, kind)
     });
 }
 
-BOOST_DATA_TEST_CASE(
-    the_process_ends_after_a_call_to_a_daemon_that_is_stopped, data::make({true, false}), wait)
+BOOST_DATA_TEST_CASE(the_process_ends_after_a_call_to_a_stopped_daemon, data::make({true, false}), cancel)
 {
     conformance::expect_success([&] {
         static auto* const daemon = new support::libvirtd;
@@ -235,11 +234,11 @@ BOOST_DATA_TEST_CASE(
         o.conn->async_call(
             virConnectNumOfDomains, asio::bind_cancellation_slot(o.signal.slot(), called.handler()));
         support::run_until(io, [&] { return loop.stats().running_calls == 1; });
-        if (!wait)
+        if (!cancel)
             return;
         o.signal.emit(cancellation_type::terminal);
         support::run_until(io, [&] { return bool(called); });
-        conformance::expect(called.ec() == aborted, "not aborted");
+        conformance::expect(called.ec() == aborted, "the call was not aborted");
         o.conn->close();
         io.restart();
         io.run();

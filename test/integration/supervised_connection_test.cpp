@@ -24,7 +24,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// libvirt's test driver, whose one domain is changed through a connection, and a supervised one beside it.
+/// A plain and a supervised connection to libvirt's test driver, whose only domain the tests change through
+/// the plain one.
 struct supervision_rig : with_events<operations_fixture>
 {
     avirt::supervision_options options;
@@ -41,7 +42,7 @@ struct supervision_rig : with_events<operations_fixture>
     ~supervision_rig()
     {
         host.reset();
-        static_cast<void>(change(virDomainResume)); // The domain belongs to all tests.
+        static_cast<void>(change(virDomainResume)); // All tests share the domain.
         static_cast<void>(change(virDomainCreate));
     }
 
@@ -100,7 +101,7 @@ struct supervision_rig : with_events<operations_fixture>
 
 BOOST_FIXTURE_TEST_SUITE(supervised_connection, supervision_rig)
 
-BOOST_AUTO_TEST_CASE(what_is_and_what_comes)
+BOOST_AUTO_TEST_CASE(present_state_and_changes)
 {
     supervise();
     const auto connected = expect<avirt::host_connected>();
@@ -127,7 +128,7 @@ BOOST_AUTO_TEST_CASE(what_is_and_what_comes)
     expect_state(VIR_DOMAIN_RUNNING);
 }
 
-BOOST_AUTO_TEST_CASE(a_domain_that_goes_away)
+BOOST_AUTO_TEST_CASE(a_domain_that_ceases_to_exist)
 {
     supervise();
     expect<avirt::host_connected>();
@@ -144,14 +145,14 @@ BOOST_AUTO_TEST_CASE(a_domain_that_goes_away)
     BOOST_TEST(created.ec() == error_code());
     avirt::domain_changed last;
     do
-        last = expect<avirt::domain_changed>(); // Whether it was still there after the start is not said.
+        last = expect<avirt::domain_changed>(); // The first report may already say that it is gone.
     while (last.event != VIR_DOMAIN_EVENT_STOPPED);
     BOOST_TEST(last.is_gone);
     BOOST_TEST(last.status.name == "brief");
     BOOST_TEST(last.status.state == int{VIR_DOMAIN_NOSTATE});
 }
 
-BOOST_AUTO_TEST_CASE(nobody_receives_for_long)
+BOOST_AUTO_TEST_CASE(events_are_lost_if_nothing_is_received)
 {
     options.capacity = 3;
     supervise();
@@ -170,7 +171,7 @@ BOOST_AUTO_TEST_CASE(nobody_receives_for_long)
     expect_state(VIR_DOMAIN_RUNNING);
 }
 
-BOOST_AUTO_TEST_CASE(nobody_there)
+BOOST_AUTO_TEST_CASE(no_daemon)
 {
     options.open.uri = "qemu+unix:///session?socket=/nonexistent/socket";
     supervise();
@@ -183,13 +184,13 @@ BOOST_AUTO_TEST_CASE(nobody_there)
     }
 }
 
-BOOST_AUTO_TEST_CASE(other_events_are_followed)
+BOOST_AUTO_TEST_CASE(followed_event_sources)
 {
     supervise();
     lifecycle_source source{host->connection()};
     const auto first = start_receive(source);
     run_until_done(first);
-    BOOST_TEST((first.ec() == avirt::error::not_open)); // Nobody follows it.
+    BOOST_TEST((first.ec() == avirt::error::not_open)); // It is not followed yet.
     host->follow(source);
     expect<avirt::host_connected>();
     BOOST_TEST((subscribe(source) == avirt::error::already_open));
@@ -200,7 +201,7 @@ BOOST_AUTO_TEST_CASE(other_events_are_followed)
     host->follow(late);
     const auto waiting = start_receive(late);
     while (subscribe(late) != avirt::error::already_open)
-        ; // operation_in_progress
+        ; // operation_in_progress until then
     BOOST_TEST(!change(virDomainResume));
     run_until_done(waiting);
     BOOST_TEST(waiting.ec() == error_code());
@@ -267,11 +268,11 @@ BOOST_AUTO_TEST_CASE(destroyed_at_any_moment)
 
 BOOST_AUTO_TEST_SUITE_END()
 
-/// A daemon whose driver reports no events, as some do.
+/// A daemon whose driver reports no events, as is the case with some drivers.
 struct eventless_rig : supervision_rig
 {
     std::mutex mutex;
-    std::optional<support::fake_libvirtd::session> client; // which asked for events last
+    std::optional<support::fake_libvirtd::session> client; // the last one to register for events
     support::fake_libvirtd daemon{
         [this](const auto& session, const auto&) {
             const std::lock_guard guard(mutex);
@@ -299,7 +300,7 @@ struct eventless_rig : supervision_rig
 
 namespace {
 
-/// A daemon that waits while one event is asked for.
+/// A daemon that answers the registration for one event only when told to.
 struct waiting_rig : supervision_rig
 {
     static constexpr int waits_at = VIR_DOMAIN_EVENT_ID_RTC_CHANGE;
@@ -385,7 +386,7 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_FIXTURE_TEST_SUITE(supervised_connection_without_events, eventless_rig)
 
-BOOST_AUTO_TEST_CASE(lost_and_found)
+BOOST_AUTO_TEST_CASE(it_reconnects)
 {
     supervise();
     for (int i = 0; i < 3; ++i) {
@@ -398,7 +399,7 @@ BOOST_AUTO_TEST_CASE(lost_and_found)
     BOOST_TEST((receive(source).first == avirt::condition::not_supported));
 }
 
-BOOST_AUTO_TEST_CASE(nobody_receives_for_long)
+BOOST_AUTO_TEST_CASE(events_are_lost_if_nothing_is_received)
 {
     options.capacity = 1;
     supervise();
@@ -468,7 +469,7 @@ struct state_rig : supervision_rig
 
     void settle()
     {
-        // Subscribed, for which libvirt has a timeout, and asked.
+        // Until the wait has subscribed, for which libvirt adds a timeout, and has asked for the state.
         run_until(
             [&] { return loop.stats().timeouts > 0 && io.poll() == 0 && loop.stats().running_calls == 0; });
     }
@@ -476,14 +477,14 @@ struct state_rig : supervision_rig
 
 BOOST_FIXTURE_TEST_SUITE(wait_for_state, state_rig)
 
-BOOST_AUTO_TEST_CASE(it_is_in_it)
+BOOST_AUTO_TEST_CASE(the_domain_is_in_the_state)
 {
     const auto waited = wait_for(VIR_DOMAIN_RUNNING);
     run_until_done(waited);
     BOOST_TEST(waited.ec() == error_code());
 }
 
-BOOST_AUTO_TEST_CASE(it_gets_there)
+BOOST_AUTO_TEST_CASE(the_domain_reaches_the_state)
 {
     const auto waited = wait_for(VIR_DOMAIN_SHUTOFF);
     settle();
@@ -496,7 +497,7 @@ BOOST_AUTO_TEST_CASE(it_gets_there)
     BOOST_TEST(waited.ec() == error_code());
 }
 
-BOOST_AUTO_TEST_CASE(it_was_there_for_a_moment)
+BOOST_AUTO_TEST_CASE(the_domain_is_in_the_state_for_a_moment)
 {
     const auto waited = wait_for(VIR_DOMAIN_PAUSED);
     settle();
@@ -511,7 +512,7 @@ BOOST_AUTO_TEST_CASE(it_was_there_for_a_moment)
     BOOST_TEST(waited.ec() == error_code());
 }
 
-BOOST_AUTO_TEST_CASE(by_its_uuid)
+BOOST_AUTO_TEST_CASE(by_uuid)
 {
     std::string uuid(VIR_UUID_STRING_BUFLEN, '\0');
     outcome asked;
@@ -527,7 +528,7 @@ BOOST_AUTO_TEST_CASE(by_its_uuid)
     BOOST_TEST(waited.ec() == error_code());
 }
 
-BOOST_AUTO_TEST_CASE(there_is_none)
+BOOST_AUTO_TEST_CASE(there_is_no_such_domain)
 {
     const auto waited = wait_for(VIR_DOMAIN_RUNNING, "nobody");
     run_until_done(waited);
@@ -539,7 +540,7 @@ BOOST_AUTO_TEST_CASE(there_is_none)
     open_connection();
 }
 
-BOOST_AUTO_TEST_CASE(it_goes_away)
+BOOST_AUTO_TEST_CASE(the_domain_ceases_to_exist)
 {
     for (const int state : {int{VIR_DOMAIN_SHUTOFF}, int{VIR_DOMAIN_PAUSED}}) {
         outcome created;
@@ -584,10 +585,10 @@ BOOST_AUTO_TEST_CASE(cancelled)
             BOOST_TEST(waited.ec() == aborted);
         }
     }
-    BOOST_TEST(!change(virDomainSuspend)); // The connection does not mind.
+    BOOST_TEST(!change(virDomainSuspend)); // The connection is not affected.
 }
 
-BOOST_AUTO_TEST_CASE(with_the_operations_of_its_connection)
+BOOST_AUTO_TEST_CASE(it_ends_with_the_operations_of_its_connection)
 {
     for (const bool at_once : {true, false}) {
         for (int way = 0; way < 4; ++way) {

@@ -14,8 +14,8 @@
 #include <memory>
 #include <optional>
 
-// A context ends while a coroutine is suspended on an operation, with the objects in its frame: the frame has
-// to be destroyed with it, and nothing may be left.
+// A context is destroyed while a coroutine, whose frame owns the objects, is suspended on an operation: the
+// frame must be destroyed with the context, and nothing may remain.
 
 namespace {
 
@@ -30,7 +30,7 @@ struct world
     std::optional<avirt::event_loop> loop{std::in_place, *io};
     support::gate gate;
     std::shared_ptr<int> held = std::make_shared<int>();
-    bool is_about_to = false;
+    bool has_started = false;
 
     asio::awaitable<void> session(operation_kind kind, std::shared_ptr<int>)
     {
@@ -42,7 +42,7 @@ struct world
             co_await conn.async_open("test:///default", asio::use_awaitable);
         if (kind >= read)
             co_await stream.async_open(conn, picture, asio::use_awaitable);
-        is_about_to = true;
+        has_started = true;
         const auto entry = gate.entry();
         const auto blocked = [pass = entry](virConnectPtr, virStreamPtr) { return pass(); };
         switch (kind) {
@@ -81,12 +81,12 @@ struct world
         }
     }
 
-    /// Until the coroutine is suspended for good, or nearly so: what is quick may have completed, with its
-    /// handler still to run.
+    /// Runs until the coroutine has started the operation. A quick operation may have completed by then, but
+    /// its handler has not run.
     void suspend(operation_kind kind)
     {
         asio::co_spawn(*io, session(kind, held), asio::detached);
-        support::run_until(*io, [this] { return is_about_to; });
+        support::run_until(*io, [this] { return has_started; });
         BOOST_TEST(held.use_count() == 2);
     }
 };
@@ -96,7 +96,7 @@ std::size_t open_files()
     return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}));
 }
 
-/// What libvirt and Asio open once and for all is open.
+/// The number of open files after libvirt and Asio have opened those that they keep.
 std::size_t files_at_rest()
 {
     static const std::size_t n = [] {
@@ -123,7 +123,7 @@ BOOST_DATA_TEST_CASE(
     BOOST_TEST(support::eventually([&] { return open_files() <= files; }));
 }
 
-BOOST_DATA_TEST_CASE(goes_on_under_the_next_loop, data::xrange<int>(0, kinds), kind)
+BOOST_DATA_TEST_CASE(continues_under_the_next_loop, data::xrange<int>(0, kinds), kind)
 {
     const auto files = files_at_rest();
     {
@@ -133,7 +133,7 @@ BOOST_DATA_TEST_CASE(goes_on_under_the_next_loop, data::xrange<int>(0, kinds), k
         asio::io_context other;
         avirt::event_loop next(other);
         w.gate.open();
-        if (kind == wait) // For ever, but for us.
+        if (kind == wait) // The wait never completes by itself.
             w.io.reset();
         else
             support::run_until(*w.io, [&] {

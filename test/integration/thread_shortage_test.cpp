@@ -15,8 +15,8 @@
 #include <cerrno>
 #include <system_error>
 
-// No thread can be created: the operations say so, nothing is half begun, and what has to be released is
-// released later.
+// If no thread can be created, the operations fail with that error, nothing is left half done, and objects
+// are released later.
 
 namespace {
 
@@ -27,7 +27,7 @@ using support::outcome;
 
 const error_code no_thread(EAGAIN, boost::system::system_category());
 
-/// Root may always have another.
+/// The limit on threads does not apply to root.
 void give_up_roots_rights()
 {
     constexpr uid_t nobody = 65534;
@@ -36,7 +36,7 @@ void give_up_roots_rights()
         throw std::system_error(errno, std::generic_category(), "setresuid");
 }
 
-/// While it lives, this process gets no more threads.
+/// During its lifetime this process cannot create threads.
 class shortage
 {
 public:
@@ -61,11 +61,11 @@ private:
     rlimit before_{};
 };
 
-/// A connection that libvirt has opened: avirt has started no thread for it.
+/// A connection that libvirt alone has opened, so that avirt has started no thread for it.
 virConnectPtr plain_connection()
 {
     auto* c = virConnectOpen("test:///default");
-    expect(c != nullptr, "no connection");
+    expect(c != nullptr, "virConnectOpen() failed");
     return c;
 }
 
@@ -89,13 +89,13 @@ struct without_threads
         outcome called;
         c.async_call(virConnectNumOfDomains, called.handler());
         run_until_done(called);
-        expect(!called.ec(), "a call fails");
+        expect(!called.ec(), "a call failed");
     }
 };
 
 BOOST_AUTO_TEST_SUITE(thread_shortage)
 
-BOOST_AUTO_TEST_CASE(an_open_fails_and_may_be_tried_again)
+BOOST_AUTO_TEST_CASE(an_open_fails_and_can_be_retried)
 {
     conformance::expect_success([] {
         without_threads f;
@@ -106,19 +106,19 @@ BOOST_AUTO_TEST_CASE(an_open_fails_and_may_be_tried_again)
             conn.async_open("test:///default", first.handler());
             f.run_until_done(first);
         }
-        expect(first.ec() == no_thread, "another error");
-        expect(!conn.is_open(), "open");
+        expect(first.ec() == no_thread, "unexpected error");
+        expect(!conn.is_open(), "the connection is open");
         support::run_to_end(f.io);
         conn.async_open("test:///default", second.handler());
         f.run_until_done(second);
-        expect(!second.ec(), "it does not open");
+        expect(!second.ec(), "the open failed");
         f.expect_works(conn);
         conn.close();
         support::run_to_end(f.io);
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_call_fails_and_may_be_tried_again)
+BOOST_AUTO_TEST_CASE(a_call_fails_and_can_be_retried)
 {
     conformance::expect_success([] {
         without_threads f;
@@ -128,7 +128,7 @@ BOOST_AUTO_TEST_CASE(a_call_fails_and_may_be_tried_again)
             const shortage s;
             conn.async_call(virConnectNumOfDomains, called.handler());
             f.run_until_done(called);
-            expect(called.ec() == no_thread, "another error");
+            expect(called.ec() == no_thread, "unexpected error");
         }
         f.expect_works(conn);
         conn.close();
@@ -136,7 +136,7 @@ BOOST_AUTO_TEST_CASE(a_call_fails_and_may_be_tried_again)
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_stream_that_is_opened)
+BOOST_AUTO_TEST_CASE(opening_a_stream_fails_and_can_be_retried)
 {
     conformance::expect_success([] {
         without_threads f;
@@ -148,18 +148,18 @@ BOOST_AUTO_TEST_CASE(a_stream_that_is_opened)
             stream.async_open(conn, avirt::screenshot{"test"}, first.handler());
             f.run_until_done(first);
         }
-        expect(first.ec() == no_thread, "another error");
-        expect(!stream.is_open(), "open");
+        expect(first.ec() == no_thread, "unexpected error");
+        expect(!stream.is_open(), "the stream is open");
         stream.async_open(conn, avirt::screenshot{"test"}, second.handler());
         f.run_until_done(second);
-        expect(!second.ec(), "it does not open");
+        expect(!second.ec(), "the open failed");
         stream.close();
         conn.close();
         support::run_to_end(f.io);
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_stream_that_is_finished)
+BOOST_AUTO_TEST_CASE(finishing_a_stream_fails)
 {
     conformance::expect_success([] {
         without_threads f;
@@ -170,9 +170,9 @@ BOOST_AUTO_TEST_CASE(a_stream_that_is_finished)
         f.run_until_done(connected);
         stream.async_open(conn, avirt::screenshot{"test"}, opened.handler());
         f.run_until_done(opened);
-        expect(!opened.ec(), "it does not open");
+        expect(!opened.ec(), "the open failed");
         support::run_until(f.io, [&] { return f.loop.stats().running_calls == 0; });
-        support::gate busy; // For all threads that are idle.
+        support::gate busy; // Occupies all idle threads.
         for (int i = 0; i < 4; ++i)
             conn.async_call(avirt::own_connection, busy.entry(), [](error_code, int) {});
         support::run_until(f.io, [&] { return busy.arrived() == 4; });
@@ -181,14 +181,14 @@ BOOST_AUTO_TEST_CASE(a_stream_that_is_finished)
             stream.async_finish(finished.handler());
             f.run_until_done(finished);
         }
-        expect(finished.ec() == no_thread, "another error");
+        expect(finished.ec() == no_thread, "unexpected error");
         busy.open();
         conn.close();
         support::run_to_end(f.io);
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_connection_that_is_closed_is_released_later)
+BOOST_AUTO_TEST_CASE(a_closed_connection_is_released_later)
 {
     conformance::expect_success([] {
         without_threads f;
@@ -199,7 +199,7 @@ BOOST_AUTO_TEST_CASE(a_connection_that_is_closed_is_released_later)
             const shortage s;
             conn.close();
             f.io.run_for(std::chrono::milliseconds(1));
-            expect(!f.loop.is_idle(), "released");
+            expect(!f.loop.is_idle(), "released too early");
         }
         support::run_to_end(f.io);
         expect(virConnectClose(c) == 0, "not the last reference");
@@ -220,15 +220,15 @@ BOOST_AUTO_TEST_CASE(an_async_close_fails_and_the_connection_is_released_later)
             conn.async_close(closed.handler());
             f.run_until_done(closed);
         }
-        expect(closed.ec() == no_thread, "another error");
-        expect(!conn.is_open(), "open");
+        expect(closed.ec() == no_thread, "unexpected error");
+        expect(!conn.is_open(), "the connection is open");
         support::run_to_end(f.io);
         expect(virConnectClose(c) == 0, "not the last reference");
         support::run_to_end(f.io);
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_handle_that_ends_is_released_later)
+BOOST_AUTO_TEST_CASE(a_destroyed_handle_is_released_later)
 {
     conformance::expect_success([] {
         without_threads f;
@@ -239,7 +239,7 @@ BOOST_AUTO_TEST_CASE(a_handle_that_ends_is_released_later)
             const shortage s;
             domain = {};
             f.io.run_for(std::chrono::milliseconds(1));
-            expect(!f.loop.is_idle(), "released");
+            expect(!f.loop.is_idle(), "released too early");
         }
         support::run_to_end(f.io);
     });

@@ -11,7 +11,7 @@
 #include <future>
 #include <memory>
 
-// Every operation with tokens that need no coroutine. Callbacks are everywhere else.
+// Every operation with completion tokens that need no coroutine. The other tests use callbacks.
 
 namespace {
 
@@ -133,7 +133,7 @@ BOOST_AUTO_TEST_CASE(redirect_error_deferred)
 
 BOOST_AUTO_TEST_SUITE_END()
 
-// The arguments are gone when the operation is launched.
+// The arguments no longer exist when the operation is launched.
 BOOST_FIXTURE_TEST_SUITE(temporaries, operations_fixture)
 
 BOOST_AUTO_TEST_CASE(of_open)

@@ -54,7 +54,7 @@ struct unwatched_fixture : early_connection, support::loop_fixture
 
 BOOST_FIXTURE_TEST_SUITE(unwatched, unwatched_fixture)
 
-BOOST_AUTO_TEST_CASE(a_stream_would_report_nothing)
+BOOST_AUTO_TEST_CASE(streams_are_refused)
 {
     avirt::async_stream stream(io);
     outcome opened;
@@ -63,7 +63,7 @@ BOOST_AUTO_TEST_CASE(a_stream_would_report_nothing)
     BOOST_TEST(!stream.is_open());
 }
 
-BOOST_AUTO_TEST_CASE(an_event_source_would_report_nothing)
+BOOST_AUTO_TEST_CASE(event_sources_are_refused)
 {
     avirt::event_source<avirt::domain_lifecycle> events{conn};
     outcome subscribed;
@@ -72,7 +72,7 @@ BOOST_AUTO_TEST_CASE(an_event_source_would_report_nothing)
     BOOST_TEST(daemon.registrations() == 0);
 }
 
-BOOST_AUTO_TEST_CASE(its_loss_would_not_be_reported)
+BOOST_AUTO_TEST_CASE(waiting_for_the_end_is_refused)
 {
     outcome lost;
     conn.async_wait_closed(avirt::with_details(
@@ -90,7 +90,7 @@ BOOST_AUTO_TEST_CASE(calls_work)
     BOOST_TEST(called.ec() == error_code());
 }
 
-BOOST_AUTO_TEST_CASE(in_this_process_nothing_needs_to_be_watched)
+BOOST_AUTO_TEST_CASE(a_connection_inside_this_process_is_not_refused)
 {
     avirt::event_source<avirt::domain_lifecycle> events{local};
     outcome subscribed;

@@ -5,8 +5,8 @@
 
 namespace support {
 
-/// Makes the certificates of an authority of its own, of a server at 127.0.0.1 and of a client, in a
-/// directory that is there, under the names that libvirt looks for in its `pkipath`.
+/// Creates the certificates of a certificate authority, of a server at 127.0.0.1 and of a client in an
+/// existing directory, under the names that libvirt looks for in its `pkipath`.
 void make_certificates(const std::filesystem::path& directory);
 
 } // namespace support

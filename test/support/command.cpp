@@ -27,13 +27,13 @@ void run_command(std::vector<std::string> arguments, std::string_view input)
     for (auto& argument : arguments)
         argv.push_back(argument.data());
     argv.push_back(nullptr);
-    const int said_to_it = ::memfd_create("input", MFD_CLOEXEC);
-    if (::pwrite(said_to_it, input.data(), input.size(), 0) != static_cast<ssize_t>(input.size()))
+    const int input_fd = ::memfd_create("input", MFD_CLOEXEC);
+    if (::pwrite(input_fd, input.data(), input.size(), 0) != static_cast<ssize_t>(input.size()))
         throw std::runtime_error("memfd_create");
     const int output = ::memfd_create("output", MFD_CLOEXEC);
     posix_spawn_file_actions_t actions;
     ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawn_file_actions_adddup2(&actions, said_to_it, STDIN_FILENO);
+    ::posix_spawn_file_actions_adddup2(&actions, input_fd, STDIN_FILENO);
     ::posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
     ::posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO);
     pid_t child = -1;
@@ -41,11 +41,11 @@ void run_command(std::vector<std::string> arguments, std::string_view input)
     const bool was_run = ::posix_spawnp(&child, argv[0], &actions, nullptr, argv.data(), environ) == 0
         && ::waitpid(child, &status, 0) == child;
     ::posix_spawn_file_actions_destroy(&actions);
-    const auto said = content_of(output);
+    const auto printed = content_of(output);
     ::close(output);
-    ::close(said_to_it);
+    ::close(input_fd);
     if (!was_run || status != 0)
-        throw std::runtime_error(arguments[0] + " failed: " + said);
+        throw std::runtime_error(arguments[0] + " failed: " + printed);
 }
 
 } // namespace support

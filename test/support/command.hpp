@@ -7,7 +7,7 @@
 
 namespace support {
 
-/// Runs a program and waits for its end; throws what it said where it fails.
+/// Runs a program and waits until it ends. If it fails, throws an exception with its output.
 void run_command(std::vector<std::string> arguments, std::string_view input = {});
 
 } // namespace support

@@ -39,7 +39,7 @@ void give_up_root()
     check(::setgroups(0, nullptr), "setgroups");
     check(::setresgid(nobody, nobody, nobody), "setresgid");
     check(::setresuid(nobody, nobody, nobody), "setresuid");
-    check(::prctl(PR_SET_DUMPABLE, 1), "prctl"); // LeakSanitizer looks at us through /proc.
+    check(::prctl(PR_SET_DUMPABLE, 1), "prctl"); // LeakSanitizer inspects this process through /proc.
 }
 
 embedded_driver* current = nullptr;
@@ -110,8 +110,9 @@ embedded_guest::embedded_guest(
           "<controller type='usb' model='none'/><memballoon model='none'/></devices></domain>";
     domain_.reset(virDomainDefineXML(connection, xml.c_str()));
     check_libvirt(domain_ ? 0 : -1);
-    // libvirt waits until the daemon QEMU is reaped, and not every init is quick to do that: we do it. Not so
-    // for the daemons of libvirt's capability probe, when the domain is defined.
+    // libvirt waits until the QEMU daemon is reaped, and not every init does that quickly, so this process
+    // does it. It does not for the daemons of libvirt's capability probe, which runs when the domain is
+    // defined.
     check(::prctl(PR_SET_CHILD_SUBREAPER, 1), "prctl");
     const int created = virDomainCreateWithFlags(domain_.get(), VIR_DOMAIN_START_PAUSED);
     check(::prctl(PR_SET_CHILD_SUBREAPER, 0), "prctl");

@@ -11,8 +11,8 @@
 
 namespace support {
 
-/// libvirt's embedded QEMU driver in a temporary directory of its own, without root's rights: as root it
-/// wants a user that only the system's libvirt has. One for the whole process, made before libvirt is used.
+/// libvirt's embedded QEMU driver in a temporary directory, without root's rights: as root it requires a user
+/// that only the system's libvirt has. There is one for the whole process, created before libvirt is used.
 class embedded_driver
 {
 public:
@@ -34,9 +34,9 @@ private:
     std::filesystem::path directory_;
 };
 
-/// A guest on the embedded driver, booted from a boot sector. It starts paused, so that nothing it says is
-/// lost before its console is open, and its domain is persistent: libvirt 9.0 deadlocks where a transient one
-/// goes away while its console is being closed (docs/libvirt.md).
+/// A guest on the embedded driver, booted from a boot sector. It starts paused, so that no output is lost
+/// before its console is open. Its domain is persistent: libvirt 9.0 deadlocks if a transient domain goes
+/// away while its console is being closed (docs/libvirt.md).
 class embedded_guest
 {
 public:
@@ -48,7 +48,7 @@ public:
 
     void resume();
     void suspend();
-    /// Pulls the plug; the domain is still defined.
+    /// Stops the guest immediately; the domain is still defined.
     void destroy();
 
 private:

@@ -6,8 +6,8 @@
 
 namespace support {
 
-/// Waits, on a thread that does not run the loop, until the condition holds. False: it never did; the limit
-/// is generous, and nothing is measured with it.
+/// Waits until the condition holds, on a thread that does not run the loop. Returns false if it did not hold
+/// in time; the limit is generous, and measures nothing.
 template <class Condition>
 bool eventually(Condition condition)
 {

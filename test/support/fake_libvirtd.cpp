@@ -75,7 +75,7 @@ std::uint32_t first_number(std::string_view arguments)
 
 std::string error_body(int code, int domain, const std::string& text, int errno_number = 0)
 {
-    // No domain, three strings, two numbers, no network.
+    // No domain, three absent strings, two numbers, no network.
     const encoded rest = xdr(0, 0, 0, 0, errno_number, 0, 0);
     return xdr(code, domain, std::optional(text), 2 /* VIR_ERR_ERROR */, rest).bytes;
 }
@@ -233,7 +233,8 @@ void fake_libvirtd::serve_client(const socket& client)
 {
     const int fd = *client;
     std::array<std::uint32_t, 7> words{};
-    // Until the client hangs up: where both do, once it has closed, libvirt may leak an error (9.0.0).
+    // Until the client hangs up: if the daemon does so as well after the client has closed, libvirt 9.0.0 may
+    // leak an error.
     while (receive_all(fd, words.data(), sizeof words)) {
         for (auto& w : words)
             w = ntohl(w);
@@ -242,7 +243,7 @@ void fake_libvirtd::serve_client(const socket& client)
         if (!receive_all(fd, payload.data(), payload.size()))
             break;
         if (kind == stream && state == goes_on)
-            continue; // Nobody reads it.
+            continue; // Data that the client writes is discarded.
         if (prog == keepalive_program) {
             ++keepalives_;
             continue;
@@ -285,7 +286,7 @@ std::string fake_libvirtd::answer_to(
     const encoded uuid{std::string(16, 'u')};
     switch (procedure) {
     case auth_list:
-        return xdr(1, 0).bytes; // None.
+        return xdr(1, 0).bytes; // One method: no authentication.
     case connect_supports_feature: {
         const auto feature = first_number(arguments);
         const bool has_ids =
@@ -304,7 +305,7 @@ std::string fake_libvirtd::answer_to(
     case secret_lookup_by_uuid:
         return xdr(uuid, 0, "").bytes;
     case connect_list_all_domains:
-        return xdr(0, 0).bytes; // None, and how many that is.
+        return xdr(0, 0).bytes; // An empty list, and its length.
     case old_domain_event_deregister_any:
     case domain_event_deregister_any:
     case network_event_deregister_any:
@@ -323,7 +324,7 @@ std::string fake_libvirtd::answer_to(
 std::string fake_libvirtd::register_client(
     const socket& client, bool has_callback_id, std::string_view arguments)
 {
-    constexpr std::size_t before_object = 8; // The event, and whether there is one.
+    constexpr std::size_t before_object = 8; // The event, and whether an object follows.
     const int id = has_callback_id ? next_callback_id_++ : -1;
     ++registrations_;
     if (registration_script_)

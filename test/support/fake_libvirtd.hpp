@@ -19,18 +19,18 @@
 
 namespace support {
 
-/// As much of libvirtd's protocol as opening a console, downloading a volume and registering for events take,
-/// and whatever a script sends then: for what a real daemon cannot be made to do on demand. Keepalive
-/// messages are read, and not answered.
+/// A daemon that speaks enough of libvirtd's protocol for opening a console, downloading a volume and
+/// registering for events, and then sends what a script says: for what a real daemon does not do on demand.
+/// Keepalive messages are read, but not answered.
 class fake_libvirtd
 {
 public:
-    /// A client's, closed with the last copy.
+    /// A client's socket, which the last copy closes.
     using socket = std::shared_ptr<const int>;
 
-    /// One client, whose console or download has just been opened or who registers for events. A copy may be
-    /// kept while the client is there; only one thread may send at a time, and an answer of the daemon's is
-    /// sent as well.
+    /// One client, which has just opened a console or a download, or which registers for events. A copy may
+    /// be kept while the client is connected. Only one thread may send at a time, and the daemon's own
+    /// answers count.
     class session
     {
     public:
@@ -41,17 +41,17 @@ public:
         {
         }
 
-        /// False: the client is gone.
+        /// Returns false if the client is gone.
         bool data(std::string_view bytes);
-        /// The same, a byte at a time.
+        /// Sends the same packet, one byte at a time.
         void fragments(std::string_view bytes);
-        /// Of a sparse download.
+        /// Sends a hole of a sparse download.
         void hole(std::uint64_t length);
         void eof();
         void error(int code, int domain, const std::string& message, int errno_number = 0);
-        /// A message that answers no call.
+        /// Sends a message that answers no call.
         void event(std::uint32_t procedure, const encoded& body);
-        /// No more of it than so many bytes.
+        /// Sends only the first `size` bytes of the message.
         void part_of_event(std::uint32_t procedure, const encoded& body, std::size_t size);
         void close();
 
@@ -63,21 +63,21 @@ public:
         std::uint32_t serial_;
     };
 
-    /// What a client registers for.
+    /// A registration for events by a client.
     struct registration
     {
         int event;
-        int callback_id;    ///< The first number of its events. -1: they have none.
-        std::string object; ///< As the client sends it; empty: all of them.
+        int callback_id;    ///< The first number in its events. -1: there is none.
+        std::string object; ///< As the client sends it; empty: all objects.
     };
 
     enum class event_style {
-        with_callback_ids, ///< Each registration has its own.
-        of_old,            ///< Those of domains have none, as before there were callback ids.
-        none,              ///< Refused: there are no events.
+        with_callback_ids, ///< Each registration has its own callback id.
+        of_old,            ///< Domain events have no callback id, as in old versions of libvirt.
+        none,              ///< Registrations are refused, as if events were not supported.
     };
 
-    /// The calls that can be answered otherwise.
+    /// The calls whose answers can be replaced.
     static constexpr std::uint32_t domain_get_xml_desc = 14;
     static constexpr std::uint32_t connect_get_lib_version = 157;
     static constexpr std::uint32_t domain_open_console = 201;
@@ -86,11 +86,11 @@ public:
     using script = std::function<void(session&)>;
     using registration_script = std::function<void(const session&, const registration&)>;
 
-    /// The script is run whenever a client has opened a console or a download. Nothing of that client is read
-    /// before it returns.
+    /// The script runs whenever a client has opened a console or a download. No further message of that
+    /// client is read before the script returns.
     explicit fake_libvirtd(script s);
-    /// The script is run before a registration is answered. Events should come later: libvirt drops what
-    /// carries a callback id that it has not been told.
+    /// The script runs before a registration is answered. It should not send events until later: libvirt
+    /// drops an event whose callback id it does not know yet.
     explicit fake_libvirtd(registration_script s, event_style style = event_style::with_callback_ids);
     ~fake_libvirtd();
     fake_libvirtd(const fake_libvirtd&) = delete;
@@ -98,7 +98,8 @@ public:
 
     std::string uri() const;
 
-    /// Shuts the socket down, SHUT_WR or SHUT_RDWR, where the next answer would be due: of whoever calls.
+    /// Instead of sending the next answer to any client, shuts that client's socket down, with SHUT_WR or
+    /// SHUT_RDWR.
     void end_at_next_call(int how) noexcept
     {
         ending_ = how;
@@ -109,20 +110,20 @@ public:
         return ending_ != no_ending;
     }
 
-    /// How many keepalive messages have been read.
+    /// The number of keepalive messages that have been read.
     int keepalives() const noexcept
     {
         return keepalives_;
     }
 
-    // From now on, whoever calls:
+    // These apply from now on, to every client:
 
     void answer(std::uint32_t procedure, const encoded& body);
     void refuse(std::uint32_t procedure, int code, int domain, const std::string& message);
-    /// Hangs up instead of an answer.
+    /// Hangs up instead of answering.
     void hang_up_at(std::uint32_t procedure);
 
-    /// How many registrations there are now.
+    /// The current number of registrations.
     int registrations() const noexcept
     {
         return registrations_;

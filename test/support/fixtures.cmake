@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSL-1.0
 
-# What tests and benchmarks set up around avirt: daemons, guests, peers. None of it needs Boost or avirt.
+# The environment of avirt in tests and benchmarks: daemons, guests, peers. None of it needs Boost or avirt.
 include_guard(GLOBAL)
 
 enable_language(ASM)
@@ -25,7 +25,7 @@ target_link_libraries(avirt_test_fixtures
   PUBLIC PkgConfig::LIBVIRT Threads::Threads
   PRIVATE avirt_warnings)
 
-# What libvirt runs to get to a daemon.
+# The program that libvirt runs to reach a daemon.
 add_executable(socket_bridge
   ${CMAKE_CURRENT_LIST_DIR}/socket_bridge.cpp
   ${CMAKE_CURRENT_LIST_DIR}/unix_socket.cpp)
@@ -36,7 +36,7 @@ target_compile_definitions(avirt_test_fixtures PUBLIC
   $<$<COMPILE_LANGUAGE:CXX>:SOCKET_BRIDGE="$<TARGET_FILE:socket_bridge>">)
 add_dependencies(avirt_test_fixtures socket_bridge)
 
-# It replaces functions of the C library, and is for those who ask for it.
+# Replaces functions of the C library, so only tests that need it are linked with it.
 add_library(avirt_test_no_sleep OBJECT ${CMAKE_CURRENT_LIST_DIR}/no_sleep.cpp)
 target_include_directories(avirt_test_no_sleep PUBLIC ${PROJECT_SOURCE_DIR}/test)
 target_compile_features(avirt_test_no_sleep PUBLIC cxx_std_20)
@@ -44,7 +44,7 @@ target_link_libraries(avirt_test_no_sleep
   PUBLIC ${CMAKE_DL_LIBS}
   PRIVATE avirt_warnings)
 
-# The same: it has libvirt speak another language.
+# Linked on request too: libvirt's messages appear in another language.
 add_library(avirt_test_translation OBJECT ${CMAKE_CURRENT_LIST_DIR}/translation.cpp)
 target_include_directories(avirt_test_translation PUBLIC ${PROJECT_SOURCE_DIR}/test)
 target_compile_features(avirt_test_translation PUBLIC cxx_std_20)

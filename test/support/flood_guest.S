@@ -1,10 +1,10 @@
-/* A guest that never stops talking: numbered lines on its serial port, for as
- * long as it runs. Every line has 64 bytes, CR LF included:
+/* A guest that prints numbered lines on its serial port for as long as it
+ * runs. Every line has 64 bytes, including CR LF:
  *
  *   flood 00000000 abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstu
  *
- * so that a reader can tell from any point on whether something was lost. It
- * starts at 0, but QEMU drops what is printed before it has noticed a reader.
+ * so that a reader can tell from any point on whether something was lost. The
+ * numbers start at 0, but QEMU drops the output until it has noticed a reader.
  *
  * 512 bytes named avirt_flood_guest, made like examples/console_relay/guest.S.
  */
@@ -25,7 +25,7 @@
         .type   avirt_flood_guest, @object
         .code16
 avirt_flood_guest:
-        /* A BIOS may start us as 07c0:0000 and promises no stack. */
+        /* A BIOS may start this code at 07c0:0000, and guarantees no stack. */
         ljmp    $0, $AT(main)
 main:
         cli                             /* for good: everything here is polled */
@@ -36,7 +36,7 @@ main:
         movw    $0x7c00, %sp
 
         movw    $LCR, %dx
-        movb    $0x80, %al              /* show the divisor: 115200 8N1 */
+        movb    $0x80, %al              /* access the divisor: 115200 8N1 */
         outb    %al, %dx
         movw    $THR, %dx
         movb    $1, %al
@@ -59,7 +59,7 @@ next_load:
 1:      inb     %dx, %al
         testb   $LSR_THRE, %al
         jz      1b
-        movw    $THR, %dx               /* asked once, the FIFO takes its whole size */
+        movw    $THR, %dx               /* an empty FIFO takes its whole size */
         movw    $FIFO_SIZE, %cx
         rep outsb
         decw    %bp

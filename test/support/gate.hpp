@@ -7,7 +7,7 @@
 
 namespace support {
 
-/// Holds functions up, on whatever thread they run, until it is opened. It opens when it is destroyed.
+/// Blocks functions, on any thread, until the gate is opened. The destructor opens it.
 class gate
 {
     struct state
@@ -56,7 +56,8 @@ public:
         return state_->passed;
     }
 
-    /// A function that returns the result once it was let through; it may outlive the gate.
+    /// Returns a function that waits for the gate to be opened and then returns the result. It may outlive
+    /// the gate.
     auto entry(int result = 0) const
     {
         return [state = state_, result](auto...) {

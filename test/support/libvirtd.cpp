@@ -87,7 +87,7 @@ libvirtd::libvirtd(kind k, const fs::path& parent)
         throw std::runtime_error("libvirtd does not start; see " + (directory_ / "log").string());
 }
 
-/// And is not the one that left.
+/// Returns whether the daemon is ready, and is not the one that left.
 bool libvirtd::is_up()
 {
     pid_t pid = -1;
@@ -134,7 +134,7 @@ void libvirtd::admit_fred() const
     const auto passwords = directory / "passwords";
     fs::create_directory(directory);
     give_to_daemon(directory);
-    // Over TCP it has to be one that encrypts, too; over the Unix socket the better one is taken.
+    // Over TCP the mechanism has to encrypt as well; over the Unix socket the better mechanism is used.
     std::ofstream(directory / "libvirt.conf")
         << "mech_list: scram-sha-256 digest-md5\nsasldb_path: " << passwords.string() << '\n';
     std::string program = "saslpasswd2";
@@ -144,7 +144,7 @@ void libvirtd::admit_fred() const
     give_to_daemon(passwords);
 }
 
-/// All that a libvirtd of the system's writes, and shares with others, is in these three.
+/// Everything that a system libvirtd writes and shares with others is in /etc, /run and /var.
 void libvirtd::become_system() const
 {
     have_own_mounts();
@@ -156,7 +156,7 @@ void libvirtd::become_system() const
             fs::path("/etc") / needed, etc / needed,
             fs::copy_options::recursive | fs::copy_options::copy_symlinks, absent);
     }
-    // Without it the QEMU driver does not start.
+    // The QEMU driver does not start without this user.
     std::ofstream(etc / "passwd", std::ios::app) << "libvirt-qemu:x:64055:64055::/nonexistent:/bin/false\n";
     std::ofstream(etc / "group", std::ios::app) << "libvirt-qemu:x:64055:\n";
     std::ofstream(etc / "libvirt/qemu.conf")
@@ -209,7 +209,7 @@ try {
                 && ::setresuid(nobody, nobody, nobody) == 0,
             "giving up root's rights");
     ::prctl(PR_SET_DUMPABLE, 1);
-    ::prctl(PR_SET_PDEATHSIG, SIGTERM); // The one above went with root's rights.
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM); // Giving up root's rights has reset it.
     for (const char* variable :
          {"TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"})
         ::unsetenv(variable);
@@ -230,11 +230,11 @@ try {
                 run_daemon();
             ::waitpid(daemon, &ended, 0);
         } while (fs::remove(again_file()));
-        // The test's objects, another daemon among them, are not for this process to end.
+        // No destructors: this process must not end the test's objects, such as another daemon.
         ::_exit(WIFEXITED(ended) ? WEXITSTATUS(ended) : 128 + WTERMSIG(ended));
     });
     std::error_code ignored;
-    fs::remove_all(directory_, ignored); // Here, for the test may have been killed.
+    fs::remove_all(directory_, ignored); // Done here, because the test may have been killed.
     ::_exit(status);
 }
 catch (const std::exception& e) {

@@ -9,27 +9,27 @@
 
 namespace support {
 
-/// A libvirtd of our own, which has nothing to do with the system's. It lives in a temporary directory, which
-/// goes with it and with all its guests, however the test ends.
+/// A libvirtd that has nothing to do with the system's. It lives in a temporary directory, which is removed
+/// with it and with all its guests, however the test ends.
 class libvirtd
 {
 public:
     enum class kind {
-        session,               // a user's; root's rights are given up for it
-        session_over_tcp,      // the same, with another way to it
-        session_over_tls,      // the same, with certificates
-        session_with_password, // for "fred", who knows "sesame"; over TCP, too
-        system                 // root's, with an /etc, a /run and a /var that nobody else sees
+        session,               // a user's daemon; it gives up root's rights
+        session_over_tcp,      // the same, which listens on TCP as well
+        session_over_tls,      // the same, which listens on TLS as well, with certificates
+        session_with_password, // requires the user "fred" and the password "sesame"; over TCP as well
+        system                 // root's daemon, with its own private /etc, /run and /var
     };
 
-    /// Whether we may make what kind::system needs.
+    /// Whether this process may create what kind::system needs.
     static bool can_be_system();
 
-    /// Whether it is the release that does not survive some of what a client or guest may do
+    /// Whether libvirt is the release whose daemon does not survive some actions of a client or guest
     /// (docs/libvirt.md, "What the daemon of libvirt 11.3 does not survive").
     static bool is_11_3();
 
-    /// @param parent of its directory; a tmpfs, where the disk must not be what is measured.
+    /// @param parent of its directory; a tmpfs if the disk must not affect what is measured.
     explicit libvirtd(kind k, const std::filesystem::path& parent = "/tmp");
     libvirtd() : libvirtd(kind::session) {}
     ~libvirtd();
@@ -48,43 +48,46 @@ public:
         return directory_ / "libvirt/libvirt-sock";
     }
 
-    /// Where the certificates are, of its authority, its own, and its clients'.
+    /// The directory of the certificates: the authority's, the daemon's and its clients'.
     std::filesystem::path certificates() const
     {
         return directory_ / "certificates";
     }
 
-    /// Where it listens, if not on its Unix socket alone.
+    /// The TCP port on which it listens; 0 if it listens on its Unix socket alone.
     int port() const noexcept
     {
         return port_;
     }
 
-    /// How many clients it has taken on its Unix socket, and not yet let go.
+    /// The number of clients that it has accepted on its Unix socket and not closed yet.
     int clients() const;
 
-    /// SIGSTOP: it takes nothing and says nothing, until it is thawed.
+    /// SIGSTOP: it reads and sends nothing until it is thawed.
     void freeze();
     void thaw();
-    /// SIGTERM: it says good-bye.
+    /// SIGTERM: it ends in an orderly way.
     void quit();
     /// SIGKILL.
     void kill();
-    /// Ends by that signal, for come_back() to have another in the same place. Its guests go on.
+    /// Ends the daemon with that signal; come_back() then starts another one in the same place. Its guests go
+    /// on.
     void leave(int signal);
     bool has_left() const;
-    /// After that is_up() tells of the new one.
+    /// Starts the next daemon. is_up() then refers to the new one.
     void come_back();
     bool is_up();
 
     /// Whether it answers a new client within ten seconds: the daemon of libvirt 11.3 can deadlock.
     bool answers() const;
 
-    /// A guest that boots from a boot sector, to be defined. What it prints and reads is on its console.
+    /// Returns the XML of a guest that boots from a boot sector, and that prints to and reads from its
+    /// console.
     std::string guest_xml(const std::string& name, const unsigned char* boot_sector) const;
 
-    /// A storage pool "pool", to be defined, and the volumes that it is to have.
+    /// Returns the XML of a storage pool "pool".
     std::string pool_xml() const;
+    /// Makes a volume of random data for that pool.
     std::filesystem::path make_volume(const std::string& name, std::uint64_t size) const;
 
 private:
@@ -95,13 +98,13 @@ private:
         return directory_ / "libvirtd.conf";
     }
 
-    /// While it is there no daemon is started.
+    /// While this file exists, no daemon is started.
     std::filesystem::path away_file() const
     {
         return directory_ / "away";
     }
 
-    /// Says that another is to be started.
+    /// This file says that another daemon is to be started.
     std::filesystem::path again_file() const
     {
         return directory_ / "again";

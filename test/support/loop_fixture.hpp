@@ -10,13 +10,14 @@
 
 namespace support {
 
-/// Runs the context until the condition holds; throws where it never does.
+/// Runs the context until the condition holds; throws if it does not hold in time.
 void run_until(boost::asio::io_context& io, const std::function<bool()>& done);
 
-/// Runs the context until it is out of work; throws where it never is.
+/// Runs the context until it is out of work; throws if that takes too long.
 void run_to_end(boost::asio::io_context& io);
 
-/// A context with libvirt on it. When a test is over, run() has to return, with nothing left anywhere.
+/// A context with libvirt's event loop on it. At the end of a test, run() has to return, with nothing left
+/// anywhere.
 class loop_fixture
 {
 public:

@@ -3,10 +3,10 @@
 
 namespace support {
 
-/// A TCP port of 127.0.0.1 that nobody has now, and that the kernel gives to nobody by itself.
+/// Returns a TCP port of 127.0.0.1 that is free, and that the kernel does not assign by itself.
 int free_port();
 
-/// Whether somebody takes connections there.
+/// Whether a process accepts connections on the port.
 bool is_listened_on(int port);
 
 } // namespace support

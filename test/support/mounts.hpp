@@ -5,17 +5,16 @@
 
 namespace support {
 
-/// What this process mounts from now on is seen by it and its children alone; throws where that cannot be
-/// had.
+/// Makes later mounts of this process visible only to it and its children; throws if that is not possible.
 void have_own_mounts();
 
 /// Whether have_own_mounts() would succeed.
 bool can_have_own_mounts();
 
-/// An empty directory in the place of another.
+/// Mounts an empty directory over another.
 void mount_empty(const std::filesystem::path& there);
 
-/// One directory, or file, in the place of another.
+/// Mounts a directory or file over another.
 void mount_over(const std::filesystem::path& what, const std::filesystem::path& there);
 
 } // namespace support

@@ -29,7 +29,7 @@ struct sleep_observer
 {
     static void note(const char* function)
     {
-        auto* watched = std::exchange(current, nullptr); // What follows may sleep.
+        auto* watched = std::exchange(current, nullptr); // The code below may sleep.
         void* frames[40];
         const int count = ::backtrace(frames, 40);
         char** names = ::backtrace_symbols(frames, count);

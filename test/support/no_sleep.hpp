@@ -6,10 +6,10 @@
 
 namespace support {
 
-/// While one lives, the thread that made it may sleep in epoll_wait only. The other functions that wait for
-/// something are replaced, and note when they had to: that nothing blocks is seen without a clock. (A mutex
-/// is not waited for with one of them; a thread that waits for one whose owner waits for the daemon hangs
-/// here.)
+/// While an object of this class exists, the thread that created it may sleep in epoll_wait only. The other
+/// functions that wait are replaced, and record when they had to wait: this shows without a clock that
+/// nothing blocks. (Locking a mutex uses none of them. A thread that waits for a mutex whose owner waits for
+/// the daemon hangs here.)
 class no_sleep
 {
 public:

@@ -8,7 +8,8 @@
 
 namespace support {
 
-/// What a completion handler was told. Copies are the same one: the handler may outlive a test that fails.
+/// The arguments that a completion handler was called with. Copies share them, because the handler may
+/// outlive a test that fails.
 class outcome
 {
     struct state
@@ -19,7 +20,7 @@ class outcome
     };
 
 public:
-    /// A completion handler that notes it here.
+    /// Returns a completion handler that records its arguments here.
     auto handler() const
     {
         return [s = state_](boost::system::error_code e, auto... n) {

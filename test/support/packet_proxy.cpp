@@ -24,7 +24,7 @@ struct header
 
 void send_in_pieces(int fd, std::string_view bytes)
 {
-    // Not a divisor of anything.
+    // 4093 divides no size that is in use.
     const std::size_t piece = bytes.size() < 4096 ? 1 : 4093;
     for (; !bytes.empty(); bytes.remove_prefix(std::min(piece, bytes.size())))
         send_all(fd, bytes.substr(0, piece));

@@ -12,8 +12,8 @@
 
 namespace support {
 
-/// Stands between clients and a libvirtd, knows where a packet of theirs begins and ends, and does to each
-/// what a script says.
+/// Forwards the traffic between clients and a libvirtd packet by packet, and does to each packet what a
+/// script says.
 class packet_proxy
 {
 public:
@@ -32,7 +32,7 @@ public:
             return type == kind::stream && status == state::more && !payload.empty();
         }
 
-        /// A finish and its answer, and what says that nothing more comes.
+        /// A finish or its answer, or a packet that says that no more data comes.
         bool is_stream_end() const noexcept
         {
             return type == kind::stream && !is_stream_data();
@@ -42,12 +42,12 @@ public:
     enum class verdict {
         pass,
         fragment, // pass in many pieces
-        hold,     // neither it nor anything behind it
+        hold,     // drop it and everything behind it
         cut,      // close both sides instead
         cut_within
     };
 
-    /// Called for one packet at a time, on a thread of the proxy's.
+    /// Called for one packet at a time, on one of the proxy's threads.
     using script = std::function<verdict(const packet&)>;
 
     packet_proxy(std::filesystem::path daemon, script s);

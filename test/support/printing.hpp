@@ -6,7 +6,7 @@
 #include <boost/asio/error.hpp>
 #include <boost/test/unit_test.hpp>
 
-// What an error code is compared with: the code itself is printed, and says enough.
+// The values that an error code is compared with. The code itself is printed, which is enough.
 BOOST_TEST_DONT_PRINT_LOG_VALUE(avirt::error)
 BOOST_TEST_DONT_PRINT_LOG_VALUE(avirt::condition)
 BOOST_TEST_DONT_PRINT_LOG_VALUE(boost::asio::error::basic_errors)

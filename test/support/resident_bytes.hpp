@@ -8,7 +8,7 @@
 
 namespace support {
 
-/// How much memory this process has now.
+/// The resident memory of this process.
 inline std::size_t resident_bytes()
 {
     std::size_t pages = 0;

@@ -119,7 +119,7 @@ bool silent_peer::is_waited_for()
 void silent_peer::keep(int fd)
 {
     if (fd < 0)
-        throw std::system_error(errno, std::generic_category(), "a silent peer");
+        throw std::system_error(errno, std::generic_category(), "creating a silent peer");
     fds_.push_back(fd);
 }
 
@@ -133,11 +133,11 @@ void silent_peer::listen_on_tcp_socket()
     const int fd = fds_.front();
     if (::bind(fd, as_address(address), size) != 0 || ::listen(fd, 16) != 0
         || ::getsockname(fd, as_address(address), &size) != 0)
-        throw std::system_error(errno, std::generic_category(), "a silent peer");
+        throw std::system_error(errno, std::generic_category(), "creating a silent peer");
     port_ = ::ntohs(address.sin_port);
 }
 
-/// Where a socket has no room for any, one is let in nevertheless.
+/// Fills the queue: with a backlog of 0, a socket still takes one client.
 void silent_peer::fill_up()
 {
     ::listen(fds_.front(), 0);
@@ -146,7 +146,7 @@ void silent_peer::fill_up()
     ::getsockname(fds_.front(), reinterpret_cast<sockaddr*>(&address), &size);
     keep(::socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (::connect(fds_.back(), reinterpret_cast<const sockaddr*>(&address), size) != 0)
-        throw std::system_error(errno, std::generic_category(), "a silent peer");
+        throw std::system_error(errno, std::generic_category(), "creating a silent peer");
 }
 
 void silent_peer::write_command() const
@@ -166,7 +166,7 @@ bool silent_peer::has_been_written_to()
 std::ostream& operator<<(std::ostream& out, silent_peer::kind k)
 {
     constexpr const char* names[] = {
-        "accepts", "has no room", "has no room over TCP", "shakes no hand", "command"};
+        "accepts", "queue is full", "queue is full over TCP", "no TLS handshake", "command"};
     return out << names[static_cast<int>(k)];
 }
 

@@ -8,16 +8,16 @@
 
 namespace support {
 
-/// Somebody to open a connection to, who never says anything.
+/// A peer to open a connection to, which never answers.
 class silent_peer
 {
 public:
     enum class kind {
         accepts,              // a Unix socket
-        has_no_room,          // a Unix socket whose clients are not accepted, and who are too many
-        has_no_room_over_tcp, // the same
-        shakes_no_hand,       // a TLS server that says nothing to a client's greeting
-        command               // as ssh is, with nobody on the other side
+        has_no_room,          // a Unix socket that accepts no client, and whose queue is full
+        has_no_room_over_tcp, // the same over TCP
+        shakes_no_hand,       // a TLS server that does not answer a client's greeting
+        command               // a command like ssh, whose other side does not answer
     };
 
     explicit silent_peer(kind k);
@@ -27,13 +27,14 @@ public:
 
     std::string uri() const;
 
-    /// Whether somebody waits for it: for its answer, or for room.
+    /// Whether a client waits for an answer, or for room in the queue.
     bool is_waited_for();
 
-    /// It closes what it has open.
+    /// Closes everything that it has open.
     void leave() noexcept;
 
-    /// Nobody new can find it: where it is to end with the process, without its destructor.
+    /// Removes its files, so that no new client finds it: for a peer that ends with the process, without its
+    /// destructor.
     void remove_files() const noexcept;
 
 private:

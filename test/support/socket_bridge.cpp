@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// socket_bridge PATH: standard input and output, and the socket there, as what SSH runs on the other side.
+// socket_bridge PATH: connects standard input and output with the socket at PATH, as the program does that
+// SSH runs on the other side.
 
 #include "support/unix_socket.hpp"
 
@@ -42,5 +43,5 @@ int main(int argc, char* argv[])
     }).detach();
     while (copy(fd, STDOUT_FILENO))
         ;
-    ::_exit(EXIT_SUCCESS); // The thread may still read.
+    ::_exit(EXIT_SUCCESS); // The thread may still be reading.
 }

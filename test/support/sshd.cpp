@@ -24,7 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The whole path, which sshd wants to be called by; empty where it is not here.
+/// Returns the full path of a program, by which sshd has to be called; empty if the program is not installed.
 fs::path path_of(const std::string& program)
 {
     const char* searched = std::getenv("PATH");
@@ -119,7 +119,7 @@ void sshd::make_client(const fs::path& program, const fs::path& known_hosts) con
 
 void sshd::configure() const
 {
-    // HOME: a shell reads what it finds there.
+    // HOME is replaced because a shell reads the files in it.
     std::ofstream(directory_ / "configuration")
         << "ListenAddress 127.0.0.1\nPort " << port_ << "\nPidFile none\nHostKey "
         << (directory_ / "host_key").string() << "\nAuthorizedKeysFile "
@@ -133,9 +133,9 @@ void sshd::become_system() const
 {
     have_own_mounts();
     mount_empty("/run");
-    fs::create_directory("/run/sshd"); // For its part without rights, which has to see an empty directory.
+    fs::create_directory("/run/sshd"); // sshd's unprivileged process needs an empty directory.
     fs::create_directory_symlink(runtime_directory_ / "libvirt", "/run/libvirt");
-    // It lets nobody in whose account is locked.
+    // sshd refuses a user whose account is locked.
     std::ofstream(directory_ / "shadow") << "root:*:19000:0:99999:7:::\nsshd:!:19000::::::\n";
     mount_over(directory_ / "shadow", "/etc/shadow");
 }
@@ -156,7 +156,7 @@ try {
         ::_exit(127);
     });
     std::error_code ignored;
-    fs::remove_all(directory_, ignored); // Here, for the test may have been killed.
+    fs::remove_all(directory_, ignored); // Done here, because the test may have been killed.
     ::_exit(status);
 }
 catch (const std::exception& e) {

@@ -8,29 +8,30 @@
 
 namespace support {
 
-/// An sshd of our own on 127.0.0.1, with keys, a configuration and clients of its own: nothing of the
-/// system's or the user's is used or changed. It lives in a temporary directory, which goes with it and with
-/// all that it runs, however the test ends.
+/// An sshd on 127.0.0.1 with its own keys, configuration and clients: it uses and changes nothing of the
+/// system's or the user's. It lives in a temporary directory, which is removed with it and with all that it
+/// runs, however the test ends.
 class sshd
 {
 public:
-    /// What keeps it from running here; empty: nothing.
+    /// Returns why it cannot run here; empty if it can.
     static std::string obstacle();
 
-    /// @param runtime_directory The XDG_RUNTIME_DIR of what it runs. libvirt's programs do not look there as
-    /// root: for them what is there is in /run, too.
+    /// @param runtime_directory The XDG_RUNTIME_DIR of the programs that it runs. libvirt's programs do not
+    /// look there as root: for them its content is in /run as well.
     explicit sshd(const std::filesystem::path& runtime_directory);
     ~sshd();
     sshd(const sshd&) = delete;
     sshd& operator=(const sshd&) = delete;
 
-    /// It ends, and with it what it runs for its clients.
+    /// Ends it, and with it the programs that it runs for its clients.
     void stop();
 
     /// USER@HOST:PORT
     std::string authority() const;
 
-    /// A program to be called as ssh would be, for one that knows the host's key, and one that does not.
+    /// A program to be called instead of ssh, which knows the host's key; client_that_is_new() does not know
+    /// it.
     std::filesystem::path client() const
     {
         return directory_ / "client";
@@ -41,7 +42,7 @@ public:
         return directory_ / "new_client";
     }
 
-    /// A key that it takes.
+    /// A key that it accepts.
     std::filesystem::path key() const
     {
         return directory_ / "user_key";

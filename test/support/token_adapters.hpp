@@ -35,10 +35,10 @@ struct associations
     asio::cancellation_signal signal{};
     avirt::error_details details{};
     boost::system::error_code redirected{};
-    int memory = 0; // what is allocated
+    int memory = 0; // allocations that have not been freed
 };
 
-/// An allocator that counts.
+/// An allocator that counts its allocations.
 template <class T>
 struct counting_allocator
 {
@@ -167,19 +167,19 @@ inline constexpr bool is_binder =
 template <class Token, class Outer, class Inner = void>
 constexpr bool asio_compiles()
 {
-    // A binder takes one of its own kind for what it is to be constructed from, not for what it is to bind.
+    // A binder takes a binder of its own kind as something to be constructed from, not as something to bind.
     if (is_binder<Outer> && is<Outer, Inner>)
         return false;
 #if BOOST_ASIO_VERSION < 102800
-    // There is no initiate() in the async_result of use_future, which as_tuple needs.
+    // The async_result of use_future has no initiate(), which as_tuple needs.
     if (is<Token, asio::use_future_t<>> && (is<Outer, in_tuple> || is<Inner, in_tuple>))
         return false;
-    // There is no return_type in that of deferred, which redirect_error needs.
+    // The async_result of deferred has no return_type, which redirect_error needs.
     if (is<Token, asio::deferred_t> && (is<Outer, in_redirect> || is<Inner, in_redirect>))
         return false;
 #endif
 #if BOOST_ASIO_VERSION < 102802
-    // Nor for binders.
+    // Binders need it as well.
     if (is<Token, asio::deferred_t> && (is_binder<Outer> || is_binder<Inner>))
         return false;
 #endif

@@ -16,7 +16,7 @@ char upper(char c)
     return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
 }
 
-/// All but the conversions of printf.
+/// Translates everything but the conversions of printf.
 std::string translate(std::string_view text)
 {
     constexpr std::string_view conversions = "diouxXeEfFgGaAcspnm%";
@@ -36,7 +36,8 @@ int support::translations() noexcept
     return count;
 }
 
-// The C library's function, which libvirt calls for each message: a program's own definition comes first.
+// Replaces the C library's function, which libvirt calls for each message: a program's own definition comes
+// first.
 extern "C" char* dcgettext(const char*, const char* text, int)
 {
     // Never destroyed: libvirt keeps the pointers, and uses them while the process ends.

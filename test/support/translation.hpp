@@ -3,9 +3,9 @@
 
 namespace support {
 
-/// How many of libvirt's messages have been translated in this process. A test that is linked with this file
-/// sees libvirt's messages in another language: capital letters, which stay readable. What is decided by a
-/// message's text is decided wrongly then.
+/// The number of libvirt's messages that have been translated in this process. A test that is linked with
+/// this file sees libvirt's messages in another language: in capital letters, which stay readable. A decision
+/// that depends on a message's text is then wrong.
 int translations() noexcept;
 
 } // namespace support

@@ -52,7 +52,7 @@ bool send_all(int fd, std::string_view bytes)
 
 bool receive_all(int fd, void* data, std::size_t size)
 {
-    // To receive nothing waits, too.
+    // recv() waits even if it is to receive nothing.
     return size == 0 || ::recv(fd, data, size, MSG_WAITALL) == static_cast<ssize_t>(size);
 }
 

@@ -6,12 +6,12 @@
 
 namespace support {
 
-/// A socket that listens there; throws where it cannot.
+/// Returns a socket that listens at the path; throws if that fails.
 int listen_on(const std::filesystem::path& path);
-/// -1 where nobody listens.
+/// Returns a socket that is connected to the path; -1 if none listens there.
 int connect_to(const std::filesystem::path& path);
 
-/// False: the other side has gone.
+/// Return false if the other side is gone.
 bool send_all(int fd, std::string_view bytes);
 bool receive_all(int fd, void* data, std::size_t size);
 

@@ -12,8 +12,8 @@
 
 namespace support {
 
-/// What libvirt's messages are made of (RFC 4506): numbers of four or eight bytes, the highest first, and
-/// texts with their length, filled up to fours.
+/// The encoding of libvirt's messages (RFC 4506): numbers of four or eight bytes, the most significant byte
+/// first, and texts with their length, padded to a multiple of four bytes.
 struct encoded
 {
     std::string bytes{};
@@ -69,7 +69,7 @@ void append(std::string& out, const std::vector<T>& list)
         append(out, element);
 }
 
-/// One after the other: a structure.
+/// Encodes the values one after the other: a structure.
 template <class... Values>
 encoded xdr(const Values&... values)
 {

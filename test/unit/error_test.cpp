@@ -52,7 +52,7 @@ constexpr condition every_condition[] = {
 
 BOOST_AUTO_TEST_SUITE(error_)
 
-BOOST_AUTO_TEST_CASE(each_with_a_message_of_its_own)
+BOOST_AUTO_TEST_CASE(each_error_and_condition_has_its_own_message)
 {
     std::set<std::string> messages;
     for (auto e : every_error) {
@@ -76,7 +76,7 @@ BOOST_AUTO_TEST_CASE(each_with_a_message_of_its_own)
     BOOST_TEST(!avirt::condition_category().message(9999).empty());
 }
 
-BOOST_AUTO_TEST_CASE(categories_are_told_apart)
+BOOST_AUTO_TEST_CASE(categories_are_distinct)
 {
     BOOST_TEST((avirt::avirt_category() != avirt::libvirt_category()));
     BOOST_TEST((avirt::avirt_category() != avirt::condition_category()));
@@ -85,7 +85,7 @@ BOOST_AUTO_TEST_CASE(categories_are_told_apart)
     BOOST_TEST((error_code(1, avirt::avirt_category()) != libvirt(1)));
 }
 
-BOOST_AUTO_TEST_CASE(generic_conditions)
+BOOST_AUTO_TEST_CASE(codes_equal_generic_conditions)
 {
     BOOST_TEST(error_code(error::not_open) == errc::not_connected);
     BOOST_TEST(error_code(error::already_open) == errc::already_connected);
@@ -96,12 +96,12 @@ BOOST_AUTO_TEST_CASE(generic_conditions)
     BOOST_TEST(libvirt(VIR_ERR_NO_SUPPORT) == errc::not_supported);
     BOOST_TEST(libvirt(VIR_ERR_AUTH_FAILED) == errc::permission_denied);
     BOOST_TEST((libvirt(VIR_ERR_NO_DOMAIN) != errc::make_error_condition(errc::not_supported)));
-    // And those of the standard library.
+    // The codes equal the conditions of the standard library as well.
     const std::error_code std_code = error_code(error::not_open);
     BOOST_TEST((std_code == std::errc::not_connected));
 }
 
-BOOST_AUTO_TEST_CASE(conditions_of_libvirts_numbers)
+BOOST_AUTO_TEST_CASE(conditions_of_libvirts_error_numbers)
 {
     const auto check = [](condition wanted, std::initializer_list<int> numbers) {
         for (int number : numbers) {
@@ -133,7 +133,7 @@ BOOST_AUTO_TEST_CASE(conditions_of_libvirts_numbers)
          VIR_ERR_STORAGE_POOL_BUILT});
     check(condition::wrong_state, {VIR_ERR_OPERATION_INVALID});
     check(condition::busy, {VIR_ERR_RESOURCE_BUSY, VIR_ERR_BLOCK_COPY_ACTIVE});
-    // libvirt says these of everything.
+    // libvirt uses these for errors of every kind.
     for (int number : {VIR_ERR_INTERNAL_ERROR, VIR_ERR_OPERATION_FAILED}) {
         for (auto c : every_condition)
             BOOST_TEST((libvirt(number) != c));
@@ -169,13 +169,13 @@ BOOST_AUTO_TEST_CASE(a_refined_code_equals_the_plain_one)
     BOOST_TEST((refined != condition::guest_gone));
     BOOST_TEST((libvirt(VIR_ERR_OPERATION_FAILED) != condition::console_in_use));
     const boost::system::error_condition in_use = condition::console_in_use;
-    BOOST_TEST(refined.message() == in_use.message()); // It says more than the number does.
+    BOOST_TEST(refined.message() == in_use.message()); // The condition's message says more than the number's.
     const error_code foreign = asio::error::eof;
     BOOST_TEST(refine(foreign, condition::guest_gone).code == asio::error::eof);
     BOOST_TEST(refine(libvirt(VIR_ERR_NO_DOMAIN), condition::guest_gone).code == condition::not_found);
 }
 
-BOOST_AUTO_TEST_CASE(each_number_of_libvirts_has_a_meaning)
+BOOST_AUTO_TEST_CASE(each_error_number_of_libvirts_has_a_message)
 {
     constexpr int newest_known = 113; // VIR_ERR_AGENT_COMMAND_FAILED, of libvirt 11
     std::set<std::string> messages;
@@ -188,15 +188,16 @@ BOOST_AUTO_TEST_CASE(each_number_of_libvirts_has_a_meaning)
         BOOST_TEST(message == avirt::libvirt_category().message(number, buffer, sizeof buffer));
         messages.insert(message);
     }
-    BOOST_TEST(messages.size() == newest_known - 1u); // Two of them are for SSH.
+    BOOST_TEST(messages.size() == newest_known - 1u); // The two numbers for SSH share a message.
     BOOST_TEST(libvirt(9999).message().find("9999") != std::string::npos);
 }
 
-// libvirt's client says the same of its own connection as the daemon does of one that it has.
-BOOST_AUTO_TEST_CASE(a_loss_is_told_by_the_numbers_and_the_connection)
+// libvirt's client reports the loss of its own connection just as the daemon reports the loss of one that it
+// has.
+BOOST_AUTO_TEST_CASE(a_lost_connection_is_recognized_by_the_numbers_and_its_state)
 {
     using avirt::detail::with_connection;
-    const auto said = [](int domain, int code, int errno_number = 0) {
+    const auto reported = [](int domain, int code, int errno_number = 0) {
         avirt::detail::failure f(libvirt(code));
         f.details.domain = domain;
         f.details.code = code;
@@ -204,15 +205,17 @@ BOOST_AUTO_TEST_CASE(a_loss_is_told_by_the_numbers_and_the_connection)
         return f;
     };
     for (const auto& f :
-         {said(VIR_FROM_RPC, VIR_ERR_INTERNAL_ERROR), said(VIR_FROM_RPC, VIR_ERR_SYSTEM_ERROR, ETIMEDOUT),
-          said(VIR_FROM_LIBSSH, VIR_ERR_LIBSSH), said(VIR_FROM_RPC, VIR_ERR_GNUTLS_ERROR)}) {
+         {reported(VIR_FROM_RPC, VIR_ERR_INTERNAL_ERROR),
+          reported(VIR_FROM_RPC, VIR_ERR_SYSTEM_ERROR, ETIMEDOUT), reported(VIR_FROM_LIBSSH, VIR_ERR_LIBSSH),
+          reported(VIR_FROM_RPC, VIR_ERR_GNUTLS_ERROR)}) {
         BOOST_TEST(with_connection(f, false).code == condition::connection_lost);
         BOOST_TEST((with_connection(f, true).code != condition::connection_lost));
     }
-    BOOST_TEST(with_connection(said(VIR_FROM_RPC, VIR_ERR_SYSTEM_ERROR, EIO), true).code == errc::io_error);
+    BOOST_TEST(
+        with_connection(reported(VIR_FROM_RPC, VIR_ERR_SYSTEM_ERROR, EIO), true).code == errc::io_error);
     for (const auto& f :
-         {said(VIR_FROM_QEMU, VIR_ERR_INTERNAL_ERROR), said(VIR_FROM_STREAMS, VIR_ERR_SYSTEM_ERROR, EIO),
-          said(VIR_FROM_RPC, VIR_ERR_NO_DOMAIN)}) {
+         {reported(VIR_FROM_QEMU, VIR_ERR_INTERNAL_ERROR),
+          reported(VIR_FROM_STREAMS, VIR_ERR_SYSTEM_ERROR, EIO), reported(VIR_FROM_RPC, VIR_ERR_NO_DOMAIN)}) {
         BOOST_TEST(with_connection(f, false).code == f.code);
         BOOST_TEST((with_connection(f, false).code != condition::connection_lost));
     }
@@ -247,7 +250,7 @@ struct libvirts_error
     }
 };
 
-BOOST_FIXTURE_TEST_CASE(everything_that_libvirt_says, libvirts_error)
+BOOST_FIXTURE_TEST_CASE(all_details_of_an_error_are_copied, libvirts_error)
 {
     const auto f = avirt::detail::last_failure();
     BOOST_TEST(f.code == libvirt(VIR_ERR_NO_DOMAIN));
@@ -262,7 +265,7 @@ BOOST_FIXTURE_TEST_CASE(everything_that_libvirt_says, libvirts_error)
     BOOST_TEST(f.details.int2 == 22);
 }
 
-BOOST_FIXTURE_TEST_CASE(an_errno_is_one, libvirts_error)
+BOOST_FIXTURE_TEST_CASE(a_system_error_becomes_its_errno, libvirts_error)
 {
     e.code = VIR_ERR_SYSTEM_ERROR;
     e.int1 = ENOSPC;
@@ -274,9 +277,9 @@ BOOST_FIXTURE_TEST_CASE(an_errno_is_one, libvirts_error)
     BOOST_TEST(avirt::detail::last_failure().code == libvirt(VIR_ERR_SYSTEM_ERROR));
 }
 
-BOOST_FIXTURE_TEST_CASE(where_the_connection_is_not_known, libvirts_error)
+BOOST_FIXTURE_TEST_CASE(without_a_connection_the_numbers_alone_decide, libvirts_error)
 {
-    message = "Geschlossen"; // Its text does not matter.
+    message = "Geschlossen"; // The text does not matter.
     e.domain = VIR_FROM_RPC;
     e.code = VIR_ERR_INTERNAL_ERROR;
     const auto lost = avirt::detail::last_failure();
@@ -291,8 +294,8 @@ BOOST_FIXTURE_TEST_CASE(where_the_connection_is_not_known, libvirts_error)
     BOOST_TEST((avirt::detail::last_failure().code != condition::connection_lost));
 }
 
-// With the number that the errno came with: no errno says as much.
-BOOST_FIXTURE_TEST_CASE(a_refined_errno_is_libvirts, libvirts_error)
+// The result has the number that the errno came with: no errno says as much.
+BOOST_FIXTURE_TEST_CASE(a_refined_errno_becomes_libvirts_error_number, libvirts_error)
 {
     e.code = VIR_ERR_SYSTEM_ERROR;
     e.int1 = EACCES;
@@ -302,7 +305,7 @@ BOOST_FIXTURE_TEST_CASE(a_refined_errno_is_libvirts, libvirts_error)
     BOOST_TEST((refined.code != condition::denied));
 }
 
-BOOST_FIXTURE_TEST_CASE(what_is_missing_is_empty, libvirts_error)
+BOOST_FIXTURE_TEST_CASE(missing_strings_are_empty, libvirts_error)
 {
     e.message = e.str1 = e.str2 = e.str3 = nullptr;
     const auto f = avirt::detail::last_failure();
@@ -310,7 +313,7 @@ BOOST_FIXTURE_TEST_CASE(what_is_missing_is_empty, libvirts_error)
     BOOST_TEST(f.details.str1.empty());
 }
 
-BOOST_FIXTURE_TEST_CASE(a_failure_without_an_error_is_one, libvirts_error)
+BOOST_FIXTURE_TEST_CASE(a_failure_without_an_error_of_libvirts_is_still_a_failure, libvirts_error)
 {
     e.code = VIR_ERR_OK;
     BOOST_TEST(avirt::detail::last_failure().code.failed());
@@ -318,7 +321,7 @@ BOOST_FIXTURE_TEST_CASE(a_failure_without_an_error_is_one, libvirts_error)
     BOOST_TEST(avirt::detail::last_failure().code.failed());
 }
 
-BOOST_FIXTURE_TEST_CASE(thrown, libvirts_error)
+BOOST_FIXTURE_TEST_CASE(throw_last_error_throws_the_code_and_the_details, libvirts_error)
 {
     BOOST_CHECK_EXCEPTION(avirt::throw_last_error(), avirt::exception, [](const avirt::exception& x) {
         return x.code() == condition::not_found && x.details().str3 == "three"
@@ -327,7 +330,7 @@ BOOST_FIXTURE_TEST_CASE(thrown, libvirts_error)
     BOOST_CHECK_THROW(avirt::throw_last_error(), boost::system::system_error);
 }
 
-BOOST_AUTO_TEST_CASE(an_exception_without_a_sentence)
+BOOST_AUTO_TEST_CASE(an_exception_without_a_message)
 {
     const avirt::exception x(error::not_open, {});
     BOOST_TEST(std::string(x.what()).find("not open") != std::string::npos);

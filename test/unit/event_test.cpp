@@ -15,7 +15,7 @@ using avirt::detail::event_object;
 template <class... Events>
 struct kinds
 {
-    /// The ids of the types, each of which must be about such an object and have its own.
+    /// Returns the ids of the event types, which must all concern such an object, each with its own id.
     static std::set<int> ids(event_object object)
     {
         std::set<int> result;
@@ -39,7 +39,7 @@ void check_all(const std::set<int>& ids, int last)
 
 BOOST_AUTO_TEST_SUITE(events)
 
-BOOST_AUTO_TEST_CASE(every_id_of_domains_has_a_type)
+BOOST_AUTO_TEST_CASE(every_domain_event_id_has_a_type)
 {
     check_all(
         kinds<
@@ -62,7 +62,7 @@ BOOST_AUTO_TEST_CASE(every_id_of_domains_has_a_type)
         VIR_DOMAIN_EVENT_ID_LAST);
 }
 
-BOOST_AUTO_TEST_CASE(every_id_of_the_others_has_a_type)
+BOOST_AUTO_TEST_CASE(every_other_event_id_has_a_type)
 {
     check_all(
         kinds<
@@ -83,7 +83,7 @@ BOOST_AUTO_TEST_CASE(every_id_of_the_others_has_a_type)
         kinds<secret_lifecycle, secret_value_changed>::ids(event_object::secret), VIR_SECRET_EVENT_ID_LAST);
 }
 
-BOOST_AUTO_TEST_CASE(what_libvirt_leaves_out_is_empty)
+BOOST_AUTO_TEST_CASE(values_that_libvirt_omits_are_empty)
 {
     BOOST_TEST(detail::to_member(static_cast<const char*>(nullptr)).empty());
     BOOST_TEST(detail::to_member(static_cast<const virDomainEventGraphicsAddress*>(nullptr)).node.empty());
@@ -91,7 +91,7 @@ BOOST_AUTO_TEST_CASE(what_libvirt_leaves_out_is_empty)
     BOOST_TEST(detail::to_parameters(nullptr, 0).empty());
 }
 
-BOOST_AUTO_TEST_CASE(of_a_display)
+BOOST_AUTO_TEST_CASE(graphics_addresses_and_subjects_are_converted)
 {
     std::string node = "192.0.2.1", service = "5900", type = "x509dname", name = "CN=somebody";
     const virDomainEventGraphicsAddress address{
@@ -103,16 +103,16 @@ BOOST_AUTO_TEST_CASE(of_a_display)
 
     virDomainEventGraphicsSubjectIdentity identities[] = {{type.data(), name.data()}, {type.data(), nullptr}};
     const virDomainEventGraphicsSubject subject{2, identities};
-    const auto who = detail::to_member(&subject);
-    BOOST_TEST_REQUIRE(who.size() == 2u);
-    BOOST_TEST(who[0].type == type);
-    BOOST_TEST(who[0].name == name);
-    BOOST_TEST(who[1].name.empty());
+    const auto converted_subject = detail::to_member(&subject);
+    BOOST_TEST_REQUIRE(converted_subject.size() == 2u);
+    BOOST_TEST(converted_subject[0].type == type);
+    BOOST_TEST(converted_subject[0].name == name);
+    BOOST_TEST(converted_subject[1].name.empty());
 }
 
-BOOST_AUTO_TEST_CASE(typed_parameters)
+BOOST_AUTO_TEST_CASE(typed_parameters_are_converted)
 {
-    BOOST_REQUIRE(virInitialize() == 0); // Or libvirt's error of this thread is garbage.
+    BOOST_REQUIRE(virInitialize() == 0); // Otherwise libvirt's error of this thread is garbage.
     virTypedParameterPtr params = nullptr;
     int count = 0, room = 0;
     virTypedParamsAddInt(&params, &count, &room, "int", -1);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What becomes of the parent's jobs in a forked child, and of its own.
+// How a forked child treats its parent's jobs, and its own.
 #include "core/release_queue.hpp"
 #include "core/worker_pool.hpp"
 #include "loop/event_registry.hpp"
@@ -25,7 +25,7 @@ using avirt::detail::worker_pool;
 using support::eventually;
 using support::gate;
 
-/// Returns whether body() was true in a child of this process.
+/// Returns whether body() returned true in a child of this process.
 template <class Body>
 bool holds_in_a_child(Body body)
 {
@@ -57,37 +57,39 @@ BOOST_AUTO_TEST_SUITE(forked_pool)
 
 BOOST_AUTO_TEST_CASE(a_child_does_not_wait_for_its_parents_jobs)
 {
-    auto& parents = worker_pool::instance();
-    parents.set_limits(1, 1024);
+    auto& parent_pool = worker_pool::instance();
+    parent_pool.set_limits(1, 1024);
     const auto lane = std::make_shared<job_lane>();
     gate g;
-    const auto running = parents.make(g.entry(), lane);
-    const auto queued = parents.make(g.entry(), lane);
-    parents.submit(running);
+    const auto running = parent_pool.make(g.entry(), lane);
+    const auto queued = parent_pool.make(g.entry(), lane);
+    parent_pool.submit(running);
     BOOST_TEST(eventually([&] { return g.arrived() == 1; }));
-    parents.submit(queued);
+    parent_pool.submit(queued);
     BOOST_TEST(!event_registry::instance().is_idle());
     BOOST_TEST(holds_in_a_child([&] {
-        auto& own = worker_pool::instance();
-        return event_registry::instance().is_idle() && counts_nothing(own) && runs_a_job(own, lane);
+        auto& child_pool = worker_pool::instance();
+        return event_registry::instance().is_idle() && counts_nothing(child_pool)
+            && runs_a_job(child_pool, lane);
     }));
     BOOST_TEST(holds_in_a_child([&] {
-        auto& own = worker_pool::instance();
+        auto& child_pool = worker_pool::instance();
         for (const auto& j : {running, queued}) {
-            if (!own.withdraw(j) || !own.abandon(j))
+            if (!child_pool.withdraw(j) || !child_pool.abandon(j))
                 return false;
         }
-        return event_registry::instance().is_idle() && counts_nothing(own) && runs_a_job(own, lane);
+        return event_registry::instance().is_idle() && counts_nothing(child_pool)
+            && runs_a_job(child_pool, lane);
     }));
-    BOOST_TEST(parents.stats().running == 1u);
-    BOOST_TEST(parents.stats().queued == 1u);
+    BOOST_TEST(parent_pool.stats().running == 1u);
+    BOOST_TEST(parent_pool.stats().queued == 1u);
     g.open();
     BOOST_TEST(eventually([] { return event_registry::instance().is_idle(); }));
     BOOST_TEST(g.passed() == 2);
-    parents.set_limits(16, 1024);
+    parent_pool.set_limits(16, 1024);
 }
 
-BOOST_AUTO_TEST_CASE(a_child_releases_what_it_drops_while_its_parent_releases)
+BOOST_AUTO_TEST_CASE(a_child_releases_references_while_its_parent_releases_others)
 {
     static std::atomic<int> released{0};
     const auto note = [](void*) { ++released; };

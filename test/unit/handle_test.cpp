@@ -12,7 +12,7 @@
 
 namespace {
 
-/// What one of libvirt's pairs of functions was called with.
+/// The arguments with which libvirt's functions for one type of object were called.
 struct calls
 {
     std::atomic<const void*> referenced = nullptr;
@@ -71,7 +71,7 @@ FAKE_OBJECT(virNWFilterBindingPtr, virNWFilterBindingRef, virNWFilterBindingFree
 
 namespace {
 
-/// Goes through all that a handle of one type does.
+/// Checks everything that a handle of one type does.
 template <class Pointer>
 void check(const avirt::handle<Pointer>&)
 {
@@ -98,7 +98,7 @@ void check(const avirt::handle<Pointer>&)
     BOOST_TEST(support::eventually([&] { return c.freed == &other; }));
 }
 
-BOOST_AUTO_TEST_CASE(every_type_with_its_own_functions)
+BOOST_AUTO_TEST_CASE(every_type_uses_its_own_functions)
 {
     check(avirt::domain());
     check(avirt::network());

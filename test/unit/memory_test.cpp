@@ -18,14 +18,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-// There is no memory left: nothing throws through libvirt's frames, or out of what must not throw, and
-// nothing is lost by it.
+// If there is no memory left, no exception passes through libvirt's frames or leaves a function that must not
+// throw, and nothing is lost.
 
 namespace {
 
 thread_local bool has_memory = true;
 
-/// While it lives, this thread gets no memory.
+/// While an object of this class exists, its thread gets no memory.
 struct no_memory
 {
     no_memory() noexcept
@@ -44,7 +44,7 @@ struct no_memory
 
 } // namespace
 
-// glibc's own way to replace an allocator's functions one by one.
+// glibc allows a program to replace an allocator's functions one by one.
 extern "C" void* __libc_malloc(std::size_t size);
 
 extern "C" void* malloc(std::size_t size) noexcept
@@ -97,7 +97,7 @@ struct memory_fixture
 
 BOOST_FIXTURE_TEST_SUITE(memory, memory_fixture)
 
-BOOST_AUTO_TEST_CASE(what_is_removed_is_freed_once)
+BOOST_AUTO_TEST_CASE(removed_watches_and_timeouts_are_freed_once)
 {
     std::deque<int> watches, timers;
     for (int i = 0; i < count; ++i) {
@@ -121,7 +121,7 @@ BOOST_AUTO_TEST_CASE(what_is_removed_is_freed_once)
     BOOST_TEST(loop->is_idle());
 }
 
-BOOST_AUTO_TEST_CASE(what_is_removed_with_no_loop_bound_is_freed_once)
+BOOST_AUTO_TEST_CASE(watches_removed_with_no_loop_bound_are_freed_once)
 {
     std::deque<int> watches;
     for (int i = 0; i < count; ++i)
@@ -134,12 +134,12 @@ BOOST_AUTO_TEST_CASE(what_is_removed_with_no_loop_bound_is_freed_once)
             removed += virEventRemoveHandle(w) == 0 ? 1 : 0;
     }
     BOOST_TEST(removed == count);
-    loop.emplace(io); // Threads of avirt's and the loop share what is to be done.
+    loop.emplace(io); // avirt's threads and the loop share the work.
     support::run_until(io, [&] { return loop->is_idle(); });
     BOOST_TEST(freed == count);
 }
 
-BOOST_AUTO_TEST_CASE(what_cannot_be_added_is_not_there)
+BOOST_AUTO_TEST_CASE(a_failed_addition_leaves_nothing_behind)
 {
     const int watch = add_handle();
     int refused = 0;
@@ -158,7 +158,7 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_added_is_not_there)
     BOOST_TEST(freed == 1);
 }
 
-BOOST_AUTO_TEST_CASE(what_ends_is_released)
+BOOST_AUTO_TEST_CASE(handles_and_connections_are_released)
 {
     auto* plain = virConnectOpen("test:///default");
     BOOST_REQUIRE(plain);
@@ -166,7 +166,7 @@ BOOST_AUTO_TEST_CASE(what_ends_is_released)
     for (int i = 0; i < count; ++i)
         domains.emplace_back(virDomainLookupByName(plain, "test"));
     std::optional<avirt::connection> conn(std::in_place, io.get_executor(), plain);
-    outcome called; // By which there is a thread.
+    outcome called; // The call starts a worker thread.
     conn->async_call(virConnectNumOfDomains, called.handler());
     support::run_until(io, [&] { return called.calls() > 0; });
     {

@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-// What is released waits for a daemon only if it must.
+// A release waits for a daemon only if it must.
 
 namespace {
 
@@ -48,7 +48,7 @@ public:
     fake_socket(const fake_socket&) = delete;
     fake_socket& operator=(const fake_socket&) = delete;
 
-    /// As a call to the daemon does, on the calling thread.
+    /// Disables the watch on the calling thread, as a call to the daemon does.
     void begin_call() const
     {
         virEventUpdateHandle(watch_, 0);
@@ -102,7 +102,7 @@ struct release_fixture
 
 BOOST_FIXTURE_TEST_SUITE(release_queue, release_fixture)
 
-BOOST_AUTO_TEST_CASE(each_is_released_once)
+BOOST_AUTO_TEST_CASE(each_reference_is_released_once)
 {
     constexpr int count = 5000;
     for (int i = 0; i < count; ++i)
@@ -111,7 +111,7 @@ BOOST_AUTO_TEST_CASE(each_is_released_once)
     BOOST_TEST(released == count);
 }
 
-BOOST_AUTO_TEST_CASE(one_that_waits_for_its_daemon_holds_up_no_other)
+BOOST_AUTO_TEST_CASE(a_release_that_waits_for_its_daemon_delays_no_other)
 {
     last_reference stuck, stuck_too;
     for (auto* r : {&stuck, &stuck_too}) {
@@ -127,7 +127,7 @@ BOOST_AUTO_TEST_CASE(one_that_waits_for_its_daemon_holds_up_no_other)
     BOOST_TEST(eventually([&] { return stuck.answered.passed() + stuck_too.answered.passed() == 2; }));
 }
 
-BOOST_AUTO_TEST_CASE(one_that_is_known_to_block_holds_up_no_other)
+BOOST_AUTO_TEST_CASE(a_release_that_is_known_to_block_delays_no_other)
 {
     last_reference stuck;
     const auto wait = [](void* r) { static_cast<last_reference*>(r)->answered.entry()(); };
@@ -149,7 +149,7 @@ BOOST_AUTO_TEST_CASE(a_daemon_that_does_not_answer_is_cut_off)
     BOOST_TEST(eventually([&] { return stuck.answered.passed() == 1; }));
 }
 
-BOOST_AUTO_TEST_CASE(with_no_loop_bound_only_by_the_next)
+BOOST_AUTO_TEST_CASE(with_no_loop_bound_the_daemon_is_cut_off_by_the_next_loop)
 {
     last_reference stuck;
     loop.reset();

@@ -44,7 +44,7 @@ struct stream_fixture : support::loop_fixture
             BOOST_ERROR(v);
     }
 
-    /// Opens it in this process: sending does not block.
+    /// Opens the stream as one of a driver in this process: sending does not block.
     void open()
     {
         outcome opened;
@@ -55,14 +55,14 @@ struct stream_fixture : support::loop_fixture
         fake = fake_stream::of(stream.native_handle());
     }
 
-    /// Opens it as if a daemon were behind it: sending may block.
+    /// Opens the stream as one with a daemon behind it: sending may block.
     void adopt()
     {
         fake = fake_stream::make();
         stream = avirt::async_stream(io.get_executor(), fake->pointer());
     }
 
-    /// Lets everything that can happen happen.
+    /// Runs the context until nothing more happens.
     void settle()
     {
         int rest = 0;

@@ -46,7 +46,7 @@ struct pool_fixture
         pool.set_limits(limit, 1024);
     }
 
-    /// In the lane, unless it is told another.
+    /// Submits to the fixture's lane.
     worker_pool::job_ptr submit(std::function<void()> function)
     {
         return submit(std::move(function), lane);
@@ -84,7 +84,7 @@ struct pool_fixture
 
 BOOST_FIXTURE_TEST_SUITE(worker_pool_, pool_fixture)
 
-BOOST_AUTO_TEST_CASE(runs_elsewhere_with_all_signals_blocked)
+BOOST_AUTO_TEST_CASE(a_job_runs_on_another_thread_with_all_signals_blocked)
 {
     std::thread::id id;
     sigset_t mask{};
@@ -103,7 +103,7 @@ BOOST_AUTO_TEST_CASE(runs_elsewhere_with_all_signals_blocked)
     BOOST_TEST(::sigismember(&own, SIGINT) == 0);
 }
 
-BOOST_AUTO_TEST_CASE(never_more_at_a_time_than_the_limit)
+BOOST_AUTO_TEST_CASE(no_more_jobs_run_at_a_time_than_the_limit)
 {
     std::atomic<int> now = 0;
     std::atomic<int> most = 0;
@@ -128,7 +128,7 @@ BOOST_AUTO_TEST_CASE(never_more_at_a_time_than_the_limit)
     BOOST_TEST(most == 3);
 }
 
-BOOST_AUTO_TEST_CASE(in_order_where_there_is_one_place)
+BOOST_AUTO_TEST_CASE(jobs_run_in_order_if_the_limit_is_one)
 {
     set_limit(1);
     std::mutex mutex;
@@ -188,7 +188,7 @@ BOOST_AUTO_TEST_CASE(lanes_share_no_limit)
     BOOST_TEST(runs(80, 40));
 }
 
-BOOST_AUTO_TEST_CASE(a_raised_limit_starts_what_waits)
+BOOST_AUTO_TEST_CASE(raising_the_limit_starts_waiting_jobs)
 {
     gate g;
     const auto other = std::make_shared<job_lane>();
@@ -205,7 +205,7 @@ BOOST_AUTO_TEST_CASE(a_raised_limit_starts_what_waits)
     BOOST_TEST(runs(20, 0));
 }
 
-BOOST_AUTO_TEST_CASE(no_more_threads_than_the_ceiling)
+BOOST_AUTO_TEST_CASE(there_are_no_more_threads_than_the_ceiling)
 {
     gate g;
     pool.set_limits(16, 3);
@@ -224,7 +224,7 @@ BOOST_AUTO_TEST_CASE(no_more_threads_than_the_ceiling)
     BOOST_TEST(runs(2, 0));
 }
 
-BOOST_AUTO_TEST_CASE(urgent_jobs_have_the_next_thread)
+BOOST_AUTO_TEST_CASE(urgent_jobs_get_the_next_thread)
 {
     pool.set_limits(16, 1);
     std::mutex mutex;
@@ -247,7 +247,7 @@ BOOST_AUTO_TEST_CASE(urgent_jobs_have_the_next_thread)
     BOOST_TEST(order == "uunn");
 }
 
-BOOST_AUTO_TEST_CASE(idle_threads_go)
+BOOST_AUTO_TEST_CASE(idle_threads_end)
 {
     {
         gate g;
@@ -304,7 +304,7 @@ BOOST_AUTO_TEST_CASE(an_abandoned_job_makes_room)
     BOOST_TEST(stuck.passed() == 2);
 }
 
-BOOST_AUTO_TEST_CASE(to_abandon_a_job_that_is_done_does_nothing)
+BOOST_AUTO_TEST_CASE(abandoning_a_job_that_is_done_does_nothing)
 {
     const auto j = submit([] {});
     BOOST_TEST(is_at_rest());
@@ -315,7 +315,7 @@ BOOST_AUTO_TEST_CASE(to_abandon_a_job_that_is_done_does_nothing)
     BOOST_TEST(eventually([&] { return done.load(); }));
 }
 
-BOOST_AUTO_TEST_CASE(what_a_job_holds_ends_before_the_loop_may_be_idle)
+BOOST_AUTO_TEST_CASE(what_a_job_owns_is_destroyed_before_the_loop_is_idle)
 {
     auto& registry = event_registry::instance();
     gate g;
@@ -342,11 +342,11 @@ BOOST_AUTO_TEST_CASE(an_abandoned_job_does_not_hold_the_loop)
     BOOST_TEST(registry.is_idle());
 }
 
-BOOST_AUTO_TEST_CASE(what_is_posted_holds_the_loop_or_not)
+BOOST_AUTO_TEST_CASE(a_posted_function_holds_the_loop_only_on_request)
 {
     static gate g;
     auto& registry = event_registry::instance();
-    constexpr int count = 100; // more than are kept for it
+    constexpr int count = 100; // more than the jobs that the pool keeps in reserve for post()
     for (int i = 0; i < count; ++i)
         BOOST_TEST(pool.post([] { g.entry()(); }, worker_pool::keeps_loop::no));
     BOOST_TEST(runs(count, 0));
@@ -380,7 +380,7 @@ BOOST_AUTO_TEST_CASE(every_job_of_every_thread_runs_once)
         BOOST_REQUIRE(n == 1);
 }
 
-BOOST_AUTO_TEST_CASE(abandoning_races_with_running)
+BOOST_AUTO_TEST_CASE(abandoning_may_race_with_running)
 {
     std::atomic<int> ran = 0;
     int dropped = 0;

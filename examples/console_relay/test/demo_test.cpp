@@ -16,7 +16,7 @@
 namespace relay_test {
 namespace {
 
-/// libvirt removes the lock of a console's pty when the console is closed, which nobody does here.
+/// libvirt removes the lock of a console's pty when the console is closed. A killed process leaves the lock.
 void remove_lock_of(pid_t process)
 {
     std::error_code gone;
@@ -28,7 +28,7 @@ void remove_lock_of(pid_t process)
     }
 }
 
-/// For the programs that the test starts.
+/// Gives programs that the test starts a host name that cannot be resolved.
 class machine_without_name
 {
 public:
@@ -68,12 +68,12 @@ BOOST_AUTO_TEST_CASE(conversation)
     BOOST_TEST(relay.rest_of_errors() == "Booting the demo guest...\n");
 }
 
-// libvirt logs that it cannot, and means the terminal by that.
+// libvirt logs that failure, by default to the terminal.
 BOOST_AUTO_TEST_CASE(on_a_machine_that_cannot_resolve_its_name)
 {
     machine_without_name here;
     if (!here) {
-        BOOST_TEST_MESSAGE("skipped: it takes root's rights to give the machine another name");
+        BOOST_TEST_MESSAGE("skipped: only root can give the machine another name");
         return;
     }
     relay_program relay({"--demo"}, {"/dev/null"});
@@ -130,11 +130,11 @@ BOOST_AUTO_TEST_CASE(killed)
     relay_program relay({"--demo"}, relay_program::terminal());
     relay.output("comes back\r\n");
     wait_until("raw mode", [&] { return relay.is_raw(); });
-    // The relay, its child that has the guest, and QEMU.
-    const auto knowing = users();
-    BOOST_TEST(knowing.size() == 3u);
-    for (const auto pid : knowing) {
-        std::error_code gone; // With the child goes QEMU.
+    // The relay, its child that runs the guest, and QEMU.
+    const auto processes = users();
+    BOOST_TEST(processes.size() == 3u);
+    for (const auto pid : processes) {
+        std::error_code gone; // QEMU ends with the child.
         const auto program = std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/exe", gone);
         if (pid != relay.pid() && program == CONSOLE_RELAY) {
             ::kill(pid, SIGKILL);

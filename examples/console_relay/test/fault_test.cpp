@@ -7,7 +7,7 @@
 
 #include <csignal>
 
-// A daemon that stops or dies, a guest that does not read, and other ways to a daemon.
+// Tests a daemon that stops or dies, a guest that does not read, and other kinds of daemons.
 
 namespace relay_test {
 namespace {
@@ -50,11 +50,11 @@ BOOST_AUTO_TEST_CASE(a_signal_while_the_daemon_is_stopped)
     BOOST_TEST(relay.is_as_before());
 }
 
-BOOST_AUTO_TEST_CASE(a_signal_while_it_connects)
+BOOST_AUTO_TEST_CASE(a_signal_while_connecting)
 {
     guests.libvirtd().freeze();
     relay_program second(guests.with_guest());
-    wait_until("its signals are caught", [&] { return second.catches(SIGTERM); });
+    wait_until("the relay catches SIGTERM", [&] { return second.catches(SIGTERM); });
     second.send_signal(SIGTERM);
     BOOST_TEST(second.status() == 128 + SIGTERM);
 }
@@ -77,7 +77,7 @@ BOOST_AUTO_TEST_CASE(the_daemon_dies)
     BOOST_TEST(relay.is_as_before());
 }
 
-BOOST_AUTO_TEST_CASE(the_daemon_is_ended)
+BOOST_AUTO_TEST_CASE(the_daemon_quits)
 {
     guests.libvirtd().quit();
     BOOST_TEST(relay.status() == 1);
@@ -93,7 +93,7 @@ BOOST_AUTO_TEST_CASE(the_guest_does_not_read)
     BOOST_TEST(relay.is_as_before());
 }
 
-BOOST_AUTO_TEST_CASE(somebody_else_takes_the_console)
+BOOST_AUTO_TEST_CASE(another_session_takes_the_console)
 {
     auto forced = guests.on_guest({"--force"});
     relay_program second(forced, relay_program::terminal());
@@ -112,7 +112,7 @@ BOOST_DATA_TEST_CASE(other_daemons, boost::unit_test::data::make({true, false}),
 {
     using kind = support::libvirtd::kind;
     if (!over_tcp && !support::libvirtd::can_be_system()) {
-        BOOST_TEST_MESSAGE("skipped: a daemon of the system's kind takes root's rights");
+        BOOST_TEST_MESSAGE("skipped: only root can run a system daemon");
         return;
     }
     daemon guests(over_tcp ? kind::session_over_tcp : kind::system);

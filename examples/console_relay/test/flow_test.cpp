@@ -15,7 +15,7 @@
 namespace relay_test {
 namespace {
 
-/// Takes its time.
+/// Takes output slowly, and checks that the relay waits for that.
 class slow_sink : public sink
 {
 public:
@@ -23,7 +23,7 @@ public:
 
     asio::awaitable<bool> write(std::string_view output) override
     {
-        BOOST_TEST_INFO("the relay reads on while the last output is not taken");
+        BOOST_TEST_INFO("the relay wrote again before the last output was taken");
         BOOST_TEST(!is_writing_);
         is_writing_ = true;
         timer_.expires_after(std::chrono::milliseconds(5));
@@ -40,7 +40,7 @@ private:
     bool is_writing_ = false;
 };
 
-/// The daemon is there first: its connection has no use for the loop.
+/// The daemon comes first, so that its own connection does not use the loop.
 struct flow_fixture
 {
     daemon& guests = daemon::instance();
@@ -51,7 +51,7 @@ struct flow_fixture
 
 BOOST_AUTO_TEST_SUITE(relay_flow)
 
-BOOST_FIXTURE_TEST_CASE(nothing_is_read_that_is_not_taken, flow_fixture)
+BOOST_FIXTURE_TEST_CASE(the_relay_reads_only_what_is_taken, flow_fixture)
 {
     guests.on_guest({}, "flood");
     auto& io = on.io;
@@ -106,7 +106,7 @@ BOOST_AUTO_TEST_CASE(a_paste_that_the_guest_does_not_take)
     constexpr std::size_t paste = 40000;
     daemon guests;
     std::mutex mutex;
-    std::vector<std::size_t> packets; // of input, up to its last byte
+    std::vector<std::size_t> packets; // the sizes of the packets with input
     support::packet_proxy proxy(guests.libvirtd().socket(), [&](const support::packet_proxy::packet& p) {
         const std::lock_guard guard(mutex);
         if (p.from_client && p.is_stream_data())
@@ -123,7 +123,7 @@ BOOST_AUTO_TEST_CASE(a_paste_that_the_guest_does_not_take)
         packets.clear();
     }
     relay.type(std::string(paste, 'x'));
-    wait_until("all is sent", [&] {
+    wait_until("all input is sent", [&] {
         const std::lock_guard guard(mutex);
         std::size_t sent = 0;
         for (const auto size : packets)

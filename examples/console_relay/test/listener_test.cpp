@@ -47,7 +47,7 @@ struct relay_with_listeners : private_directory
     relay_program relay;
 };
 
-/// Notes what the daemon sends of a guest's console.
+/// Records what the daemon sends of a guest's console.
 struct wiretap
 {
     std::mutex mutex;
@@ -97,7 +97,7 @@ BOOST_AUTO_TEST_CASE(clients_one_after_the_other)
     first.output("one");
 
     for (const auto& address : {at_port, at_path}) {
-        relay.freeze(); // So that this is unread when the relay knows that it has no use for it.
+        relay.freeze(); // So that the input is still unread when the relay dismisses the client.
         client second(address);
         second.type("\x04");
         relay.thaw();
@@ -106,7 +106,7 @@ BOOST_AUTO_TEST_CASE(clients_one_after_the_other)
 
     first.type("still here");
     first.output("still here");
-    relay.freeze(); // So that it has not answered when the client is gone.
+    relay.freeze(); // So that no answer has come when the client is gone.
     first.type("; missed\r");
     first.close();
     relay.thaw();
@@ -138,7 +138,7 @@ BOOST_AUTO_TEST_CASE(client_that_ends_its_input)
     for (const auto& address : {at_port, at_path}) {
         client one(address);
         relay.errors("a client came to ");
-        relay.freeze(); // So that it finds the end along with the input.
+        relay.freeze(); // So that the relay finds input and end together.
         one.type("question\r");
         one.end_input();
         relay.thaw();
@@ -173,7 +173,7 @@ BOOST_AUTO_TEST_CASE(dead_peer_is_noticed)
     end();
 }
 
-// Its socket is not read to the end.
+// The relay does not read this client's input to its end.
 BOOST_AUTO_TEST_CASE(client_that_leaves_while_its_input_waits)
 {
     daemon guests;
@@ -196,22 +196,22 @@ BOOST_FIXTURE_TEST_CASE(client_that_does_not_read, relay_of_flood)
     relay.errors("a client came to ");
     int before = 0;
     int unchanged = 0;
-    wait_until("its socket is full", [&] {
+    wait_until("the client's socket is full", [&] {
         const int now = slow.unread();
         unchanged = now > 0 && now == before ? unchanged + 1 : 0;
         before = now;
         return unchanged == 100;
     });
-    client second(at_port); // The relay is there for others.
+    client second(at_port); // The relay still answers others.
     BOOST_TEST(second.rest() == busy);
 
-    // The guest was kept waiting, where QEMU may drop something. All that it gave to the daemon arrives.
+    // QEMU may drop output while the guest is kept waiting. All output that reached the daemon arrives.
     std::string received;
     for (int i = 0; i < 10000; ++i)
         received += slow.output("\nflood ");
     BOOST_TEST(seen().find(received) != std::string::npos);
 
-    // Nor does it keep the relay from ending.
+    // The slow client does not keep the relay from ending either.
     relay.send_signal(SIGINT);
     BOOST_TEST(relay.status() == 128 + SIGINT);
 }

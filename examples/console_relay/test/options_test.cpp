@@ -20,7 +20,7 @@ bool contains(const std::string& text, const std::string& part)
     return text.find(part) != std::string::npos;
 }
 
-/// Runs the relay to its end, and expects one sentence about what went wrong.
+/// Runs the relay to its end, and expects a single sentence that tells what went wrong.
 void fails(int status, const std::string& sentence, const relay_program::arguments& args)
 {
     BOOST_TEST_CONTEXT("looking for: " << sentence)
@@ -127,7 +127,7 @@ BOOST_AUTO_TEST_CASE(address_in_use)
 BOOST_AUTO_TEST_CASE(socket_files)
 {
     const auto socket = path() + "/socket";
-    const auto try_it = [&](const std::string& sentence) {
+    const auto fails_with = [&](const std::string& sentence) {
         fails(
             1, sentence,
             {"--connect", "test:///default", "--domain", "nobody", "--listen", "unix:" + socket});
@@ -139,14 +139,14 @@ BOOST_AUTO_TEST_CASE(socket_files)
     ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address);
     ::listen(fd, 1);
 
-    try_it("unix:" + socket + " is in use already");
+    fails_with("unix:" + socket + " is in use already");
     ::close(fd);
-    try_it("There is no domain"); // It was stale: so far it gets.
+    fails_with("There is no domain"); // The file is stale, so that the relay gets this far.
     BOOST_TEST_INFO("the relay's socket is still there");
     BOOST_TEST(::access(socket.c_str(), F_OK) != 0);
 
     std::ofstream(socket) << "not a socket";
-    try_it("unix:" + socket + " is in use already");
+    fails_with("unix:" + socket + " is in use already");
     BOOST_TEST(::unlink(socket.c_str()) == 0);
 }
 

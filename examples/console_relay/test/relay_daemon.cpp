@@ -48,8 +48,8 @@ void daemon::define(const std::string& name, const unsigned char* boot_sector)
 
 daemon::~daemon()
 {
-    // The guests end with the daemon's directory. A daemon of libvirt 11.3 may have deadlocked, and would never
-    // answer (docs/libvirt.md, "What the daemon of libvirt 11.3 does not survive").
+    // The guests end with the daemon's directory. A daemon of libvirt 11.3 may have deadlocked, and would
+    // never answer (docs/libvirt.md, "What the daemon of libvirt 11.3 does not survive").
     libvirtd_.kill();
     for (const auto& [name, guest] : guests_)
         virDomainFree(guest);

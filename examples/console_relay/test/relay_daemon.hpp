@@ -11,8 +11,8 @@
 
 namespace relay_test {
 
-/// A libvirtd of our own with two guests: "echo", the demo's, and "flood", which prints without end. One is
-/// there for all that do it no harm.
+/// A private libvirtd with two guests: "echo", the demo guest, and "flood", which prints without end. Tests
+/// that do the daemon no harm share instance().
 class daemon
 {
 public:
@@ -32,10 +32,11 @@ public:
         return libvirtd_;
     }
 
-    /// Options for a relay on the guest, which runs from now on. @param uri another way to the daemon.
+    /// Starts the guest if necessary, and returns options for a relay on it.
+    /// @param uri Another way to the daemon. If empty, the daemon's own URI is used.
     std::vector<std::string> on_guest(
         std::vector<std::string> more = {}, const std::string& name = "echo", const std::string& uri = {});
-    /// The same, as the guest is.
+    /// The same without starting the guest.
     std::vector<std::string> with_guest(
         std::vector<std::string> more = {}, const std::string& name = "echo",
         const std::string& uri = {}) const;

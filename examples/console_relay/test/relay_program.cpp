@@ -52,7 +52,7 @@ pipe_ends make_pipe()
     return {file(fds[0]), file(fds[1])};
 }
 
-/// Appends what is there; false at the end.
+/// Appends what can be read; returns false at the end.
 bool append(int fd, std::string& text)
 {
     std::array<char, 65536> buffer;
@@ -72,7 +72,8 @@ std::string take(std::string& text, std::size_t size)
 [[noreturn]] void never_came(std::string_view text, std::string_view name, const std::string& instead)
 {
     throw std::runtime_error(
-        "'" + std::string(text) + "' never came on " + std::string(name) + ", but: '" + instead + "'");
+        "'" + std::string(text) + "' did not arrive on " + std::string(name) + "; this did: '" + instead
+        + "'");
 }
 
 std::string contents(const std::filesystem::path& path)
@@ -102,7 +103,7 @@ void wait_until(const std::string& what, const std::function<bool()>& condition)
     const auto end = steady_clock::now() + limit;
     while (!condition()) {
         if (steady_clock::now() > end)
-            throw std::runtime_error("never: " + what);
+            throw std::runtime_error("timed out waiting for: " + what);
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
 }
@@ -112,7 +113,8 @@ void wait_until(const std::string& what, const std::function<bool()>& condition)
 private_directory::private_directory()
 {
     std::signal(SIGPIPE, SIG_IGN);
-    path_ = "/tmp/avirt-relay-XXXXXX"; // Short: paths of sockets below it have about 100 characters.
+    // Short, because the path of a socket is limited to about 100 characters.
+    path_ = "/tmp/avirt-relay-XXXXXX";
     if (!::mkdtemp(path_.data()))
         throw std::system_error(errno, std::generic_category(), path_);
     ::chmod(path_.c_str(), 01777);
@@ -125,11 +127,12 @@ private_directory::~private_directory()
 {
     ::setenv("TMPDIR", before_.c_str(), 1);
     for (const auto pid : users()) {
-        BOOST_ERROR("left: process " << pid << ", " << contents("/proc/" + std::to_string(pid) + "/cmdline"));
+        BOOST_ERROR(
+            "left behind: process " << pid << ", " << contents("/proc/" + std::to_string(pid) + "/cmdline"));
         ::kill(pid, SIGKILL);
     }
     for (const auto& entry : std::filesystem::directory_iterator(path_))
-        BOOST_ERROR("left: " << entry.path());
+        BOOST_ERROR("left behind: " << entry.path());
     std::filesystem::remove_all(path_);
 }
 
@@ -193,7 +196,7 @@ relay_program::relay_program(const arguments& args, terminal)
     input_ = file(master);
     output_.from = file(::fcntl(master, F_DUPFD_CLOEXEC, 0));
     ::fcntl(master, F_SETFD, FD_CLOEXEC);
-    slave_ = file(slave); // Kept open, to see how it is left.
+    slave_ = file(slave); // Kept open to check the terminal's state at the end.
     ::fcntl(slave, F_SETFD, FD_CLOEXEC);
     before_ = mode_of(slave);
     auto err = make_pipe();
@@ -252,7 +255,8 @@ std::string relay_program::errors(std::string_view text)
     return expect(errors_, text, "standard error");
 }
 
-/// Reads from both, so that the relay never waits for us; false when it has ended and all is read.
+/// Reads from both, so that the relay never waits for its reader. Returns false when the relay has ended and
+/// everything is read.
 bool relay_program::read_some(int timeout)
 {
     std::array<pollfd, 3> polled{{
@@ -285,7 +289,7 @@ int relay_program::status()
     const auto end = steady_clock::now() + limit;
     while (read_some(1000)) {
         if (steady_clock::now() > end)
-            throw std::runtime_error("the relay never ended: '" + errors_.text + "'");
+            throw std::runtime_error("the relay did not end: '" + errors_.text + "'");
     }
     int status = 0;
     check(::waitpid(std::exchange(pid_, -1), &status, 0), "waitpid");

@@ -13,15 +13,15 @@
 
 namespace relay_test {
 
-/// The guard against tests that would wait for ever.
+/// How long a test waits at most for anything.
 constexpr auto limit = std::chrono::seconds(60);
 
-/// Waits until the condition holds, in small steps; throws where it never does.
+/// Polls until the condition holds; throws if it does not hold in time.
 void wait_until(const std::string& what, const std::function<bool()>& condition);
 
-/// A directory in which every user may make files, named by TMPDIR for what runs meanwhile.
+/// A directory in which every user may create files, and the TMPDIR of programs that are run meanwhile.
 ///
-/// At its end it has to be empty, and no process may be left that knows it.
+/// When it is destroyed, it has to be empty, and no process may be left that knows its path.
 class private_directory
 {
 public:
@@ -35,7 +35,7 @@ public:
         return path_;
     }
 
-    /// Processes that have the path in their arguments or environment, and live.
+    /// Living processes that have the path in their arguments or environment.
     std::vector<pid_t> users() const;
 
 private:
@@ -75,10 +75,10 @@ class relay_program
 public:
     using arguments = std::vector<std::string>;
 
-    /// What it has for standard input and output; standard error is always a pipe.
+    /// Pipes as standard input and output. Standard error is always a pipe.
     struct pipes
     {
-        std::string input_file{}; ///< Instead of a pipe.
+        std::string input_file{}; ///< If not empty, standard input instead of a pipe.
     };
     struct terminal
     {
@@ -87,7 +87,7 @@ public:
     explicit relay_program(const arguments& args) : relay_program(args, pipes()) {}
     relay_program(const arguments& args, const pipes& what);
     relay_program(const arguments& args, terminal);
-    ~relay_program(); // Kills it.
+    ~relay_program(); // Kills the relay.
     relay_program(const relay_program&) = delete;
     relay_program& operator=(const relay_program&) = delete;
 
@@ -95,14 +95,14 @@ public:
     void end_input();
     void close_output();
 
-    /// Waits for the text in what comes next on standard output, or error; returns what came up to its end.
+    /// Waits for the text on standard output or standard error; returns everything up to its end.
     std::string output(std::string_view text);
     std::string errors(std::string_view text);
 
-    /// Waits for its end; 128 + n where signal n killed it.
+    /// Waits until the relay has ended, and returns its exit status; 128 + n if signal n killed it.
     int status();
 
-    /// What it said and nobody asked for, once it has ended.
+    /// Output that no test has waited for, once the relay has ended.
     const std::string& rest_of_output() const noexcept
     {
         return output_.text;
@@ -113,7 +113,7 @@ public:
         return errors_.text;
     }
 
-    /// The terminal, as its other users see it.
+    /// The state of the terminal as its other users see it.
     bool is_raw() const;
     bool is_as_before() const;
     bool is_nonblocking() const;
@@ -124,10 +124,10 @@ public:
     }
 
     void send_signal(int signal) const;
-    /// It has a handler for it by now.
+    /// Whether the relay has installed a handler for the signal.
     bool catches(int signal) const;
 
-    /// Stops it, and has it go on.
+    /// Stops the relay, and lets it continue.
     void freeze() const;
     void thaw() const;
 
@@ -151,7 +151,7 @@ private:
     source errors_;
 };
 
-/// A client of the relay's.
+/// A client of the relay.
 class client
 {
 public:
@@ -161,13 +161,13 @@ public:
     void type(std::string_view input);
     std::string output(std::string_view text);
 
-    /// Up to the end of the stream.
+    /// Waits for the end of the stream; returns everything that has not been returned yet.
     std::string rest();
 
-    /// How much is there that was not read.
+    /// The number of bytes that wait to be read.
     int unread() const;
 
-    /// Sends nothing more.
+    /// Ends the client's output.
     void end_input();
 
     void close();

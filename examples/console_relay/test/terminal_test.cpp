@@ -17,7 +17,7 @@ relay_program::arguments on_guest(relay_program::arguments more = {})
     return daemon::instance().on_guest(std::move(more));
 }
 
-/// A relay on a terminal, which has to be left as it was.
+/// A relay on a terminal, whose mode has to be restored at the end.
 class relay_on_terminal : public relay_program
 {
 public:
@@ -30,14 +30,14 @@ public:
     int status()
     {
         const int result = relay_program::status();
-        BOOST_TEST_INFO("the terminal is not as it was");
+        BOOST_TEST_INFO("the terminal was not restored");
         BOOST_TEST(is_as_before());
         BOOST_TEST(!is_nonblocking());
         return result;
     }
 };
 
-/// The guest lives, and has got nothing that switches it off.
+/// Checks that the guest is running, and has received nothing that switches it off.
 void check_guest_lives()
 {
     relay_on_terminal relay(on_guest());
@@ -167,7 +167,7 @@ BOOST_AUTO_TEST_CASE(busy_console_and_takeover)
 
 BOOST_AUTO_TEST_CASE(input_from_a_pipe)
 {
-    std::string line; // More than the guest or anything between takes at once.
+    std::string line; // More than the guest, or anything on the way, takes at once.
     for (int i = 0; line.size() < 20000; ++i)
         line += std::to_string(i) + ' ';
     relay_program relay(on_guest());
@@ -197,7 +197,7 @@ BOOST_AUTO_TEST_CASE(input_from_files)
     BOOST_TEST(nothing.status() == 0);
 }
 
-BOOST_AUTO_TEST_CASE(output_that_nobody_reads_any_more)
+BOOST_AUTO_TEST_CASE(standard_output_is_closed)
 {
     relay_program relay(on_guest());
     relay.type("x");

@@ -28,7 +28,7 @@ struct environment : associations
 // Operations
 // ---------------------------------------------------------------------------------------------------
 
-/// The least of an operation.
+/// The minimum of an operation.
 struct least_initiation
 {
     using executor_type = asio::io_context::executor_type;
@@ -66,7 +66,7 @@ struct read
     }
 };
 
-/// What is launched later than it is told.
+/// An operation that is launched after it was created.
 template <class Operation>
 struct later
 {
