@@ -3,7 +3,7 @@
 set(Boost_USE_STATIC_LIBS OFF)
 find_package(Boost ${AVIRT_BOOST_VERSION} REQUIRED COMPONENTS unit_test_framework)
 
-# What Boost.Test counted, one file per test: `./dev` adds them up.
+# What Boost.Test counted, one file per test: support/count_results.sh adds them up.
 set(avirt_test_reports ${PROJECT_BINARY_DIR}/test/reports)
 file(MAKE_DIRECTORY ${avirt_test_reports})
 
@@ -13,6 +13,15 @@ set(avirt_test_environment
   LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_LIST_DIR}/support/lsan.supp:print_suppressions=0
   TSAN_OPTIONS=suppressions=${CMAKE_CURRENT_LIST_DIR}/support/tsan.supp:second_deadlock_stack=1:die_after_fork=0
   UBSAN_OPTIONS=suppressions=${CMAKE_CURRENT_LIST_DIR}/support/ubsan.supp:print_stacktrace=1)
+
+# The addresses that a sanitizer needs may be taken if addresses are random. (Not every container allows setarch.)
+set(avirt_test_launcher)
+if(CMAKE_CXX_FLAGS MATCHES "fsanitize=")
+  execute_process(COMMAND setarch -R true RESULT_VARIABLE result OUTPUT_QUIET ERROR_QUIET)
+  if(result EQUAL 0)
+    set(avirt_test_launcher setarch -R)
+  endif()
+endif()
 
 # Nothing that the user has set up for libvirt, SSH and the like is to reach a test.
 set(avirt_test_home ${PROJECT_BINARY_DIR}/test/home)
@@ -51,7 +60,7 @@ function(avirt_add_test name)
 
   # catch_system_errors would take a child that was killed on purpose for a failure, and a sanitizer's
   # report for a signal.
-  add_test(NAME ${test} COMMAND ${target}
+  add_test(NAME ${test} COMMAND ${avirt_test_launcher} $<TARGET_FILE:${target}>
     --catch_system_errors=no --color_output=no --log_level=test_suite
     --report_format=XML --report_level=short --report_sink=${avirt_test_reports}/${test}.xml)
   set_tests_properties(${test} PROPERTIES

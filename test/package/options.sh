@@ -14,6 +14,6 @@ rm -rf "$build"
 "$cmake" -S "$source" -B "$build" -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DBUILD_TESTING=OFF \
     -DAVIRT_BUILD_EXAMPLES=OFF "$@"
 commands=$build/compile_commands.json
-grep -q src/error.cpp "$commands" || fail 'the library is not built'
+grep -q src/core/error.cpp "$commands" || fail 'the library is not built'
 ! grep -q -e -Werror "$commands" || fail 'warnings are errors'
 [ ! -e "$build/test" ] || fail 'tests are built although BUILD_TESTING is OFF'
