@@ -15,7 +15,7 @@ std::string text(const char* s)
     return s ? s : "";
 }
 
-/// The types of the questions that libvirt may ask: all that it has.
+/// All types of questions: libvirt asks only those that are listed.
 std::array all_types{
     int{VIR_CRED_USERNAME},     int{VIR_CRED_AUTHNAME},   int{VIR_CRED_LANGUAGE},
     int{VIR_CRED_CNONCE},       int{VIR_CRED_PASSPHRASE}, int{VIR_CRED_ECHOPROMPT},
