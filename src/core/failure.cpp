@@ -9,7 +9,7 @@
 #include <system_error>
 #include <utility>
 
-namespace avirt {
+namespace avirt::detail {
 namespace {
 
 std::string text(const char* s)
@@ -33,22 +33,6 @@ error_details details_of(const virError& e)
 }
 
 } // namespace
-
-exception::exception(error_code code, error_details details)
-    : boost::system::system_error(code),
-      details_(std::move(details))
-{
-    if (!details_.message.empty())
-        what_ = details_.message + " [" + code.to_string() + "]";
-}
-
-void throw_last_error()
-{
-    auto f = detail::last_failure();
-    throw exception(f.code, std::move(f.details));
-}
-
-namespace detail {
 
 failure last_failure()
 {
@@ -110,5 +94,4 @@ failure refine(failure f, condition c)
     return f;
 }
 
-} // namespace detail
-} // namespace avirt
+} // namespace avirt::detail
