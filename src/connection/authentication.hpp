@@ -18,13 +18,14 @@
 
 namespace avirt::detail {
 
-/// What libvirt asks for on the way to a daemon, by its question.
+/// Answers to the questions that libvirt asks while it opens a connection.
 class answers
 {
 public:
     void insert(const credential& answered);
-    /// Fills in the results; false, and nothing filled in, where one is not known.
-    bool fill(std::span<credential> asked) const;
+
+    /// Fills in the results of all questions. Returns false, and fills in nothing, if an answer is missing.
+    bool fill(std::span<credential> questions) const;
 
 private:
     using question = std::tuple<int, std::string, std::string>; // type, prompt, challenge
@@ -32,47 +33,51 @@ private:
     std::map<question, std::string> results_;
 };
 
-/// The answers that opened a connection, for those that follow it.
-class known_answers
+/// The answers with which a connection was opened, to be replayed by later connections to the same daemon.
+/// All functions may be called from any thread.
+class remembered_answers
 {
 public:
     answers get() const;
-    void set(answers known);
+    void set(answers accepted);
 
 private:
     mutable fork_safe_mutex mutex_;
     answers answers_;
 };
 
-/// With what the connections to one daemon are opened.
+/// Options shared by all connections to one daemon.
 struct connect_options : open_options
 {
     explicit connect_options(open_options options);
 
-    std::shared_ptr<known_answers> known; // null: each connection asks
+    std::shared_ptr<remembered_answers> remembered; // null: each connection asks the application
 };
 
-/// The questions of one virConnectOpenAuth.
+/// Answers the questions of one virConnectOpenAuth: with remembered answers, or by the application's
+/// function.
 class authentication
 {
 public:
     explicit authentication(const connect_options& options);
 
-    /// What libvirt is to be given; null where nobody could answer.
+    /// The argument for virConnectOpenAuth; null if the application has no function that answers.
     virConnectAuthPtr native() noexcept;
-    /// The answers were right, or wrong.
-    void ended(bool is_open);
-    /// What the application's function threw.
+
+    /// Remembers the answers if they were accepted, and forgets remembered ones that were not.
+    void on_result(bool is_open);
+
+    /// The exception that the application's function threw.
     const failure& thrown() const noexcept;
 
 private:
-    static int ask(virConnectCredentialPtr asked, unsigned count, void* self) noexcept;
-    bool answer(std::span<credential> asked);
+    static int answer_libvirt(virConnectCredentialPtr questions, unsigned count, void* self) noexcept;
+    bool answer(std::span<credential> questions);
 
     const connect_options& options_;
-    answers known_;
+    answers remembered_;
     answers given_;
-    bool has_replayed_ = false;
+    bool has_replayed_ = false; // Remembered answers were given.
     failure thrown_;
     virConnectAuth auth_{};
 };

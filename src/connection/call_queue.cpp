@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "connection/call_queue.hpp"
 
-#include "connection/connection_reference.hpp"
 #include "connection/open.hpp"
-#include "core/release_queue.hpp"
 #include "loop/event_registry.hpp"
 
 #include <boost/asio/error.hpp>
 
 #include <algorithm>
+#include <mutex>
 #include <utility>
 
 namespace avirt::detail {
@@ -16,7 +15,7 @@ namespace {
 
 const error_code aborted = asio::error::operation_aborted;
 
-/// Older clients lose a wake-up when two threads use one connection.
+/// Older clients lose a wake-up if two threads use one connection.
 bool calls_must_be_ordered()
 {
     static const bool ordered = [] {
@@ -26,262 +25,274 @@ bool calls_must_be_ordered()
     return ordered;
 }
 
-void run_alone(
-    call_owner& owner, std::uint64_t number, call_base& function, const connect_options& options,
-    const std::shared_ptr<connection_socket>& socket)
+bool has(asio::cancellation_type types, asio::cancellation_type wanted) noexcept
 {
-    failure f;
-    owner.call_connects(number, options.timeout);
-    virConnectPtr own = connect(options, socket, f);
-    if (own && owner.call_begins(number)) {
-        const owner_scope naming(socket);
-        f = explain_by_socket(function.run(own), socket);
-    }
-    owner.call_returned(number, std::move(f));
-    if (own)
-        close_now(own);
+    return (types & wanted) != asio::cancellation_type::none;
 }
 
 } // namespace
 
-std::uint64_t call_queue::add(
-    std::shared_ptr<call_base> function, call_handler handler, const asio::any_io_executor& executor,
-    error_details* details)
+call_queue::call_queue(std::shared_ptr<connection_state> connection) : connection_(std::move(connection)) {}
+
+void call_queue::call(std::shared_ptr<call_base> function, call_handler&& handler, error_details* details)
 {
-    auto& c = calls_.emplace_back();
-    c.number = ++last_;
-    c.function = std::move(function);
-    c.start(std::move(handler), executor, details);
-    return c.number;
+    if (add(std::move(function), std::move(handler), details))
+        start_waiting();
 }
 
-void call_queue::start(const std::shared_ptr<call_owner>& owner, const target& on)
+void call_queue::call_on_own_connection(
+    std::shared_ptr<call_base> function, call_handler&& handler, error_details* details)
+{
+    auto* c = add(std::move(function), std::move(handler), details);
+    if (!c)
+        return;
+    if (auto options = connection_->reopen_options())
+        start_on_own_connection(*c, std::move(options));
+    else if (connection_->is_in_process()) // No wake-up is lost between threads there.
+        start(*c);
+    else
+        start_waiting();
+}
+
+void call_queue::fail_unstarted(const failure& f)
 {
     for (auto next = calls_.begin(); next != calls_.end();) {
-        if (ordered_ != 0 || !on.connection)
-            return;
-        auto& c = *next++;
-        const auto number = c.number;
-        if (!c.job && submit(c, owner, on) && calls_must_be_ordered())
-            ordered_ = number;
+        const auto c = next++;
+        if (!c->is_started())
+            complete(c, f);
     }
 }
 
-void call_queue::start_beside(
-    std::uint64_t number, const std::shared_ptr<call_owner>& owner, const target& on)
+void call_queue::abort(interruption allowed)
 {
-    submit(*find(number), owner, on);
+    while (!calls_.empty()) {
+        free_thread(calls_.front(), allowed);
+        complete(calls_.begin(), aborted);
+    }
 }
 
-/// Returns whether it will be run; it has failed otherwise.
-bool call_queue::submit(entry& c, std::function<void()> function, const std::shared_ptr<job_lane>& lane)
+void call_queue::free_detached(interruption allowed) noexcept
 {
-    c.waits.reset();
-    c.job = worker_pool::instance().make(std::move(function), lane);
-    const auto no_thread = worker_pool::instance().submit(c.job);
-    if (no_thread)
-        fail(c.number, no_thread);
-    return !no_thread;
+    for (auto& c : detached_)
+        free_thread(c, allowed);
+    detached_.clear();
 }
 
-bool call_queue::submit(entry& c, const std::shared_ptr<call_owner>& owner, const target& on)
+call_queue::handler_list call_queue::take_handlers()
 {
-    c.has_begun = true;
-    c.socket = on.socket;
-    auto run = [owner, function = c.function, connection = connection_reference(on.connection),
-                socket = on.socket, seeks_socket = on.seeks_socket, n = c.number]() mutable {
-        std::optional<daemon_wait> work(std::in_place, socket);
-        failure f;
-        if (seeks_socket) {
-            if (auto found = find_socket(connection.get(), socket)) {
-                socket = std::move(found);
-                work.emplace(socket);
-                owner->socket_found(n, socket);
-            }
-            else if (function->needs_watched_socket() && is_unwatched(connection.get()))
-                f = unwatched_failure();
-        }
-        if (!f) {
-            const owner_scope naming(socket);
-            f = explain_by_socket(function->run(connection.get()), socket);
-        }
-        connection.drop();
-        owner->call_returned(n, std::move(f));
-    };
-    return submit(c, std::move(run), on.lane);
+    handler_list handlers;
+    for (auto& c : calls_) {
+        free_thread(c, interruption::always);
+        handlers.push_back(c.take_handler());
+    }
+    calls_.clear();
+    free_detached(interruption::always);
+    return handlers;
 }
 
-void call_queue::start_alone(
-    std::uint64_t number, const std::shared_ptr<call_owner>& owner,
-    std::shared_ptr<const connect_options> options, const std::shared_ptr<job_lane>& lane)
+/// Returns the call, to be started; null if it cannot be.
+pending_call* call_queue::add(
+    std::shared_ptr<call_base> function, call_handler&& handler, error_details* details)
 {
-    auto& c = *find(number);
+    if (!connection_->executor) // The caller destroys the handler, outside the lock.
+        return nullptr;
+    const auto number = last_number_ + 1;
+    if (connection_->connection)
+        on_cancel(handler, [weak = weak_from_this(), number](asio::cancellation_type type) {
+            if (const auto self = weak.lock())
+                self->cancel(number, type);
+        });
+    calls_.emplace_back(number, std::move(function), std::move(handler), connection_->executor, details);
+    last_number_ = number;
+    if (connection_->connection)
+        return &calls_.back();
+    complete(std::prev(calls_.end()), error::not_open);
+    return nullptr;
+}
+
+/// Starts the calls that need not wait any longer.
+void call_queue::start_waiting()
+{
+    for (auto next = calls_.begin(); next != calls_.end();) {
+        if (exclusive_ != 0 || !connection_->connection)
+            return;
+        auto& c = *next++;
+        const auto number = c.number;
+        if (!c.is_started() && start(c) && calls_must_be_ordered())
+            exclusive_ = number;
+    }
+}
+
+/// Starts a call on the connection. Returns false if the call has failed instead.
+bool call_queue::start(pending_call& c)
+{
+    c.may_be_running = true;
+    c.socket = connection_->socket;
+    return submit(
+        c,
+        [self = shared_from_this(), number = c.number, function = c.function,
+         connection = connection_reference(connection_->connection), socket = connection_->socket,
+         must_find_socket = connection_->is_socket_unknown()]() mutable {
+            self->run(number, *function, connection, std::move(socket), must_find_socket);
+        });
+}
+
+void call_queue::start_on_own_connection(pending_call& c, std::shared_ptr<const connect_options> options)
+{
     c.socket = std::make_shared<connection_socket>();
     c.socket->uri = options->uri;
     submit(
         c,
-        [owner, function = c.function, options = std::move(options), socket = c.socket, number] {
-            run_alone(*owner, number, *function, *options, socket);
-        },
-        lane);
+        [self = shared_from_this(), number = c.number, function = c.function, options = std::move(options),
+         socket = c.socket] { self->run_on_own_connection(number, *function, *options, socket); });
 }
 
-void call_queue::connects(
-    std::uint64_t number, std::chrono::milliseconds time_limit, std::function<void()> time_is_over)
+bool call_queue::submit(pending_call& c, std::function<void()> job)
 {
-    const auto c = find(number);
-    if (c != calls_.end())
-        c->time_to_connect.emplace(time_limit, std::move(time_is_over));
+    const auto no_thread = c.submit(std::move(job), connection_->lane);
+    if (no_thread)
+        complete(find(c.number), no_thread);
+    return !no_thread;
 }
 
-void call_queue::time_out(std::uint64_t number)
+void call_queue::complete(iterator c, failure f, bool has_returned)
 {
-    const auto c = find(number);
-    if (c == calls_.end() || !c->time_to_connect)
-        return;
-    abandon(*c);
-    c->function.reset();
-    c->complete(open_timed_out(), false);
+    c->complete(std::move(f), has_returned);
     calls_.erase(c);
 }
 
-bool call_queue::begins(std::uint64_t number)
+/// Drops the call's job if it has not begun. Returns whether it was dropped.
+bool call_queue::withdraw(pending_call& c) noexcept
 {
+    if (!c.withdraw())
+        return false;
+    if (exclusive_ == c.number) // The job will not report that it has returned.
+        exclusive_ = 0;
+    return true;
+}
+
+void call_queue::free_thread(pending_call& c, interruption allowed) noexcept
+{
+    if (c.is_started() && !withdraw(c))
+        c.free_thread(allowed);
+}
+
+void call_queue::run(
+    std::uint64_t number, call_base& function, connection_reference& connection,
+    std::shared_ptr<connection_socket> socket, bool must_find_socket)
+{
+    std::optional<daemon_wait> wait(std::in_place, socket);
+    failure f;
+    if (must_find_socket) {
+        if (auto found = find_socket(connection.get(), socket)) {
+            socket = std::move(found);
+            wait.emplace(socket);
+            set_socket(number, socket);
+        }
+        else if (function.needs_watched_socket() && is_unwatched(connection.get()))
+            f = unwatched_failure();
+    }
+    if (!f) {
+        const owner_scope naming(socket);
+        f = explain_by_socket(function.run(connection.get()), socket);
+    }
+    connection.drop();
+    on_returned(number, std::move(f));
+}
+
+void call_queue::run_on_own_connection(
+    std::uint64_t number, call_base& function, const connect_options& options,
+    const std::shared_ptr<connection_socket>& socket)
+{
+    failure f;
+    set_time_to_connect(number, options);
+    virConnectPtr own = connect(options, socket, f);
+    if (own && begin_on_own_connection(number)) {
+        const owner_scope naming(socket);
+        f = explain_by_socket(function.run(own), socket);
+    }
+    on_returned(number, std::move(f));
+    if (own)
+        close_now(own);
+}
+
+void call_queue::set_time_to_connect(std::uint64_t number, const connect_options& options)
+{
+    const std::lock_guard guard(connection_->mutex);
+    const auto c = find(number);
+    if (c != calls_.end())
+        c->time_to_connect.emplace(options.timeout, [weak = weak_from_this(), number] {
+            if (const auto self = weak.lock())
+                self->time_out(number);
+        });
+}
+
+/// Returns whether the function is to be called: the operation has not completed meanwhile.
+bool call_queue::begin_on_own_connection(std::uint64_t number)
+{
+    const std::lock_guard guard(connection_->mutex);
     const auto c = find(number);
     if (c == calls_.end())
         return false;
     c->time_to_connect.reset();
-    c->has_begun = true;
+    c->may_be_running = true;
     return true;
 }
 
-bool call_queue::found_socket(std::uint64_t number, const std::shared_ptr<connection_socket>& socket)
+/// Sets the connection's socket, which was unknown, unless the connection has been given up meanwhile.
+void call_queue::set_socket(std::uint64_t number, const std::shared_ptr<connection_socket>& socket)
 {
-    for (auto* calls : {&calls_, &given_up_}) {
-        const auto c = std::ranges::find(*calls, number, &entry::number);
+    const std::lock_guard guard(connection_->mutex);
+    for (auto* calls : {&calls_, &detached_}) {
+        const auto c = std::ranges::find(*calls, number, &pending_call::number);
         if (c != calls->end()) {
             c->socket = socket;
-            return true;
+            connection_->use = connection_use(socket);
+            connection_->socket = socket;
+            return;
         }
     }
-    return false;
 }
 
-void call_queue::returned(std::uint64_t number, failure f)
+void call_queue::on_returned(std::uint64_t number, failure f)
 {
-    if (ordered_ == number)
-        ordered_ = 0;
-    std::erase_if(given_up_, [&](const entry& c) { return c.number == number; });
+    const std::lock_guard guard(connection_->mutex);
+    if (exclusive_ == number)
+        exclusive_ = 0;
+    std::erase_if(detached_, [&](const pending_call& c) { return c.number == number; });
     const auto c = find(number);
-    if (c == calls_.end())
-        return;
-    c->function.reset(); // Its last owner may be the handler, and end what it owns: not here, under the lock.
-    c->complete(std::move(f), true);
-    calls_.erase(c);
+    if (c != calls_.end())
+        complete(c, std::move(f), true);
+    start_waiting();
 }
 
-void call_queue::fail(std::uint64_t number, failure f)
+void call_queue::time_out(std::uint64_t number)
 {
+    const std::lock_guard guard(connection_->mutex);
     const auto c = find(number);
-    c->function.reset();
-    c->complete(std::move(f), false);
-    calls_.erase(c);
+    if (c != calls_.end() && c->time_to_connect) {
+        free_thread(*c, interruption::always);
+        complete(c, open_timed_out());
+    }
+    start_waiting();
 }
 
 void call_queue::cancel(std::uint64_t number, asio::cancellation_type type)
 {
+    const std::lock_guard guard(connection_->mutex);
     const auto c = find(number);
     if (c == calls_.end())
         return;
-    const bool may_go_on = c->job && !withdraw(*c) && c->has_begun;
-    if (may_go_on && !has(type, asio::cancellation_type::terminal)) {
-        if (has(type, asio::cancellation_type::partial))
-            give_up(c);
-        return;
+    const bool is_running = c->is_started() && !withdraw(*c) && c->may_be_running;
+    if (!is_running || has(type, asio::cancellation_type::terminal)) {
+        free_thread(*c, interruption::always);
+        complete(c, aborted);
     }
-    abandon(*c);
-    c->function.reset();
-    c->complete(aborted, false);
-    calls_.erase(c);
-}
-
-void call_queue::fail_waiting(const failure& f)
-{
-    std::erase_if(calls_, [&](entry& c) {
-        if (c.job)
-            return false;
-        c.function.reset();
-        c.complete(f, false);
-        return true;
-    });
-}
-
-void call_queue::abort_all(cost most)
-{
-    for (auto& c : calls_) {
-        abandon(c, most);
-        c.function.reset();
-        c.complete(aborted, false);
+    else if (has(type, asio::cancellation_type::partial)) {
+        c->detach();
+        detached_.splice(detached_.end(), calls_, c);
     }
-    calls_.clear();
-}
-
-void call_queue::abandon_given_up(cost most) noexcept
-{
-    for (auto& c : given_up_)
-        abandon(c, most);
-    given_up_.clear();
-}
-
-std::list<std::optional<pending_operation<void(error_code, bool)>::state>> call_queue::take_all()
-{
-    std::list<std::optional<pending_operation<void(error_code, bool)>::state>> handlers;
-    for (auto& c : calls_) {
-        abandon(c);
-        handlers.push_back(c.take());
-    }
-    calls_.clear();
-    abandon_given_up(cost::connection);
-    return handlers;
-}
-
-call_queue::iterator call_queue::find(std::uint64_t number)
-{
-    return std::ranges::find(calls_, number, &entry::number);
-}
-
-/// Returns whether its job had not begun, and never will.
-bool call_queue::withdraw(entry& c) noexcept
-{
-    if (!c.job || !worker_pool::instance().withdraw(c.job))
-        return false;
-    c.job.reset();
-    if (ordered_ == c.number) // It will never say that it has returned.
-        ordered_ = 0;
-    return true;
-}
-
-/// Completes it, and lets it go on. Its connection is still its own, and what it returns is released.
-void call_queue::give_up(iterator c)
-{
-    worker_pool::instance().release_loop(c->job);
-    c->complete(aborted, false);
-    given_up_.splice(given_up_.end(), calls_, c);
-}
-
-/// Frees its thread at the cost of the connection; where libvirt has not told of a socket yet it is left
-/// alone.
-void call_queue::abandon(entry& c, cost most) noexcept
-{
-    if (!c.job || withdraw(c))
-        return;
-    worker_pool::instance().abandon(std::exchange(c.job, nullptr));
-    if (most == cost::nothing || !c.socket || c.function->is_internal())
-        return;
-    if (most == cost::connection)
-        event_registry::instance().interrupt(*c.socket);
-    else
-        event_registry::instance().interrupt_unless_used(*c.socket);
+    start_waiting();
 }
 
 } // namespace avirt::detail

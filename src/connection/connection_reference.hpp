@@ -11,8 +11,8 @@
 
 namespace avirt::detail {
 
-/// A reference to a connection for what works on it elsewhere: its owner may close it meanwhile. Copies
-/// share it.
+/// A counted reference to a libvirt connection, for work on other threads: the application may close the
+/// connection meanwhile. Copies share the reference.
 class connection_reference
 {
 public:
@@ -22,7 +22,7 @@ public:
         holder_->connection = connection;
     }
 
-    /// Takes over a reference.
+    /// Takes over a reference of the caller's.
     static connection_reference adopt(virConnectPtr connection)
     {
         connection_reference result;
@@ -35,7 +35,7 @@ public:
         return holder_->connection;
     }
 
-    /// Drops the reference here and now, which may block.
+    /// Drops the reference on this thread, which may block.
     void drop() noexcept
     {
         if (auto* connection = std::exchange(holder_->connection, nullptr))

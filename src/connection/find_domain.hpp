@@ -12,7 +12,7 @@ struct domain_free
 {
     void operator()(virDomainPtr domain) const noexcept
     {
-        virDomainFree(domain); // On a worker thread, with the connection held by the caller.
+        virDomainFree(domain); // Does not close the connection: the caller holds it.
     }
 };
 

@@ -18,26 +18,27 @@ using std::chrono::seconds;
 virConnectPtr open(const connect_options& options, const connection_socket& socket, failure& why)
 {
     const unsigned read_only = options.read_only ? VIR_CONNECT_RO : 0;
-    authentication asked(options);
+    authentication auth(options);
     virConnectPtr connection = virConnectOpenAuth(
-        options.uri.empty() ? nullptr : options.uri.c_str(), asked.native(), options.flags | read_only);
+        options.uri.empty() ? nullptr : options.uri.c_str(), auth.native(), options.flags | read_only);
     if (!connection)
-        why = asked.thrown() ? asked.thrown() : last_failure();
-    // What never had a socket has not lost it: a host that cannot be resolved, for instance.
+        why = auth.thrown() ? auth.thrown() : last_failure();
+    // Without a socket no connection can have been lost: the host could not be resolved, for instance.
     if (why.details.code == VIR_ERR_INTERNAL_ERROR && !socket.is_remote)
         why = with_connection(std::move(why), true);
-    asked.ended(connection != nullptr);
+    auth.on_result(connection != nullptr);
     return connection;
 }
 
 void keep_alive(virConnectPtr connection, seconds interval, unsigned count)
 {
     if (virConnectSetKeepAlive(connection, static_cast<int>(interval.count()), count) < 0)
-        virResetLastError(); // The other side does not know of it.
+        virResetLastError(); // The daemon does not support keepalive.
 }
 
-/// Whether libvirt's messages can be written past libvirt. On a Unix socket SASL does not encrypt, but in a
-/// pair that leads to a command it may ("ext"); what SSH encrypts it takes unencrypted.
+/// Whether the socket carries libvirt's messages unencrypted, so that avirt can write one without libvirt.
+/// SASL does not encrypt on a Unix socket, but it may on a socket pair that leads to a command ("ext"). SSH
+/// encrypts behind the socket.
 bool is_plain(virConnectPtr connection, const connection_socket& socket)
 {
     const std::unique_ptr<char, decltype(&std::free)> uri(virConnectGetURI(connection), &std::free);
@@ -52,7 +53,7 @@ virConnectPtr connect(
     const opening_scope scope(socket);
     virConnectPtr connection = open(options, *socket, why);
     if (connection && socket->is_remote && options.keepalive_interval > seconds(0)) {
-        // libvirt's own count comes first, where it can send at all.
+        // One more than libvirt's count, so that libvirt reports first if it can send at all.
         socket->max_silence = options.keepalive_count + 1;
         keep_alive(connection, options.keepalive_interval, options.keepalive_count);
     }
@@ -62,8 +63,9 @@ virConnectPtr connect(
 virConnectPtr connect_for_stream(
     const connect_options& options, const std::shared_ptr<connection_socket>& socket, failure& why)
 {
-    // Our PINGs are what keeps a daemon content whose own we leave in the socket; that their answers stay
-    // there too must not count (docs/libvirt.md, "Backpressure").
+    // While the socket is not read, libvirt's PINGs keep the daemon from dropping the connection. The replies
+    // stay unread in the socket as well, so libvirt must not count them as missing (docs/libvirt.md,
+    // "Backpressure").
     constexpr seconds longest_interval{3};
     constexpr unsigned unreachable = 100'000'000;
     const bool is_off = options.keepalive_interval <= seconds(0);
@@ -85,7 +87,7 @@ virConnectPtr connect_for_stream(
 std::shared_ptr<connection_socket> find_socket(
     virConnectPtr connection, const std::shared_ptr<connection_socket>& socket)
 {
-    // Whatever asks the daemon will do: the thread that asks disables the socket's watch meanwhile.
+    // Any call to the daemon will do: the thread that makes it disables the socket's watch meanwhile.
     const daemon_wait work(socket);
     const socket_search search(socket);
     unsigned long version = 0;
@@ -96,8 +98,7 @@ std::shared_ptr<connection_socket> find_socket(
 
 bool is_unwatched(virConnectPtr connection)
 {
-    // Nothing is changed by it: without a watch there is no keepalive. Drivers in this process do not know of
-    // it at all.
+    // This changes nothing: without a watch there is no keepalive. Drivers in this process do not support it.
     const int result = virConnectSetKeepAlive(connection, -1, 0);
     const bool unwatched = result < 0 && virGetLastErrorCode() == VIR_ERR_INTERNAL_ERROR;
     virResetLastError();

@@ -6,7 +6,7 @@
 namespace avirt::detail {
 namespace {
 
-// Of newer libvirts than the oldest that this builds with.
+// Numbers that the oldest supported libvirt does not declare.
 constexpr int no_network_metadata = 111;
 constexpr int agent_command_timeout = 112;
 constexpr int agent_command_failed = 113;

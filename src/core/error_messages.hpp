@@ -3,13 +3,13 @@
 
 #include <avirt/error.hpp>
 
-// Sentences for people, without anything of a particular failure: that is in its details.
+// Sentences for people. They contain nothing about a particular failure: error_details does.
 namespace avirt::detail {
 
 const char* sentence_for(error e) noexcept;
 const char* sentence_for(condition c) noexcept;
-/// What libvirt means by the number; null: it is newer than this. libvirt does not tell: its own table is not
-/// exported.
+/// The meaning of a virErrorNumber; null if the number is newer than this table. libvirt does not export its
+/// own table.
 const char* sentence_for_libvirt(int number) noexcept;
 
 } // namespace avirt::detail

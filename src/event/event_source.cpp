@@ -4,6 +4,7 @@
 #include "core/context_objects.hpp"
 #include "core/fork_gate.hpp"
 #include "core/pending_operation.hpp"
+#include "event/event_queue.hpp"
 #include "event/subscription.hpp"
 #include "loop/connection_socket.hpp"
 #include "loop/event_registry.hpp"
@@ -12,10 +13,9 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/error.hpp>
 
-#include <algorithm>
-#include <deque>
 #include <mutex>
-#include <vector>
+#include <string>
+#include <utility>
 
 namespace avirt::detail {
 namespace {
@@ -35,7 +35,8 @@ public:
         : executor_(executor),
           connection_(std::move(connection)),
           kind_(kind),
-          options_(std::move(options))
+          object_(std::move(options.object)),
+          events_(options.capacity)
     {
     }
 
@@ -44,24 +45,14 @@ public:
         close();
     }
 
-    void push(const subscription& from, std::unique_ptr<erased_event> event) override
+    void on_event(const subscription& from, std::unique_ptr<erased_event> event) override
     {
-        item oldest; // It ends outside the lock.
+        event_queue::item dropped; // Destroyed outside the lock.
         const std::lock_guard guard(mutex_);
         if (subscription_.get() != &from)
             return;
-        if (events_.size() >= std::max<std::size_t>(options_.capacity, 1)) {
-            oldest = std::move(events_.front());
-            events_.pop_front();
-            if (oldest.event)
-                ++lost_;
-            has_lost_ = true;
-        }
-        if (!event || !keep(std::move(event))) { // There was no memory for it.
-            ++lost_;
-            has_lost_ = true;
-        }
-        feed();
+        dropped = events_.push(std::move(event));
+        complete_receive();
     }
 
     void cancel() noexcept override
@@ -73,22 +64,23 @@ public:
     void close() noexcept override
     {
         const std::lock_guard guard(mutex_);
-        is_followed_ = false; // Who follows it may be about to subscribe it.
+        is_followed_ = false; // A supervised connection may be about to subscribe the source again.
         abort_all();
-        end_subscription([](const error_code&, bool) {});
+        events_.clear();
+        unregister(ignore);
     }
 
     std::uint64_t lost() noexcept override
     {
         const std::lock_guard guard(mutex_);
-        return std::exchange(lost_, 0);
+        return events_.take_lost();
     }
 
     void set_followed(bool is_followed) noexcept override
     {
         const std::lock_guard guard(mutex_);
         is_followed_ = is_followed;
-        feed();
+        complete_receive();
     }
 
     bool is_followed() const noexcept override
@@ -97,13 +89,13 @@ public:
         return is_followed_;
     }
 
-    void lose(const failure& why) noexcept override
+    void on_connection_lost(const failure& why) noexcept override
     {
         const std::lock_guard guard(mutex_);
         if (subscribe_)
-            lost_meanwhile_ = why;
+            loss_while_subscribing_ = why;
         else
-            lose_locked(why);
+            end_subscription(why);
     }
 
     void shutdown() noexcept override
@@ -113,7 +105,7 @@ public:
         const auto receive = receive_.take();
         const auto unsubscribe = unsubscribe_.take();
         executor_ = {};
-        held.unlock(); // The handlers end outside the lock: they may own this very source.
+        held.unlock(); // The handlers are destroyed outside the lock: they may own this source.
     }
 
     void async_subscribe(wait_handler handler, error_details* details) override
@@ -144,7 +136,7 @@ public:
                 self->cancel_receive(n);
         });
         receive_.start(std::move(handler), executor_, details);
-        feed();
+        complete_receive();
     }
 
     void async_unsubscribe(wait_handler handler, error_details* details) override
@@ -163,26 +155,22 @@ public:
         receive_.complete(aborted, nullptr);
         on_cancel(handler, [weak = weak_from_this(), n = unsubscribe_.number() + 1](asio::cancellation_type) {
             if (const auto self = weak.lock())
-                self->unsubscribed(n, aborted);
+                self->on_unsubscribed(n, aborted);
         });
         unsubscribe_.start(std::move(handler), executor_, details);
-        end_subscription([self = shared_from_this(), n = unsubscribe_.number()](const error_code&, bool) {
-            self->unsubscribed(n, {});
+        events_.clear();
+        unregister([self = shared_from_this(), n = unsubscribe_.number()](const error_code&, bool) {
+            self->on_unsubscribed(n, {});
         });
     }
 
 private:
-    /// An event, or the end of a subscription that another followed.
-    struct item
-    {
-        std::unique_ptr<erased_event> event{};
-        failure end{};
-    };
+    static constexpr auto ignore = [](const error_code&, bool) {};
 
     void start_subscribe(wait_handler handler, error_details* details)
     {
         if (!executor_)
-            return; // The context is gone, and with it everybody who could be told.
+            return; // The context has ended: no handler can be called any more.
         const auto refused = subscribe_ || unsubscribe_ ? error::operation_in_progress
             : subscription_                             ? error::already_open
             : !connection_->native_handle()             ? error::not_open
@@ -195,95 +183,75 @@ private:
                     self->cancel_subscribe(n, type);
             });
         subscribe_.start(std::move(handler), executor_, details);
-        begin_anew();
-        lost_meanwhile_ = {};
+        queue_end_reason();
+        loss_while_subscribing_ = {};
         socket_ = connection_->socket();
-        subscription_ = std::make_shared<subscription>(kind_, options_.object, weak_from_this());
+        subscription_ = std::make_shared<subscription>(kind_, object_, weak_from_this());
         call_details_ = std::make_shared<error_details>();
         connection_->async_call(
             subscription_,
             call_handler(asio::bind_cancellation_slot(
                 cancel_call_.slot(),
                 [self = shared_from_this(), d = call_details_, n = subscribe_.number()](error_code ec, bool) {
-                    self->subscribed(n, {ec, *d});
+                    self->on_subscribed(n, {ec, *d});
                 })),
             call_details_.get());
-    }
-
-    bool keep(std::unique_ptr<erased_event> event) noexcept
-    try {
-        events_.push_back({std::move(event), {}});
-        return true;
-    }
-    catch (const std::bad_alloc&) {
-        return false;
     }
 
     void abort_all() noexcept
     {
         if (subscribe_) {
             subscribe_.complete(aborted);
-            give_up_subscription();
+            events_.clear();
+            unregister(ignore);
+            cancel_call_.emit(asio::cancellation_type::partial);
         }
         receive_.complete(aborted, nullptr);
         unsubscribe_.complete(aborted);
     }
 
-    /// Nobody waits for it any more: what libvirt registers nevertheless is taken back.
-    void give_up_subscription() noexcept
+    /// Prepares for a new subscription. A followed source still delivers the events of the previous
+    /// subscription, and then the reason why that ended.
+    void queue_end_reason()
     {
-        end_subscription([](const error_code&, bool) {});
-        cancel_call_.emit(asio::cancellation_type::partial);
-    }
-
-    /// Who follows hears of what was before, and of its end.
-    void begin_anew()
-    {
-        auto end = std::exchange(end_, {});
+        auto reason = std::exchange(end_reason_, {});
         if (!is_followed_)
-            drop_events();
-        else if (end && (events_.empty() || events_.back().event))
-            events_.push_back({nullptr, std::move(end)});
+            events_.clear();
+        else if (reason)
+            events_.push_end(std::move(reason));
     }
 
-    void drop_events() noexcept
-    {
-        events_.clear();
-        has_lost_ = false;
-    }
-
+    /// Removes the registration from libvirt, also one that a call is still making.
     template <class Handler>
-    void end_subscription(Handler handler) noexcept
+    void unregister(Handler handler) noexcept
     {
-        drop_events();
         if (const auto ended = std::exchange(subscription_, nullptr))
             ended->end(*connection_, socket_, call_handler(std::move(handler)));
     }
 
-    void subscribed(std::uint64_t number, failure f)
+    void on_subscribed(std::uint64_t number, failure f)
     {
         const std::lock_guard guard(mutex_);
         if (subscribe_.number() != number || !subscribe_)
             return;
         if (f) {
-            if (const auto ended = std::exchange(subscription_, nullptr))
-                ended->end(*connection_, socket_, call_handler([](const error_code&, bool) {}));
+            unregister(ignore);
             if (is_followed_)
-                end_ = f;
+                end_reason_ = f;
             else
-                drop_events();
+                events_.clear();
         }
         else {
-            if (!socket_) // Of one opened elsewhere this very call may have found it.
+            if (!socket_) // If the connection was opened elsewhere, this call may have found its socket.
                 socket_ = connection_->socket();
             if (socket_)
                 event_registry::instance().observe(*socket_, weak_from_this());
         }
         subscribe_.complete(std::move(f));
-        lose_if_lost();
-        if (lost_meanwhile_)
-            lose_locked(std::exchange(lost_meanwhile_, {}));
-        feed();
+        end_subscription_if_lost();
+        if (loss_while_subscribing_)
+            end_subscription(std::exchange(loss_while_subscribing_, {}));
+        complete_receive();
     }
 
     void cancel_subscribe(std::uint64_t number, asio::cancellation_type type)
@@ -291,7 +259,7 @@ private:
         const std::lock_guard guard(mutex_);
         if (subscribe_.number() != number || !subscribe_)
             return;
-        cancel_call_.emit(type); // It comes back as subscribed().
+        cancel_call_.emit(type); // The call completes as on_subscribed().
     }
 
     void cancel_receive(std::uint64_t number)
@@ -301,70 +269,68 @@ private:
             receive_.complete(aborted, nullptr);
     }
 
-    void unsubscribed(std::uint64_t number, error_code ec)
+    void on_unsubscribed(std::uint64_t number, error_code ec)
     {
         const std::lock_guard guard(mutex_);
         if (unsubscribe_.number() == number)
             unsubscribe_.complete(ec);
     }
 
-    void lose_if_lost()
+    void end_subscription_if_lost()
     {
         if (socket_ && socket_->fd < 0)
-            lose_locked(lost_failure(*socket_));
+            end_subscription(lost_failure(*socket_));
     }
 
-    void lose_locked(failure why)
+    /// Ends the subscription, if there is one, because the connection is lost.
+    void end_subscription(failure why)
     {
         if (!subscription_ || subscribe_)
             return;
-        end_ = std::move(why);
-        const auto ended = std::exchange(subscription_, nullptr);
-        ended->end(*connection_, socket_, call_handler([](const error_code&, bool) {}));
-        feed();
+        end_reason_ = std::move(why);
+        unregister(ignore);
+        complete_receive();
     }
 
-    void feed()
+    /// Completes an outstanding receive with the next event, or with what else there is to report.
+    void complete_receive()
     {
         if (!receive_)
             return;
-        if (std::exchange(has_lost_, false))
+        if (events_.take_overflow())
             receive_.complete(error::events_lost, nullptr);
         else if (!events_.empty()) {
-            auto next = std::move(events_.front());
-            events_.pop_front();
-            receive_.complete(std::move(next.end), std::move(next.event));
+            auto next = events_.pop();
+            receive_.complete(std::move(next.end_reason), std::move(next.event));
         }
-        else if (is_followed_ && !subscription_ && end_)
-            receive_.complete(std::exchange(end_, {}), nullptr);
+        else if (is_followed_ && !subscription_ && end_reason_) // Once: then wait for the next subscription.
+            receive_.complete(std::exchange(end_reason_, {}), nullptr);
         else if (!is_followed_ && !subscription_)
-            receive_.complete(end_ ? end_ : failure(error::not_open), nullptr);
+            receive_.complete(end_reason_ ? end_reason_ : failure(error::not_open), nullptr);
     }
 
     void on_lost() override
     {
         const std::lock_guard guard(mutex_);
-        lose_if_lost();
+        end_subscription_if_lost();
     }
 
     mutable fork_safe_mutex mutex_;
     asio::any_io_executor executor_;
     const std::shared_ptr<connection_impl> connection_;
     const event_kind kind_;
-    const event_source_options options_;
-    std::shared_ptr<subscription> subscription_; // null: libvirt is not to report, or no longer
-    std::shared_ptr<connection_socket> socket_;  // of the connection subscribed on
+    const std::string object_;                   // the name or UUID of the only object; empty: all objects
+    std::shared_ptr<subscription> subscription_; // null: the source takes no events
+    std::shared_ptr<connection_socket> socket_;  // of the connection on which the source is subscribed
     asio::cancellation_signal cancel_call_;
     std::shared_ptr<error_details> call_details_;
     pending_operation<void(error_code)> subscribe_;
     pending_operation<void(error_code, std::unique_ptr<erased_event>)> receive_;
     pending_operation<void(error_code)> unsubscribe_;
-    std::deque<item> events_;
-    bool has_lost_ = false; // and the next receive is to tell
-    std::uint64_t lost_ = 0;
-    failure end_;            // why there are no more
-    failure lost_meanwhile_; // while it was subscribed
-    bool is_followed_ = false;
+    event_queue events_;
+    failure end_reason_; // of the latest subscription, which has ended
+    failure loss_while_subscribing_;
+    bool is_followed_ = false; // A supervised connection subscribes the source again after each loss.
 };
 
 } // namespace
@@ -379,13 +345,6 @@ std::shared_ptr<event_source_impl> event_source_impl::make(
         std::make_shared<event_source_impl_object>(executor, std::move(connection), kind, std::move(options));
     context_objects::of(executor)->add(object);
     return object;
-}
-
-void event_source_impl::deliver(void* opaque, std::size_t, std::unique_ptr<erased_event> event) noexcept
-{
-    const auto subscribed = *static_cast<std::shared_ptr<subscription>*>(opaque);
-    if (const auto receiver = subscribed->receiver())
-        receiver->push(*subscribed, std::move(event));
 }
 
 } // namespace avirt::detail

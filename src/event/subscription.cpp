@@ -20,7 +20,7 @@ struct event_functions
     int (*remove)(virConnectPtr, int);
 };
 
-/// Calls use(functions) with those for the kind.
+/// Calls use(functions) with libvirt's functions for the kind of object.
 template <class Use>
 auto with_functions(event_object object, Use use)
 {
@@ -33,11 +33,11 @@ auto with_functions(event_object object, Use use)
         return use(event_functions<virStoragePoolPtr, virConnectStoragePoolEventGenericCallback>{
             virStoragePoolLookupByUUIDString, virStoragePoolLookupByName,
             virConnectStoragePoolEventRegisterAny, virConnectStoragePoolEventDeregisterAny});
-    case event_object::node_device: // They have no UUID.
+    case event_object::node_device: // A node device has no UUID.
         return use(event_functions<virNodeDevicePtr, virConnectNodeDeviceEventGenericCallback>{
             nullptr, virNodeDeviceLookupByName, virConnectNodeDeviceEventRegisterAny,
             virConnectNodeDeviceEventDeregisterAny});
-    case event_object::secret: // They have no name.
+    case event_object::secret: // A secret has no name.
         return use(event_functions<virSecretPtr, virConnectSecretEventGenericCallback>{
             virSecretLookupByUUIDString, nullptr, virConnectSecretEventRegisterAny,
             virConnectSecretEventDeregisterAny});
@@ -59,9 +59,9 @@ handle<Object> find(
     return handle<Object>(found);
 }
 
-/// libvirt says that of a function that it has already for the same events, among other things: it has no
-/// number for that alone.
-bool is_taken()
+/// Whether libvirt may have refused a callback because it is registered already for the same events. libvirt
+/// reports that by a number that it uses for other errors as well.
+bool may_be_registered()
 {
     const virError* e = virGetLastError();
     return e && e->code == VIR_ERR_INVALID_ARG;
@@ -80,7 +80,8 @@ int add(
                     return -1;
             }
             int id = -1;
-            for (std::size_t i = 0; i < kind.callbacks.size() && id < 0 && (i == 0 || is_taken()); ++i)
+            for (std::size_t i = 0; i < kind.callbacks.size() && id < 0 && (i == 0 || may_be_registered());
+                 ++i)
                 id = f.add(
                     connection, about.get(), kind.id, reinterpret_cast<Callback>(kind.callbacks[i]), opaque,
                     free);
@@ -91,10 +92,17 @@ int add(
 void remove(virConnectPtr connection, event_object object, int id)
 {
     if (with_functions(object, [&](auto f) { return f.remove(connection, id); }) < 0)
-        virResetLastError(); // With the connection it is gone as well.
+        virResetLastError(); // If the connection is lost, so is the registration.
 }
 
 } // namespace
+
+void event_source_impl::deliver(void* opaque, std::size_t, std::unique_ptr<erased_event> event) noexcept
+{
+    const auto subscribed = *static_cast<std::shared_ptr<subscription>*>(opaque);
+    if (const auto receiver = subscribed->receiver())
+        receiver->on_event(*subscribed, std::move(event));
+}
 
 failure subscription::run(virConnectPtr connection) noexcept
 {
@@ -104,7 +112,7 @@ failure subscription::run(virConnectPtr connection) noexcept
         add(connection, kind_, object_, opaque.get(), [](void* o) { delete static_cast<held*>(o); });
     if (id < 0)
         return last_failure();
-    static_cast<void>(opaque.release()); // libvirt's, until it calls that.
+    static_cast<void>(opaque.release()); // libvirt owns it, until it calls the free callback.
     {
         const std::lock_guard guard(mutex_);
         if (!has_ended_) {
@@ -117,8 +125,8 @@ failure subscription::run(virConnectPtr connection) noexcept
     return {};
 }
 
-/// A call that happens in any case: on a worker thread of its own, where the connection is closed or its
-/// context is gone before it begins.
+/// The call that removes a registration. If the connection is closed or its context ends before the call
+/// begins, the registration is removed by a job of its own.
 class subscription::removal final : public call_base
 {
 public:
@@ -138,7 +146,7 @@ public:
             return;
         auto& pool = worker_pool::instance();
         pool.submit(pool.make([object = object_, id = id_, c = connection_, socket = socket_]() mutable {
-            take_back(object, id, c, socket);
+            remove_now(object, id, c, socket);
         }));
     }
 
@@ -149,12 +157,12 @@ public:
 
     failure run(virConnectPtr) noexcept override
     {
-        take_back(object_, std::exchange(id_, -1), connection_, socket_);
+        remove_now(object_, std::exchange(id_, -1), connection_, socket_);
         return {};
     }
 
 private:
-    static void take_back(
+    static void remove_now(
         event_object object, int id, connection_reference& connection,
         const std::shared_ptr<connection_socket>& socket)
     {

@@ -16,17 +16,18 @@ namespace avirt::detail {
 
 class subscription;
 
-/// Where a subscription's events go. Called by libvirt's callbacks.
+/// Receives the events of a subscription. Called by libvirt's callbacks.
 class event_receiver
 {
 public:
-    virtual void push(const subscription& from, std::unique_ptr<erased_event> event) = 0;
+    virtual void on_event(const subscription& from, std::unique_ptr<erased_event> event) = 0;
 
 protected:
     ~event_receiver() = default;
 };
 
-/// One registration with libvirt: made on a worker thread, and taken back on one, whoever is left to see it.
+/// One registration with libvirt. It is made on a worker thread, by run(), and removed on one, even if the
+/// event source and the connection have been destroyed meanwhile.
 class subscription final : public call_base, public std::enable_shared_from_this<subscription>
 {
 public:
@@ -49,8 +50,11 @@ public:
 
     failure run(virConnectPtr connection) noexcept override;
 
-    /// Has it taken back through the connection, in the order of its calls; completes handler then.
-    /// @param link of the connection; may be null.
+    /// Removes the registration by a call on the connection, in the order of its calls. If run() has not made
+    /// the registration yet, it removes it again, and the handler is not called.
+    ///
+    /// @param socket The connection's; may be null.
+    /// @param handler is called when the registration has been removed.
     void end(connection_impl& connection, std::shared_ptr<connection_socket> socket, call_handler handler);
 
 private:

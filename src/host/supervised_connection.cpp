@@ -246,7 +246,7 @@ private:
         const std::lock_guard guard(mutex_);
         is_connected_ = false;
         for (const auto& source : followed_now())
-            source->lose(why);
+            source->on_connection_lost(why);
         connection_->close_lost(why);
     }
 
@@ -294,7 +294,7 @@ private:
     static void end(event_source_impl& source)
     {
         source.set_followed(false);
-        source.lose(error::not_open);
+        source.on_connection_lost(error::not_open);
     }
 
     std::vector<std::shared_ptr<event_source_impl>> followed_now() const

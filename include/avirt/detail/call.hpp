@@ -19,21 +19,21 @@
 
 namespace avirt::detail {
 
-/// A function of the application's, to be called on a worker thread.
+/// A function that is called on a worker thread.
 class call_base
 {
 public:
     virtual ~call_base() = default;
-    /// Calls it, destroys it, and keeps what it returned.
+    /// Calls the function, destroys it, and keeps its result.
     virtual failure run(virConnectPtr connection) noexcept = 0;
 
-    /// Whether it is avirt's own: whoever does not wait for it any more does not want it cut off.
+    /// Whether the function is avirt's own: cancelling the call does not interrupt the connection.
     virtual bool is_internal() const noexcept
     {
         return false;
     }
 
-    /// Whether it makes no sense on a connection whose socket libvirt does not watch.
+    /// Whether the call fails on a connection to a daemon whose socket libvirt does not watch.
     virtual bool needs_watched_socket() const noexcept
     {
         return false;
@@ -63,8 +63,8 @@ concept libvirt_object = std::is_pointer_v<T> && requires(T object)
     release_reference(object);
 };
 
-/// What an operation completes with if the function returned an R: an owner, so that a result which no
-/// operation waits for any more is released.
+/// The type with which an operation completes if the function returns an R. It owns the result, so that a
+/// result for which no operation waits any more is released.
 template <class R>
 struct owned_result
 {
@@ -170,7 +170,8 @@ private:
     std::optional<std::conditional_t<std::is_void_v<result_type>, nothing, result_type>> result_;
 };
 
-/// The second argument tells whether the call has returned: otherwise its result is still its thread's.
+/// The second argument tells whether the function has returned. If it has not, its thread may still use the
+/// result.
 using call_handler = asio::any_completion_handler<void(error_code, bool)>;
 
 /// Completes an async_call: passes on what the function returned.

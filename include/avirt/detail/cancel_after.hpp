@@ -41,11 +41,12 @@ auto make_cancel_after(
 
 namespace avirt::detail {
 
-/// An operation and its timer. Both of them share it, and the last to end invokes the handler.
+/// An operation and its timer. The handlers of both share this object; the one that is called last invokes
+/// the application's handler.
 template <class Handler, class Executor, class Signature>
 class timed_operation;
 
-/// What an operation ends in that has a timer.
+/// The completion handler of the operation.
 template <class Operation>
 class timed_handler
 {
@@ -68,20 +69,21 @@ public:
     template <class... Args>
     void operator()(Args&&... args)
     {
-        Operation::end(std::move(operation_), std::forward<Args>(args)...);
+        Operation::on_operation_done(std::move(operation_), std::forward<Args>(args)...);
     }
 
 private:
     std::shared_ptr<Operation> operation_;
 };
 
-/// What the timer's wait ends in.
+/// The completion handler of the timer.
 template <class Operation>
 class timer_handler
 {
 public:
     using adapted_handler_type = typename Operation::handler_type;
-    using cancellation_slot_type = asio::cancellation_slot; // the handler's own is not for the timer
+    using cancellation_slot_type =
+        asio::cancellation_slot; // None: the application's does not cancel the timer.
 
     explicit timer_handler(std::shared_ptr<Operation> operation) : operation_(std::move(operation)) {}
 
@@ -97,7 +99,7 @@ public:
 
     void operator()(error_code)
     {
-        Operation::end_timer(std::move(operation_));
+        Operation::on_timer_done(std::move(operation_));
     }
 
 private:
@@ -142,7 +144,7 @@ public:
     }
 
     template <class... Args>
-    static void end(std::shared_ptr<timed_operation> self, Args&&... args)
+    static void on_operation_done(std::shared_ptr<timed_operation> self, Args&&... args)
     {
         self->result_.emplace(std::forward<Args>(args)...);
         if (self->is_timer_pending_)
@@ -151,7 +153,7 @@ public:
             complete(std::move(self));
     }
 
-    static void end_timer(std::shared_ptr<timed_operation> self)
+    static void on_timer_done(std::shared_ptr<timed_operation> self)
     {
         self->is_timer_pending_ = false;
         if (self->result_)
@@ -176,7 +178,7 @@ private:
         auto parent = asio::get_associated_cancellation_slot(self->handler_);
         if (parent.is_connected())
             parent.clear();
-        // Asio's promise: an operation's memory is free again when its handler is invoked.
+        // Asio guarantees that an operation's memory has been freed when its handler is invoked.
         auto handler = std::move(self->handler_);
         auto result = std::move(*self->result_);
         self.reset();
@@ -199,8 +201,8 @@ concept adapts_initiation = !tells_executor<Initiation> && requires(const Initia
     initiation.initiation_;
 };
 
-/// The executor of the operation that an initiation launches. The initiations of Asio's own adapters do not
-/// tell it before Boost 1.86: it is asked of the initiation that they adapt.
+/// The executor of the operation that an initiation launches. Before Boost 1.86 the initiations of Asio's own
+/// adapters do not have it: it is taken from the initiation that they adapt.
 template <class Initiation>
 struct initiation_executor
 {
@@ -230,7 +232,7 @@ struct initiation_executor<Initiation>
     }
 };
 
-/// What stands for an operation in Asio's concept of a completion token is compiled, but never launched.
+/// For the initiation that Asio's completion token concept uses, which is compiled but never launched.
 struct no_executor
 {
 };
@@ -246,8 +248,8 @@ struct initiation_executor<asio::detail::initiation_archetype<Signatures...>>
     }
 };
 
-/// The executor of the operation that is launched with these. redirect_error of Boost 1.82 to 1.85 passes the
-/// operation's initiation on as an argument.
+/// The executor of the operation that is launched with this initiation and these arguments. redirect_error of
+/// Boost 1.82 to 1.85 passes the operation's initiation as an argument.
 template <class Initiation, class... Args>
 auto operation_executor(const Initiation& initiation, const Args&... args)
 {

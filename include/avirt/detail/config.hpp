@@ -34,7 +34,7 @@ struct default_token
     using type = asio::deferred_t;
 };
 
-// Before Boost 1.86 an executor that carries no token of its own answers void.
+// Before Boost 1.86 the trait is void for an executor without a default token.
 template <class Executor>
 struct default_token<
     Executor, std::enable_if_t<!std::is_void_v<typename asio::default_completion_token<Executor>::type>>>
@@ -45,7 +45,7 @@ struct default_token<
 template <class T>
 concept execution_context = std::is_convertible_v<T&, asio::execution_context&>;
 
-/// The executor's own default completion token, and `asio::deferred` where it has none.
+/// The executor's own default completion token, or `asio::deferred` if it has none.
 template <class Executor>
 using default_token_t = typename default_token<Executor>::type;
 

@@ -22,7 +22,7 @@ struct connection_socket;
 
 using closed_handler = asio::any_completion_handler<void(error_code, close_reason)>;
 
-/// An operation that is made of a connection's, and ends with them.
+/// An operation that consists of operations on a connection and is aborted together with them.
 class connection_user
 {
 public:
@@ -41,22 +41,24 @@ public:
     virtual ~connection_impl();
 
     virtual virConnectPtr native_handle() const noexcept = 0;
-    /// The same with a reference of the caller's own: who supervises a connection may close it at any moment.
+    /// Returns the handle with a reference of the caller's own, because a supervised connection may be closed
+    /// at any moment.
     virtual virConnectPtr add_reference() const noexcept = 0;
-    /// Opened by avirt, and libvirt's driver is in this process: nothing waits for a daemon.
+    /// Whether avirt opened the connection and libvirt's driver is in this process: no call waits for a
+    /// daemon.
     virtual bool is_in_process() const noexcept = 0;
-    /// With what to open another connection to the same daemon, where this one was opened by avirt and there
-    /// is a daemon; null otherwise.
+    /// The options to open another connection to the same daemon; null if avirt did not open this one, or if
+    /// there is no daemon.
     virtual std::shared_ptr<const connect_options> reopen_options() const = 0;
-    /// What the loop knows of its socket; null where there is none, or it is not known.
+    /// What the loop knows of the connection's socket; null if there is no socket or it is not known.
     virtual std::shared_ptr<connection_socket> socket() const = 0;
-    /// What its jobs have in common.
+    /// The lane of the connection's jobs in the worker pool.
     virtual std::shared_ptr<job_lane> lane() const = 0;
     virtual void adopt(virConnectPtr connection) = 0;
     virtual virConnectPtr release() = 0;
     virtual void cancel() noexcept = 0;
     virtual void close() noexcept = 0;
-    /// Closes a connection that is lost: what has begun on it ends by itself, what has not fails.
+    /// Closes a connection that is lost. Calls that have begun return by themselves; the others fail.
     virtual void close_lost(const failure& why) noexcept = 0;
     virtual void async_open(open_options options, wait_handler handler, error_details* details) = 0;
     virtual void async_close(wait_handler handler, error_details* details) = 0;
@@ -65,7 +67,7 @@ public:
     virtual void async_own_call(
         std::shared_ptr<call_base> call, call_handler handler, error_details* details) = 0;
     virtual void async_wait_closed(closed_handler handler, error_details* details) = 0;
-    /// Has it aborted when the connection's own operations are.
+    /// Adds an operation that is aborted when the connection's own operations are.
     virtual void add_user(std::weak_ptr<connection_user> user) = 0;
 };
 

@@ -27,7 +27,7 @@ namespace avirt {
 
 namespace detail {
 
-/// An event of whatever type.
+/// An event of any type.
 class erased_event
 {
 public:
@@ -51,8 +51,8 @@ struct event_kind
 {
     event_object object;
     int id;
-    /// As libvirt has them for the id. It takes each function once for an object and an id: so many sources
-    /// may follow the same.
+    /// Callbacks of the type that libvirt has for the id. libvirt takes each function once for an object and
+    /// an id, so their number is the number of sources that may subscribe to the same events.
     std::span<void (*const)()> callbacks;
 };
 
@@ -65,19 +65,21 @@ public:
         event_source_options options);
     virtual ~event_source_impl();
 
-    /// From one of the callbacks, whose opaque it is.
+    /// Delivers an event to the source of the subscription to which @p opaque, a callback's, points.
     static void deliver(void* opaque, std::size_t callback, std::unique_ptr<erased_event> event) noexcept;
 
     virtual void cancel() noexcept = 0;
     virtual void close() noexcept = 0;
     virtual std::uint64_t lost() noexcept = 0;
-    /// Whether somebody subscribes it again whenever it has ended: a receive waits for that, then.
+    /// Sets whether a supervised connection subscribes the source again whenever its subscription has ended.
+    /// A receive then waits for the next subscription.
     virtual void set_followed(bool is_followed) noexcept = 0;
     virtual bool is_followed() const noexcept = 0;
-    /// Its connection is given up.
-    virtual void lose(const failure& why) noexcept = 0;
+    /// Ends the subscription, because the connection has been given up.
+    virtual void on_connection_lost(const failure& why) noexcept = 0;
     virtual void async_subscribe(wait_handler handler, error_details* details) = 0;
-    /// The same for the supervisor that follows it: operation_aborted if it is not followed any more.
+    /// Subscribes for the supervised connection that follows the source. Completes with operation_aborted if
+    /// the source is not followed any more.
     virtual void async_resubscribe(wait_handler handler, error_details* details) = 0;
     virtual void async_receive(event_handler handler, error_details* details) = 0;
     virtual void async_unsubscribe(wait_handler handler, error_details* details) = 0;
@@ -126,7 +128,7 @@ constexpr event_object object_of(virSecretPtr) noexcept
 template <class Event, class Callback = typename event_traits<Event>::callback>
 struct event_callback;
 
-/// The callback that makes an event of libvirt's parameters, the last of which is the opaque.
+/// The callback that makes an event from libvirt's parameters, the last of which is the opaque pointer.
 template <class Event, class Result, class Object, class... Parameters>
 struct event_callback<Event, Result (*)(virConnectPtr, Object, Parameters...)>
 {
@@ -149,7 +151,7 @@ struct event_callback<Event, Result (*)(virConnectPtr, Object, Parameters...)>
     }
 
 private:
-    /// Null if there is no memory for it: it counts as lost.
+    /// Returns null if there is no memory: the event counts as lost.
     template <class... Values>
     static std::unique_ptr<erased_event> try_make(handle<Object> about, Values... values) noexcept
     try {

@@ -5,7 +5,7 @@
 
 namespace avirt::detail {
 
-/// How an operation ended: a code for everybody, and the details for those who asked for them.
+/// How an operation failed: its code, and the details for with_details(). Without a code it succeeded.
 struct failure
 {
     error_code code{};
@@ -25,24 +25,26 @@ struct failure
     }
 };
 
-/// libvirt's last error of this thread. To be called on the thread that failed, before any other libvirt
-/// call: each of them resets it (docs/libvirt.md, "Errors").
+/// libvirt's last error of this thread. It must be called on the thread that failed, before any other libvirt
+/// call: each call resets the error (docs/libvirt.md, "Errors").
 AVIRT_DECL failure last_failure();
 
-/// Whether libvirt reports it of a connection to a daemon: of the one that was used, or of one that the
+/// Whether libvirt reports the error about a connection to a daemon: the one that was used, or one that the
 /// daemon has itself.
 AVIRT_DECL bool concerns_connection(const error_details& d) noexcept;
 
-/// The same failure, if it is known whether the connection lives on which libvirt reported it.
+/// Returns the failure with the code that it has if it is known whether the connection, on which libvirt
+/// reported it, is alive.
 AVIRT_DECL failure with_connection(failure f, bool is_alive);
 
 /// The exception being handled, as a failure.
 AVIRT_DECL failure current_failure();
 
-/// For what libvirt has no words: one of its domains, our message.
+/// A failure for which libvirt has no message of its own. @p domain is one of libvirt's.
 AVIRT_DECL failure describe_failure(int domain, const char* message, condition c);
 
-/// The same failure, found by a condition that libvirt's number alone does not tell.
+/// Returns the failure with a code that also compares equal to the condition, which libvirt's number alone
+/// does not tell.
 AVIRT_DECL failure refine(failure f, condition c);
 
 } // namespace avirt::detail

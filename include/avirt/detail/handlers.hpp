@@ -19,9 +19,9 @@ namespace avirt::detail {
 using wait_handler = asio::any_completion_handler<void(error_code)>;
 using io_handler = asio::any_completion_handler<void(error_code, std::size_t)>;
 
-/// Completes an operation inside its initiating function: on the handler's associated immediate executor
-/// where it has one (and Asio knows of it), as if by post otherwise. Before the handler is erased, because
-/// the erased one does not carry that executor on every Asio.
+/// Completes an operation inside its initiating function: on the handler's associated immediate executor if
+/// it has one (and this Asio knows immediate executors), as if by post otherwise. The handler must not be
+/// erased yet, because not every Asio's erased handlers carry that executor.
 template <class Handler, class Executor, class... Args>
 void complete_immediately(Handler&& handler, const Executor& io_executor, Args... args)
 {

@@ -8,12 +8,12 @@
 #include <type_traits>
 #include <utility>
 
-// What the token adapters with_details() and cancel_after() have in common.
+// The common parts of the token adapters with_details() and cancel_after().
 
 namespace avirt::detail {
 
-/// Forwards a token that is to be kept: an rvalue as such, an lvalue as const. Asio's as_tuple_t takes a
-/// non-const lvalue of its own type for a token to adapt, not for one to copy.
+/// Forwards a token that will be stored: an rvalue as such, an lvalue as const. Asio's as_tuple_t would adapt
+/// a non-const lvalue of its own type instead of copying it.
 template <class Token>
 constexpr decltype(auto) forward_token(std::remove_reference_t<Token>& token) noexcept
 {
@@ -56,8 +56,8 @@ private:
 };
 
 /// The base of an adapter's async_result. In Boost 1.81 and 1.82 Asio's own adapters declare a function that
-/// returns the return_type of what they adapt. There need not be one, as there is none for deferred, because
-/// they do not call that function if there is an initiate().
+/// returns the return_type of the token that they adapt. A token without one, such as deferred, needs only
+/// some type there, because the adapters do not call that function if there is an initiate().
 template <class AdaptedResult>
 struct adapter_result
 {
@@ -81,7 +81,8 @@ concept tells_executor = requires(const Initiation& initiation)
     initiation.get_executor();
 };
 
-/// The base of an adapter's initiation: keeps the operation's own, and tells its executor.
+/// The base of an adapter's initiation: contains the operation's own initiation, and has the same executor if
+/// that has one.
 template <class Initiation>
 class adapter_initiation
 {

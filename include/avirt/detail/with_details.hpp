@@ -16,8 +16,9 @@
 
 namespace avirt::detail {
 
-/// Where the operation that ends in a handler of type T leaves the details of its failure: an associated
-/// object as Asio knows them, so that it is found through Asio's own composed operations too.
+/// The place for the details of a failure of the operation that completes with a handler of type T. It is
+/// associated with the handler in the way of Asio's associators, so that it is also found through Asio's own
+/// composed operations.
 template <class T, class Default = error_details*, class = void>
 struct associated_details_impl
 {
@@ -47,7 +48,7 @@ error_details* get_associated_details(const Handler& handler) noexcept
     return associated_details<Handler>::get(handler, nullptr);
 }
 
-/// Whether these are a handler's arguments that start with an error_code.
+/// Whether the first of a handler's arguments is an error_code.
 template <class... Args>
 inline constexpr bool reports_error = false;
 
@@ -100,7 +101,7 @@ public:
         complete(std::forward<Args>(args)...);
     }
 
-    // Inside of an adapter that has taken the error_code (as_tuple, redirect_error) there is nothing to
+    // An adapter around this one (as_tuple, redirect_error) has taken the error_code: there is nothing to
     // throw.
     template <class... Args>
     void operator()(Args&&... args)
@@ -130,8 +131,8 @@ private:
     std::unique_ptr<error_details> details_ = std::make_unique<error_details>();
 };
 
-// The tokens are no aggregates: GCC before 13 destroys what an aggregate holds twice if it is a temporary of
-// a co_await expression.
+// The tokens are not aggregates: GCC before 13 destroys the members of an aggregate twice if it is a
+// temporary of a co_await expression.
 
 template <class Token>
 class filling_token : public adapter<Token>
