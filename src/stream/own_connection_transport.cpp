@@ -1,258 +1,269 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "stream/own_connection_transport.hpp"
+
 #include "core/release_queue.hpp"
 #include "loop/event_registry.hpp"
-#include "stream/read_ahead.hpp"
-#include "stream/stream_transport.hpp"
+
+#include <boost/asio/error.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <utility>
 
 namespace avirt::detail {
 namespace {
 
-/// What the daemon takes in one piece, and sends.
+/// Maximum size of a packet, for the daemon that takes or sends it.
 constexpr std::size_t largest_packet = 262120;
 
-/// How much is taken out of libvirt at a time if no read waits for it.
+/// How much is taken out of libvirt's queue at a time if no read waits for it.
 constexpr std::size_t largest_read = 64 * 1024;
 
-/// How much may have arrived, and not been read, before a write waits: each reads what comes in meanwhile.
+/// How much may have been read ahead before a write has to wait: each write reads what comes in meanwhile.
 constexpr std::size_t largest_read_ahead = 4 * 1024 * 1024;
-
-/// There is no stream callback: whatever arrives on this connection is the stream's own, and what has
-/// arrived is taken out of libvirt's queue after each dispatch of the connection's socket.
-class own_connection_transport final : public stream_transport,
-                                       public socket_observer,
-                                       public std::enable_shared_from_this<own_connection_transport>
-{
-public:
-    own_connection_transport(
-        std::weak_ptr<stream_operations> operations, virStreamPtr stream, bool is_console,
-        virConnectPtr connection, std::shared_ptr<connection_socket> socket)
-        : stream_transport(std::move(operations), stream, is_console, std::move(socket)),
-          connection_(connection)
-    {
-    }
-
-    failure listen() override
-    {
-        event_registry::instance().observe(*socket_, std::weak_ptr<socket_observer>(shared_from_this()));
-        if (socket_->fd < 0) // Before we were listening.
-            lose();
-        settle(); // What came along with the answer to the opener.
-        return {};
-    }
-
-    bool try_receive(asio::mutable_buffer buffer, io_result& result) override
-    {
-        const bool was_full = is_full();
-        const auto wanted = buffer.size();
-        buffer += ahead_.take(buffer);
-        while (buffer.size() != 0 && may_have_more_) {
-            buffer += receive_up_to_hole(buffer);
-            buffer += ahead_.take(buffer); // A hole.
-        }
-        result.bytes = wanted - buffer.size();
-        control_flow();
-        if (was_full && !is_full()) // A write may wait for it.
-            await(stream_wait_type::write);
-        return conclude_receive(result);
-    }
-
-    /// virStreamSend would block if the socket were full (docs/libvirt.md, "Sending"): no more than it takes.
-    bool try_send(asio::const_buffer buffer, io_result& result) override
-    {
-        if (send_failure_) {
-            result.ending = send_failure_;
-            return true;
-        }
-        const auto room = is_full() ? 0 : room_to_send(*socket_, std::min(buffer.size(), largest_packet));
-        if (room == 0)
-            return false;
-        drain();
-        const int n =
-            virStreamSend(stream_, static_cast<const char*>(buffer.data()), std::min(room, buffer.size()));
-        if (n < 0)
-            result.ending = explain(last_failure());
-        else
-            result.bytes = static_cast<std::size_t>(n);
-        if (const auto operations = operations_.lock())
-            take_in(*operations); // libvirt reads while it writes.
-        return true;
-    }
-
-    bool is_ready(stream_wait_type type) override
-    {
-        if (type == stream_wait_type::write)
-            return send_failure_ || (!is_full() && room_to_send(*socket_, 1) != 0);
-        settle();
-        return end_ || (type == stream_wait_type::read ? !ahead_.empty() : bool(send_failure_));
-    }
-
-    void await(stream_wait_type type) override
-    {
-        if (type == stream_wait_type::write && !is_full()) // See try_receive().
-            event_registry::instance().await_writable(*socket_);
-    }
-
-    void await_send(asio::const_buffer) override
-    {
-        await(stream_wait_type::write);
-    }
-
-    bool cancel_send(bool) override
-    {
-        return true;
-    }
-
-    void interrupt() noexcept override
-    {
-        event_registry::instance().interrupt(*socket_);
-    }
-
-    void stop_listening(std::function<void()> then) override
-    {
-        is_listening_ = false;
-        event_registry::instance().resume(*socket_);
-        then();
-    }
-
-    virStreamPtr release() override
-    {
-        is_listening_ = false;
-        event_registry::instance().resume(*socket_);
-        event_registry::instance().share(socket_);
-        // The stream keeps its connection open.
-        close_later(connection_);
-        return stream_;
-    }
-
-    void dispose() override
-    {
-        close_now(connection_);
-    }
-
-    void on_sending() override
-    {
-        if_listening([this](auto&) { drain(); });
-    }
-
-    void on_served() override
-    {
-        if_listening([this](auto& operations) { take_in(operations); });
-    }
-
-    void on_writable() override
-    {
-        if_listening([](auto& operations) { operations.retry_write(); });
-    }
-
-    void on_hung_up() override
-    {
-        if_listening([this](auto& operations) {
-            if (!is_paused_) // libvirt reads on, and finds what came before the end.
-                return;
-            refuse_sends();
-            operations.retry_read();
-            operations.retry_write();
-        });
-    }
-
-    void on_lost() override
-    {
-        if_listening([this](auto& operations) {
-            lose();
-            take_in(operations);
-            operations.retry_write();
-        });
-    }
-
-private:
-    void take_in(stream_operations& operations)
-    {
-        may_have_more_ = !end_; // Once is for ever: libvirt repeats some errors, and forgets others.
-        operations.retry_read();
-        settle();
-    }
-
-    /// Finds out whether libvirt's queue is empty, by the one way there is: taking a byte.
-    void settle()
-    {
-        if (ahead_.empty() && !end_ && may_have_more_)
-            read_ahead_of_reader(1);
-        control_flow();
-    }
-
-    /// Takes out of libvirt's queue all that it has, before it sends: it reads while it does, and an error
-    /// that it reads takes the place of what is queued. That is no more than it has read with the latest
-    /// send, and a hole is only a length.
-    void drain()
-    {
-        while (may_have_more_ && !end_)
-            read_ahead_of_reader(largest_read);
-        control_flow();
-    }
-
-    void read_ahead_of_reader(std::size_t size)
-    {
-        std::array<char, largest_read> bytes;
-        ahead_.append({bytes.data(), receive_up_to_hole(asio::buffer(bytes, size))});
-    }
-
-    /// What virStreamRecv has, up to the next hole, which would go on as zeros to its end: it goes to what
-    /// has been read ahead.
-    std::size_t receive_up_to_hole(asio::mutable_buffer buffer)
-    {
-        constexpr int at_hole = -3;
-        const auto size = std::min<std::size_t>(buffer.size(), std::numeric_limits<int>::max());
-        const int n = virStreamRecvFlags(
-            stream_, static_cast<char*>(buffer.data()), size, VIR_STREAM_RECV_STOP_AT_HOLE);
-        may_have_more_ = n > 0 || n == at_hole;
-        if (n != at_hole)
-            return received(n);
-        long long length = 0;
-        if (virStreamRecvHole(stream_, &length, 0) < 0)
-            return received(-1);
-        ahead_.append_hole(static_cast<std::uint64_t>(std::max(length, 0LL)));
-        return 0;
-    }
-
-    bool is_full() const noexcept
-    {
-        return ahead_.size() >= largest_read_ahead;
-    }
-
-    /// More comes out of the socket only when libvirt's queue is known to be empty and all that came has been
-    /// read: the queue has no bound, and an error that arrives behind queued data takes its place
-    /// (docs/libvirt.md, "Backpressure").
-    void control_flow()
-    {
-        const bool has_unread = may_have_more_ || !ahead_.empty();
-        if (has_unread == is_paused_)
-            return;
-        is_paused_ = has_unread;
-        if (is_paused_)
-            event_registry::instance().pause(*socket_);
-        else
-            event_registry::instance().resume(*socket_);
-    }
-
-    const virConnectPtr connection_;
-    read_ahead ahead_;
-    bool may_have_more_ = true; // libvirt's queue is not known to be empty
-    bool is_paused_ = true;     // See connect_for_stream().
-};
 
 } // namespace
 
-std::shared_ptr<stream_transport> make_own_connection_transport(
-    std::weak_ptr<stream_operations> operations, virStreamPtr stream, bool is_console,
+own_connection_transport::own_connection_transport(
+    std::weak_ptr<waiting_operations> operations, virStreamPtr stream, bool is_console,
     virConnectPtr connection, std::shared_ptr<connection_socket> socket)
+    : stream_transport(std::move(operations), stream, is_console, std::move(socket)),
+      connection_(connection),
+      socket_(*stream_.socket()),
+      receive_(receive_state::state::maybe_more)
 {
-    return std::make_shared<own_connection_transport>(
-        std::move(operations), stream, is_console, connection, std::move(socket));
+}
+
+failure own_connection_transport::listen()
+{
+    event_registry::instance().observe(socket_, std::weak_ptr<socket_observer>(shared_from_this()));
+    if (socket_.fd < 0) // The connection was lost before it was observed.
+        lose_connection();
+    probe_queue(); // Data may have come along with the answer to the opener.
+    return {};
+}
+
+void own_connection_transport::stop_listening(std::function<void()> then)
+{
+    is_listening_ = false;
+    event_registry::instance().resume(socket_);
+    then();
+}
+
+virStreamPtr own_connection_transport::release()
+{
+    is_listening_ = false;
+    event_registry::instance().resume(socket_);
+    event_registry::instance().share(stream_.socket());
+    // The stream keeps its connection open.
+    close_later(connection_);
+    return stream_.get();
+}
+
+bool own_connection_transport::try_receive(asio::mutable_buffer buffer, io_result& result)
+{
+    const bool was_full = is_full();
+    const auto wanted = buffer.size();
+    buffer += ahead_.take(buffer);
+    while (buffer.size() != 0 && receive_.may_receive()) {
+        buffer += receive_up_to_hole(buffer);
+        buffer += ahead_.take(buffer); // the hole, if there is one
+    }
+    result.bytes = wanted - buffer.size();
+    pause_or_resume();
+    if (was_full && !is_full()) // A write may wait for that.
+        retry_when_ready(stream_wait_type::write);
+    if (result.bytes == 0 && receive_.has_ended())
+        result.ending = receive_.why_ended();
+    return result.bytes != 0 || result.ending;
+}
+
+/// Sends no more than the socket takes: virStreamSend would block if the socket were full (docs/libvirt.md,
+/// "Sending").
+bool own_connection_transport::try_send(asio::const_buffer buffer, io_result& result)
+{
+    if (send_failure_) {
+        result.ending = send_failure_;
+        return true;
+    }
+    const auto room = is_full() ? 0 : room_to_send(socket_, std::min(buffer.size(), largest_packet));
+    if (room == 0)
+        return false;
+    empty_queue();
+    const int n =
+        virStreamSend(stream_.get(), static_cast<const char*>(buffer.data()), std::min(room, buffer.size()));
+    if (n < 0)
+        result.ending = stream_.explain(last_failure());
+    else
+        result.bytes = static_cast<std::size_t>(n);
+    if (const auto operations = operations_.lock())
+        receive_new(*operations); // libvirt reads while it writes.
+    return true;
+}
+
+bool own_connection_transport::sends_on_worker() const noexcept
+{
+    return false;
+}
+
+bool own_connection_transport::is_ready(stream_wait_type type)
+{
+    if (type == stream_wait_type::write)
+        return send_failure_ || (!is_full() && room_to_send(socket_, 1) != 0);
+    probe_queue();
+    return receive_.has_ended()
+        || (type == stream_wait_type::read ? !ahead_.empty() : static_cast<bool>(send_failure_));
+}
+
+void own_connection_transport::retry_when_ready(stream_wait_type type)
+{
+    // Reads are retried after each dispatch of the socket. If too much has been read ahead, it is a read that
+    // lets writes go on: see try_receive().
+    if (type == stream_wait_type::write && !is_full())
+        event_registry::instance().await_writable(socket_);
+}
+
+void own_connection_transport::send_when_possible(asio::const_buffer)
+{
+    retry_when_ready(stream_wait_type::write);
+}
+
+bool own_connection_transport::cancel_send(bool)
+{
+    return true; // What is sent is sent inside try_send().
+}
+
+void own_connection_transport::interrupt() noexcept
+{
+    event_registry::instance().interrupt(socket_);
+}
+
+void own_connection_transport::dispose()
+{
+    close_now(connection_);
+}
+
+void own_connection_transport::on_sending()
+{
+    if_listening([this](auto&) { empty_queue(); });
+}
+
+void own_connection_transport::on_served()
+{
+    if_listening([this](auto& operations) { receive_new(operations); });
+}
+
+void own_connection_transport::on_writable()
+{
+    if_listening([](auto& operations) { operations.retry_writes(); });
+}
+
+void own_connection_transport::on_hung_up()
+{
+    if_listening([this](auto& operations) {
+        if (!is_paused_) // libvirt goes on reading, and finds what came before the end.
+            return;
+        if (!send_failure_) {
+            const bool has_failed = receive_.has_ended() && receive_.why_ended().code != asio::error::eof;
+            send_failure_ = has_failed ? receive_.why_ended() : lost_failure(socket_);
+        }
+        operations.retry_reads();
+        operations.retry_writes();
+    });
+}
+
+void own_connection_transport::on_lost()
+{
+    if_listening([this](auto& operations) {
+        lose_connection();
+        receive_new(operations);
+        operations.retry_writes();
+    });
+}
+
+void own_connection_transport::lose_connection()
+{
+    receive_.lose(lost_failure(socket_));
+    send_failure_ = stream_.send_failure_after_loss();
+}
+
+/// libvirt may have received something.
+void own_connection_transport::receive_new(waiting_operations& operations)
+{
+    receive_.report();
+    operations.retry_reads();
+    probe_queue();
+}
+
+/// Finds out whether libvirt's queue is empty. The only way to do so is to take a byte.
+void own_connection_transport::probe_queue()
+{
+    if (ahead_.empty() && receive_.may_receive())
+        receive_ahead(1);
+    pause_or_resume();
+}
+
+/// Takes everything out of libvirt's queue, before libvirt sends: it reads while it sends, and an error that
+/// it reads takes the place of what is queued. That is no more than libvirt has read with the latest send,
+/// and a hole is only a length.
+void own_connection_transport::empty_queue()
+{
+    while (receive_.may_receive())
+        receive_ahead(largest_read);
+    pause_or_resume();
+}
+
+void own_connection_transport::receive_ahead(std::size_t size)
+{
+    std::array<char, largest_read> bytes;
+    ahead_.append({bytes.data(), receive_up_to_hole(asio::buffer(bytes, size))});
+}
+
+/// Receives up to the next hole, which virStreamRecv would hand out as zeros to its end. The hole is added to
+/// what has been read ahead.
+std::size_t own_connection_transport::receive_up_to_hole(asio::mutable_buffer buffer)
+{
+    constexpr int at_hole = -3;
+    const auto size = std::min<std::size_t>(buffer.size(), std::numeric_limits<int>::max());
+    int n = virStreamRecvFlags(
+        stream_.get(), static_cast<char*>(buffer.data()), size, VIR_STREAM_RECV_STOP_AT_HOLE);
+    if (n > 0)
+        return static_cast<std::size_t>(n);
+    if (n == at_hole) {
+        long long length = 0;
+        n = virStreamRecvHole(stream_.get(), &length, 0);
+        if (n == 0) {
+            ahead_.append_hole(static_cast<std::uint64_t>(std::max(length, 0LL)));
+            return 0;
+        }
+    }
+    if (n == libvirt_stream::would_block)
+        receive_.found_nothing();
+    else
+        receive_.end(stream_.receive_failure(n));
+    return 0;
+}
+
+bool own_connection_transport::is_full() const noexcept
+{
+    return ahead_.size() >= largest_read_ahead;
+}
+
+/// Takes more out of the socket only when libvirt's queue is known to be empty, and everything that came has
+/// been read: the queue has no bound, and an error that arrives behind queued data takes its place
+/// (docs/libvirt.md, "Backpressure").
+void own_connection_transport::pause_or_resume()
+{
+    const bool has_unread = receive_.may_receive() || !ahead_.empty();
+    if (has_unread == is_paused_)
+        return;
+    is_paused_ = has_unread;
+    if (is_paused_)
+        event_registry::instance().pause(socket_);
+    else
+        event_registry::instance().resume(socket_);
 }
 
 } // namespace avirt::detail

@@ -16,8 +16,8 @@
 
 namespace avirt::detail {
 
-/// What was taken out of libvirt's queue before it was read: bytes, and holes as their lengths. Gives memory
-/// back as it is read.
+/// Data that was taken out of libvirt's queue before a read asked for it: bytes, and holes as their lengths.
+/// Memory is given back as the data is read.
 class read_ahead
 {
 public:
@@ -26,7 +26,7 @@ public:
         return pieces_.empty();
     }
 
-    /// The memory that it takes, roughly.
+    /// Roughly how much memory the data takes.
     std::size_t size() const noexcept
     {
         return size_;
@@ -58,7 +58,8 @@ public:
         pieces_.back().hole += length;
     }
 
-    /// Fills the buffer as far as it can; a hole is read as zeros. Returns how many bytes that are.
+    /// Moves data to the buffer until the buffer is full or no data is left. Holes become zeros. Returns the
+    /// number of bytes.
     std::size_t take(asio::mutable_buffer to) noexcept
     {
         const auto wanted = to.size();
@@ -86,7 +87,7 @@ private:
     /// Small packets share a piece.
     static constexpr std::size_t largest_piece = 64 * 1024;
 
-    /// Bytes or a hole, not both.
+    /// Either bytes or a hole.
     struct piece
     {
         std::vector<char> bytes{};
@@ -101,7 +102,7 @@ private:
     }
 
     std::list<piece> pieces_;
-    std::size_t taken_ = 0; // of the first
+    std::size_t taken_ = 0; // bytes of the first piece that were read
     std::size_t size_ = 0;
 };
 

@@ -32,7 +32,7 @@ struct last_error
     virError error{};
 };
 
-/// libvirt's own setter is not public: virGetLastError is replaced as well.
+/// libvirt's function that sets the error is not public, so virGetLastError is replaced as well.
 thread_local last_error current;
 
 int fail(const std::string& message, int code = VIR_ERR_OPERATION_FAILED)
@@ -46,7 +46,7 @@ int fail(const std::string& message, int code = VIR_ERR_OPERATION_FAILED)
     return -1;
 }
 
-/// Every call of libvirt's resets the error.
+/// Every libvirt call resets the error.
 std::shared_ptr<fake_stream> entered(virStreamPtr stream)
 {
     current.error = {};

@@ -11,24 +11,24 @@
 #include <string>
 #include <vector>
 
-/// libvirt's stream functions, replaced at link time: a stream whose other end is the test. It reports its
-/// events like libvirt's remote streams do, from a timeout of the event loop.
+/// A stream whose other end is the test: libvirt's stream functions are replaced at link time. It reports its
+/// events from a timeout of the event loop, as libvirt's remote streams do.
 ///
-/// It checks for itself what libvirt asks of those who use it: no event callback but one in a stream's life,
-/// no free callback, nothing received that was not reported readable, no end before the callback was removed,
-/// nothing after the end.
+/// It checks libvirt's rules: a stream has one event callback in its life, and no free callback; data is
+/// received only after it was reported readable; the callback is removed before the end; nothing follows the
+/// end.
 class fake_stream : public std::enable_shared_from_this<fake_stream>
 {
 public:
-    /// A stream that was not opened by avirt, with one reference for whoever adopts it.
+    /// A stream that was not opened by avirt, with one reference for the object that adopts it.
     static std::shared_ptr<fake_stream> make();
-    /// The one behind libvirt's pointer.
+    /// The stream behind libvirt's pointer.
     static std::shared_ptr<fake_stream> of(virStreamPtr pointer);
-    /// How many have references left.
+    /// The number of streams that have references left.
     static std::size_t alive();
-    /// What was done wrong since it was last asked.
+    /// The violations of libvirt's rules since the last call.
     static std::vector<std::string> violations();
-    /// What virStreamEventAddCallback answers from now on.
+    /// Makes virStreamEventAddCallback fail from now on, or not.
     static void refuse_callbacks(bool refuse);
 
     virStreamPtr pointer() noexcept
@@ -36,18 +36,18 @@ public:
         return reinterpret_cast<virStreamPtr>(this);
     }
 
-    // The other end. All of it may be called from any thread.
+    // The other end. These functions may be called from any thread.
     void deliver(std::string bytes);
     void deliver_eof();
     void deliver_error(std::string message);
-    /// VIR_STREAM_EVENT_HANGUP, or _ERROR.
+    /// Reports VIR_STREAM_EVENT_HANGUP or VIR_STREAM_EVENT_ERROR.
     void report(int event);
-    /// At most that many bytes at a time.
+    /// Limits each receive and each send to that many bytes.
     void break_into(std::size_t bytes);
-    /// Room for so many bytes more.
+    /// Makes room for that many bytes more.
     void take(std::size_t bytes);
     void refuse_bytes(std::string message);
-    /// Sending blocks from now on, as it does where a daemon is behind the stream; until it is let go.
+    /// Makes sends block, as they do if a daemon is behind the stream, until let_sending_go().
     void block_sending();
     void let_sending_go();
     void fail_ending(std::string message);
@@ -57,7 +57,7 @@ public:
     std::string sent() const;
     int mask() const;
     int receives() const;
-    int sends() const; // entered
+    int sends() const; // begun
     int finishes() const;
     int aborts() const;
     int references() const;
@@ -92,7 +92,7 @@ private:
     bool eof_ = false;
     std::string receive_error_;
     std::size_t fragment_ = ~std::size_t{0};
-    int reported_ = 0; // hang-ups and errors that were not delivered yet
+    int reported_ = 0; // events that were reported and not delivered yet
     bool may_receive_ = false;
 
     std::string outbox_;

@@ -56,7 +56,7 @@ BOOST_AUTO_TEST_CASE(a_hole_costs_nothing_whatever_its_length)
     read_ahead ahead;
     for (int i = 0; i < 1000; ++i)
         ahead.append_hole(tebibyte);
-    ahead.append_hole(~std::uint64_t{0}); // More than a number can say.
+    ahead.append_hole(~std::uint64_t{0}); // The sum does not fit into a number.
     BOOST_TEST(ahead.size() < 1000u);
     BOOST_TEST(take(ahead, 100) == std::string(100, '\0'));
     BOOST_TEST(!ahead.empty());

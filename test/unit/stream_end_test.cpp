@@ -322,14 +322,14 @@ BOOST_AUTO_TEST_CASE(moved_with_everything_under_way)
     start_everything();
     avirt::async_stream moved(std::move(stream));
     const auto first = fake;
-    open(); // The moved-from one is as new.
+    open(); // The moved-from stream can be opened again.
     BOOST_TEST(moved.native_handle() == first->pointer());
     first->deliver("abc");
     first->take(3);
     run_until([&] { return read.calls() == 1 && write.calls() == 1; });
     check(read, {}, 3);
     check(write, {}, 3);
-    stream = std::move(moved); // Aborts the other.
+    stream = std::move(moved); // Aborts the stream that was open.
     run_until([&] { return is_freed(); });
     BOOST_TEST(stream.native_handle() == first->pointer());
     BOOST_TEST(!waits[static_cast<int>(wait_type::error)]);

@@ -21,7 +21,7 @@ namespace asio = boost::asio;
 using avirt::error_code;
 using support::outcome;
 
-/// A stream that is not open yet, and a connection to open it on.
+/// A stream that is not open yet, and a connection on which it can be opened.
 struct stream_fixture : support::loop_fixture
 {
     explicit stream_fixture(avirt::event_loop_options options = {}) : loop_fixture(std::move(options))
@@ -44,7 +44,7 @@ struct stream_fixture : support::loop_fixture
             BOOST_ERROR(v);
     }
 
-    /// Opens the stream as one of a driver in this process: sending does not block.
+    /// Opens the stream in this process: sending does not block.
     void open()
     {
         outcome opened;
@@ -55,14 +55,14 @@ struct stream_fixture : support::loop_fixture
         fake = fake_stream::of(stream.native_handle());
     }
 
-    /// Opens the stream as one with a daemon behind it: sending may block.
+    /// Adopts a stream, as if a daemon were behind it: sending may block.
     void adopt()
     {
         fake = fake_stream::make();
         stream = avirt::async_stream(io.get_executor(), fake->pointer());
     }
 
-    /// Runs the context until nothing more happens.
+    /// Runs the context until nothing is left to do.
     void settle()
     {
         int rest = 0;

@@ -136,7 +136,7 @@ BOOST_AUTO_TEST_CASE(nothing_to_receive_after_all)
     open();
     start_read();
     settle();
-    fake->report(VIR_STREAM_EVENT_READABLE); // The read receives nothing, and goes on waiting.
+    fake->report(VIR_STREAM_EVENT_READABLE); // The read receives nothing and keeps waiting.
     run_until([&] { return fake->receives() == 1; });
     settle();
     BOOST_TEST(!read);
@@ -211,7 +211,7 @@ BOOST_AUTO_TEST_CASE(nobody_reads_and_nothing_is_dispatched)
     start_read();
     fake->deliver("1");
     run_until_done(read);
-    fake->deliver("2"); // At most one report more, then the watch is off.
+    fake->deliver("2"); // One report more at most, then the event is not requested any more.
     settle();
     BOOST_TEST((fake->mask() & VIR_STREAM_EVENT_READABLE) == 0);
     const auto before = loop.stats().dispatched;

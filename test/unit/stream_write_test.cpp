@@ -25,7 +25,7 @@ struct write_fixture : stream_fixture
     outcome write;
     asio::cancellation_signal signal;
 
-    void start_write(std::string_view text) // a literal: the buffer outlives the write
+    void start_write(std::string_view text) // The text outlives the write.
     {
         stream.async_write_some(
             asio::buffer(text), asio::bind_cancellation_slot(signal.slot(), write.handler()));
@@ -147,7 +147,7 @@ BOOST_AUTO_TEST_CASE(nobody_will_ever_take_it_after_a_hang_up)
     start_write("abc");
     settle();
     fake->report(VIR_STREAM_EVENT_HANGUP);
-    // The callback is armed for what is wanted: the hang-up comes with the next event.
+    // libvirt reports only what is requested: the hang-up comes with the next event that is.
     outcome failed;
     stream.async_wait(avirt::async_stream::wait_type::error, failed.handler());
     run_until_done(write);
@@ -233,7 +233,7 @@ BOOST_AUTO_TEST_CASE(inside_libvirt_terminal_ends_it_at_once)
     signal.emit(cancellation_type::terminal);
     settle();
     check(write, aborted);
-    text.reset(); // The memory is the caller's again, though libvirt still sends.
+    text.reset(); // The memory belongs to the caller again, although libvirt still sends.
     fake->take(1000);
     fake->let_sending_go();
     run_until([&] { return fake->sent().size() == 1000; });

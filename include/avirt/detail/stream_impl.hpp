@@ -28,13 +28,14 @@ concept mutable_buffers = asio::is_mutable_buffer_sequence<T>::value;
 template <class T>
 concept const_buffers = asio::is_const_buffer_sequence<T>::value;
 
-/// Starts a stream, on a worker thread.
+/// A type-erased opener.
 class opener_base
 {
 public:
     virtual ~opener_base() = default;
+    /// Starts the stream. Called on a worker thread.
     virtual failure open(virConnectPtr connection, virStreamPtr stream) noexcept = 0;
-    /// Errors of a console mean more than those of other streams.
+    /// Returns whether the stream is a console, whose errors mean more than those of other streams.
     virtual bool is_console() const noexcept = 0;
 };
 
@@ -63,14 +64,15 @@ private:
     Opener function_;
 };
 
-/// How an operation that completes at once does so.
+/// The result of a read or a write that completes at once.
 struct io_result
 {
     failure ending{};
     std::size_t bytes = 0;
 };
 
-/// The one compiled implementation behind every basic_async_stream.
+/// The compiled implementation behind every basic_async_stream. The class templates see this interface only,
+/// so that public headers include none of the implementation.
 class AVIRT_DECL stream_impl
 {
 public:
@@ -87,10 +89,10 @@ public:
         const connection_impl& connection, bool shares_connection, std::shared_ptr<opener_base> opener,
         wait_handler handler, error_details* details) = 0;
 
-    /// Whether the operation completes without waiting.
+    /// Attempts the operation without waiting. Returns false if it has to wait.
     virtual bool try_read(asio::mutable_buffer buffer, io_result& result) = 0;
     virtual bool try_write(asio::const_buffer buffer, io_result& result) = 0;
-    /// Each write takes a worker thread: none completes without waiting.
+    /// Returns whether each write takes a worker thread, so that none completes without waiting.
     virtual bool sends_on_worker() const noexcept = 0;
 
     virtual void async_read(asio::mutable_buffer buffer, io_handler handler, error_details* details) = 0;
@@ -100,7 +102,7 @@ public:
     virtual void async_abort(wait_handler handler, error_details* details) = 0;
 };
 
-/// The first buffer that is not empty; an empty one where there is none.
+/// The first buffer that is not empty; an empty buffer if there is none.
 template <class Buffer, class BufferSequence>
 Buffer first_buffer(const BufferSequence& buffers)
 {

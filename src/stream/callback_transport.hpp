@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "core/worker_pool.hpp"
+#include "stream/receive_state.hpp"
+#include "stream/send_state.hpp"
+#include "stream/stream_callback.hpp"
+#include "stream/stream_transport.hpp"
+
+#include <cstdint>
+#include <memory>
+
+namespace avirt::detail {
+
+/// A stream that shares its connection with others, or whose driver is in this process. libvirt's event
+/// callback reports when it can be read and written.
+class callback_transport final : public stream_transport,
+                                 public socket_observer,
+                                 public std::enable_shared_from_this<callback_transport>
+{
+public:
+    /// @param how Whether virStreamSend may block in spite of VIR_STREAM_NONBLOCK.
+    /// @param lane The lane of the jobs that send.
+    callback_transport(
+        std::weak_ptr<waiting_operations> operations, virStreamPtr stream, bool is_console,
+        send_state::method how, std::shared_ptr<connection_socket> socket, std::shared_ptr<job_lane> lane);
+
+    failure listen() override;
+    void stop_listening(std::function<void()> then) override;
+    virStreamPtr release() override;
+
+    bool try_receive(asio::mutable_buffer buffer, io_result& result) override;
+    bool try_send(asio::const_buffer buffer, io_result& result) override;
+    bool sends_on_worker() const noexcept override;
+    bool is_ready(stream_wait_type type) override;
+
+    void retry_when_ready(stream_wait_type type) override;
+    void send_when_possible(asio::const_buffer buffer) override;
+    bool cancel_send(bool at_any_cost) override;
+    void interrupt() noexcept override;
+
+    void on_lost() override;
+
+private:
+    void lose_connection();
+    void on_event(int events);
+    void aborted_by_libvirt(waiting_operations& operations);
+    void request(int events);
+
+    bool send(asio::const_buffer buffer, io_result& result);
+    void send_on_worker(asio::const_buffer buffer);
+    void send_returned(std::uint64_t number, int result, failure f);
+    void refuse_sends(failure why);
+
+    stream_callback callback_;
+    receive_state receive_;
+    send_state send_;
+    const std::shared_ptr<job_lane> lane_;
+    worker_pool::job_ptr job_; // null unless a worker thread sends
+};
+
+} // namespace avirt::detail

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "stream/callback_transport.hpp"
+
+#include "core/release_queue.hpp"
+#include "loop/event_registry.hpp"
+
+#include <boost/asio/error.hpp>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+#include <vector>
+
+namespace avirt::detail {
+namespace {
+
+/// Maximum size of one send on a worker thread. The bytes are copied, because the write may be cancelled
+/// while libvirt still reads them.
+constexpr std::size_t worker_send_size = 64 * 1024;
+
+} // namespace
+
+bool callback_transport::try_send(asio::const_buffer buffer, io_result& result)
+{
+    if (stream_.is_parents() && send_.next() != send_state::step::fail)
+        refuse_sends(libvirt_stream::parents_failure());
+    switch (send_.next()) {
+    case send_state::step::fail:
+        result.ending = send_.refusal();
+        return true;
+    case send_state::step::send:
+        return send(buffer, result);
+    default:
+        return false;
+    }
+}
+
+bool callback_transport::sends_on_worker() const noexcept
+{
+    return send_.sends_on_worker();
+}
+
+void callback_transport::send_when_possible(asio::const_buffer buffer)
+{
+    if (!send_.sends_on_worker())
+        request(VIR_STREAM_EVENT_WRITABLE);
+    else if (send_.next() == send_state::step::submit)
+        send_on_worker(buffer);
+}
+
+bool callback_transport::cancel_send(bool at_any_cost)
+{
+    if (!job_)
+        return true;
+    auto& pool = worker_pool::instance();
+    if (!at_any_cost && !pool.withdraw(job_))
+        return false;
+    // The thread of a send that has begun is freed at the cost of the connection.
+    if (at_any_cost && !pool.abandon(job_) && stream_.socket())
+        event_registry::instance().interrupt(*stream_.socket());
+    job_.reset();
+    send_.give_up();
+    return true;
+}
+
+bool callback_transport::send(asio::const_buffer buffer, io_result& result)
+{
+    const auto size = std::min<std::size_t>(buffer.size(), std::numeric_limits<int>::max());
+    const int n = virStreamSend(stream_.get(), static_cast<const char*>(buffer.data()), size);
+    if (n != libvirt_stream::would_block) {
+        send_.sent();
+        if (n < 0)
+            result.ending = stream_.explain(last_failure());
+        else
+            result.bytes = static_cast<std::size_t>(n);
+        return true;
+    }
+    send_.found_no_room();
+    if (!send_.has_failed())
+        return false;
+    result.ending = error_code(asio::error::broken_pipe); // The other side has gone, and will never take it.
+    return true;
+}
+
+/// If a daemon is behind the stream, virStreamSend blocks until the daemon has taken everything
+/// (docs/libvirt.md, "Sending").
+void callback_transport::send_on_worker(asio::const_buffer buffer)
+{
+    const auto* data = static_cast<const char*>(buffer.data());
+    std::vector<char> copy(data, data + std::min(buffer.size(), worker_send_size));
+    virStreamRef(stream_.get());
+    const std::shared_ptr<virStream> stream(stream_.get(), [](virStreamPtr s) {
+        release_later([](void* p) { virStreamFree(static_cast<virStreamPtr>(p)); }, s);
+    });
+    job_ = worker_pool::instance().make(
+        [self = shared_from_this(), stream, copy = std::move(copy), number = send_.next_number()] {
+            const daemon_wait work(self->stream_.socket());
+            const int n = virStreamSend(stream.get(), copy.data(), copy.size());
+            self->send_returned(number, n, n == -1 ? self->stream_.explain(last_failure()) : failure());
+        },
+        lane_);
+    send_.submit();
+    const auto no_thread = worker_pool::instance().submit(job_);
+    if (!no_thread)
+        return;
+    job_.reset();
+    send_.give_up();
+    if (const auto operations = operations_.lock())
+        operations->complete_write(no_thread, 0);
+}
+
+void callback_transport::send_returned(std::uint64_t number, int result, failure f)
+{
+    if_listening([&](auto& operations) {
+        if (!send_.is_on_worker(number)) // The write has been cancelled.
+            return;
+        job_.reset();
+        if (result == libvirt_stream::would_block) {
+            send_.found_no_room();
+            request(VIR_STREAM_EVENT_WRITABLE);
+            return;
+        }
+        send_.sent();
+        operations.complete_write(std::move(f), result > 0 ? static_cast<std::size_t>(result) : 0);
+    });
+}
+
+void callback_transport::refuse_sends(failure why)
+{
+    cancel_send(true);
+    send_.refuse(std::move(why));
+}
+
+} // namespace avirt::detail

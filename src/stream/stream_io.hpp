@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "core/pending_operation.hpp"
+#include "stream/stream_transport.hpp"
+#include "stream/waiting_operations.hpp"
+
+#include <avirt/detail/stream_impl.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/buffer.hpp>
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <optional>
+
+namespace avirt::detail {
+
+/// The part of a stream that reads, writes and waits, while the stream is open.
+class stream_io : public stream_impl,
+                  public waiting_operations,
+                  public std::enable_shared_from_this<stream_io>
+{
+public:
+    bool try_read(asio::mutable_buffer buffer, io_result& result) override;
+    bool try_write(asio::const_buffer buffer, io_result& result) override;
+    bool sends_on_worker() const noexcept override;
+
+    void async_read(asio::mutable_buffer buffer, io_handler handler, error_details* details) override;
+    void async_write(asio::const_buffer buffer, io_handler handler, error_details* details) override;
+    void async_wait(stream_wait_type type, wait_handler handler, error_details* details) override;
+
+    bool retry_reads() override;
+    bool retry_writes() override;
+    void complete_write(failure f, std::size_t bytes) override;
+
+protected:
+    using io_operation = pending_operation<void(error_code, std::size_t)>;
+    using wait_operation = pending_operation<void(error_code)>;
+
+    struct handlers
+    {
+        std::optional<io_operation::state> read;
+        std::optional<io_operation::state> write;
+        std::array<std::optional<wait_operation::state>, 3> waits;
+    };
+
+    explicit stream_io(const asio::any_io_executor& executor) : executor_(executor) {}
+
+    bool is_writing() const noexcept
+    {
+        return static_cast<bool>(write_);
+    }
+
+    /// Completes all operations with operation_aborted. Called with the lock held.
+    void cancel_io() noexcept;
+    /// For a context that ends: the handlers, to be destroyed outside the lock.
+    handlers shut_down_io() noexcept;
+
+    asio::any_io_executor executor_;              // empty: the context has ended
+    std::shared_ptr<stream_transport> transport_; // null: not open
+
+private:
+    bool try_read_locked(asio::mutable_buffer buffer, io_result& result);
+    bool try_write_locked(asio::const_buffer buffer, io_result& result);
+
+    wait_operation& wait_for(stream_wait_type type) noexcept
+    {
+        return waits_[static_cast<std::size_t>(type)];
+    }
+
+    void retry_wait(stream_wait_type type);
+    template <class Handler, class Operation, class Function>
+    void cancel_with(const Handler& handler, const Operation& operation, Function function);
+
+    io_operation read_;
+    asio::mutable_buffer read_buffer_;
+
+    io_operation write_;
+    asio::const_buffer write_buffer_;
+
+    std::array<wait_operation, 3> waits_; // by stream_wait_type
+};
+
+} // namespace avirt::detail
