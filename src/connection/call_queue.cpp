@@ -4,7 +4,9 @@
 #include "connection/connection_reference.hpp"
 #include "connection/open.hpp"
 #include "core/release_queue.hpp"
-#include "loop/event_registry.hpp"
+#include "loop/connection_use.hpp"
+#include "loop/socket_monitor.hpp"
+#include "loop/socket_scopes.hpp"
 
 #include <boost/asio/error.hpp>
 
@@ -279,9 +281,9 @@ void call_queue::abandon(entry& c, cost most) noexcept
     if (most == cost::nothing || !c.socket || c.function->is_internal())
         return;
     if (most == cost::connection)
-        event_registry::instance().interrupt(*c.socket);
+        socket_monitor::instance().interrupt(*c.socket);
     else
-        event_registry::instance().interrupt_unless_used(*c.socket);
+        socket_monitor::instance().interrupt_unless_used(*c.socket);
 }
 
 } // namespace avirt::detail

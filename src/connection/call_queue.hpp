@@ -4,8 +4,8 @@
 #include "connection/authentication.hpp"
 #include "core/pending_operation.hpp"
 #include "core/worker_pool.hpp"
-#include "loop/close_deadline.hpp"
 #include "loop/connection_socket.hpp"
+#include "loop/deadline.hpp"
 
 #include <avirt/detail/call.hpp>
 

@@ -10,7 +10,10 @@
 #include "core/worker_pool.hpp"
 #include "loop/close_deadline.hpp"
 #include "loop/connection_socket.hpp"
+#include "loop/connection_use.hpp"
+#include "loop/deadline.hpp"
 #include "loop/event_registry.hpp"
+#include "loop/socket_monitor.hpp"
 
 #include <boost/asio/error.hpp>
 
@@ -105,7 +108,7 @@ public:
         calls_.abandon_given_up(call_queue::cost::nothing);
         wait_closed_.complete(aborted, close_reason::client);
         if (socket_)
-            event_registry::instance().share(socket_);
+            close_deadline::instance().share(socket_);
         return give_up_locked();
     }
 
@@ -293,7 +296,7 @@ private:
     static void interrupt(const std::shared_ptr<connection_socket>& socket) noexcept
     {
         if (socket)
-            event_registry::instance().interrupt(*socket);
+            socket_monitor::instance().interrupt(*socket);
     }
 
     /// Frees the thread, or leaves it alone where libvirt has not told of a socket yet.
@@ -339,7 +342,7 @@ private:
             if (open_ && open_.number() == number) {
                 connection_ = std::exchange(opened, nullptr);
                 if (connection_) {
-                    event_registry::instance().observe(*socket, weak_from_this());
+                    socket_monitor::instance().observe(*socket, weak_from_this());
                     use_ = connection_use(socket);
                 }
                 end_open(std::move(f));
@@ -386,7 +389,7 @@ private:
     {
         close_.complete(aborted);
         closing_use_.end();
-        event_registry::instance().interrupt_closing(*std::exchange(closing_socket_, nullptr));
+        socket_monitor::instance().interrupt_closing(*std::exchange(closing_socket_, nullptr));
     }
 
     void closed(std::uint64_t number, failure f)
@@ -531,7 +534,7 @@ private:
     {
         if (!socket_ || !socket_->is_remote)
             return;
-        event_registry::instance().observe(*socket_, weak_from_this()); // First: it may end meanwhile.
+        socket_monitor::instance().observe(*socket_, weak_from_this()); // First: it may end meanwhile.
         if (socket_->fd < 0)
             wait_closed_.complete({}, reason_of(*socket_));
     }

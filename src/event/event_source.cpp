@@ -6,7 +6,7 @@
 #include "core/pending_operation.hpp"
 #include "event/subscription.hpp"
 #include "loop/connection_socket.hpp"
-#include "loop/event_registry.hpp"
+#include "loop/socket_monitor.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -277,7 +277,7 @@ private:
             if (!socket_) // Of one opened elsewhere this very call may have found it.
                 socket_ = connection_->socket();
             if (socket_)
-                event_registry::instance().observe(*socket_, weak_from_this());
+                socket_monitor::instance().observe(*socket_, weak_from_this());
         }
         subscribe_.complete(std::move(f));
         lose_if_lost();

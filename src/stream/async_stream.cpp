@@ -7,8 +7,10 @@
 #include "core/pending_operation.hpp"
 #include "core/release_queue.hpp"
 #include "core/worker_pool.hpp"
-#include "loop/close_deadline.hpp"
+#include "loop/connection_use.hpp"
+#include "loop/deadline.hpp"
 #include "loop/event_registry.hpp"
+#include "loop/socket_monitor.hpp"
 #include "stream/stream_transport.hpp"
 
 #include <boost/asio/error.hpp>
@@ -334,7 +336,7 @@ private:
         const auto job = std::exchange(open_job_, nullptr);
         const auto socket = std::exchange(open_socket_, nullptr);
         if (job && !worker_pool::instance().abandon(job) && socket)
-            event_registry::instance().interrupt(*socket);
+            socket_monitor::instance().interrupt(*socket);
     }
 
     void abort_transfer() noexcept

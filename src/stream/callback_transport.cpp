@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "core/release_queue.hpp"
 #include "core/worker_pool.hpp"
+#include "loop/close_deadline.hpp"
+#include "loop/connection_use.hpp"
 #include "loop/event_registry.hpp"
+#include "loop/socket_monitor.hpp"
+#include "loop/socket_scopes.hpp"
 #include "stream/stream_transport.hpp"
 
 #include <boost/asio/error.hpp>
@@ -41,7 +45,7 @@ public:
     failure listen() override
     {
         if (socket_)
-            event_registry::instance().observe(*socket_, std::weak_ptr<socket_observer>(shared_from_this()));
+            socket_monitor::instance().observe(*socket_, std::weak_ptr<socket_observer>(shared_from_this()));
         // Once in a stream's life, and without a free callback: what libvirt does beyond that differs from
         // driver to driver and version to version (docs/libvirt.md, "Streams").
         const auto callback = [](virStreamPtr, int events, void* self) {
@@ -58,7 +62,7 @@ public:
         has_callback_ = true;
         watch_ = added.watch();
         if (!socket_ && watch_ != 0)
-            event_registry::instance().keep_from_children(watch_);
+            event_registry::instance().drop_in_child(watch_);
         if (socket_ && socket_->is_remote && socket_->fd < 0) // Before we were listening.
             lose_connection();
         return {};
@@ -135,7 +139,7 @@ public:
             return worker_pool::instance().withdraw(job_) && drop_job();
         const bool has_begun = !worker_pool::instance().abandon(job_);
         if (has_begun && socket_) // Its thread is freed at the cost of the connection.
-            event_registry::instance().interrupt(*socket_);
+            socket_monitor::instance().interrupt(*socket_);
         return drop_job();
     }
 
@@ -164,7 +168,7 @@ public:
         is_listening_ = false;
         remove_callback();
         if (socket_)
-            event_registry::instance().share(socket_);
+            close_deadline::instance().share(socket_);
         // A dispatch may be on its way here.
         event_registry::instance().defer(
             [](void* self) { delete static_cast<held*>(self); }, new held(shared_from_this()));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "core/release_queue.hpp"
-#include "loop/event_registry.hpp"
+#include "loop/close_deadline.hpp"
+#include "loop/connection_use.hpp"
+#include "loop/socket_monitor.hpp"
 #include "stream/read_ahead.hpp"
 #include "stream/stream_transport.hpp"
 
@@ -38,7 +40,7 @@ public:
 
     failure listen() override
     {
-        event_registry::instance().observe(*socket_, std::weak_ptr<socket_observer>(shared_from_this()));
+        socket_monitor::instance().observe(*socket_, std::weak_ptr<socket_observer>(shared_from_this()));
         if (socket_->fd < 0) // Before we were listening.
             lose();
         settle(); // What came along with the answer to the opener.
@@ -94,7 +96,7 @@ public:
     void await(stream_wait_type type) override
     {
         if (type == stream_wait_type::write && !is_full()) // See try_receive().
-            event_registry::instance().await_writable(*socket_);
+            socket_monitor::instance().await_writable(*socket_);
     }
 
     void await_send(asio::const_buffer) override
@@ -109,21 +111,21 @@ public:
 
     void interrupt() noexcept override
     {
-        event_registry::instance().interrupt(*socket_);
+        socket_monitor::instance().interrupt(*socket_);
     }
 
     void stop_listening(std::function<void()> then) override
     {
         is_listening_ = false;
-        event_registry::instance().resume(*socket_);
+        socket_monitor::instance().resume(*socket_);
         then();
     }
 
     virStreamPtr release() override
     {
         is_listening_ = false;
-        event_registry::instance().resume(*socket_);
-        event_registry::instance().share(socket_);
+        socket_monitor::instance().resume(*socket_);
+        close_deadline::instance().share(socket_);
         // The stream keeps its connection open.
         close_later(connection_);
         return stream_;
@@ -234,9 +236,9 @@ private:
             return;
         is_paused_ = has_unread;
         if (is_paused_)
-            event_registry::instance().pause(*socket_);
+            socket_monitor::instance().pause(*socket_);
         else
-            event_registry::instance().resume(*socket_);
+            socket_monitor::instance().resume(*socket_);
     }
 
     const virConnectPtr connection_;
