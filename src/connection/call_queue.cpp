@@ -2,7 +2,8 @@
 #include "connection/call_queue.hpp"
 
 #include "connection/open.hpp"
-#include "loop/event_registry.hpp"
+#include "loop/connection_use.hpp"
+#include "loop/socket_scopes.hpp"
 
 #include <boost/asio/error.hpp>
 

@@ -2,7 +2,8 @@
 #include "connection/close_wait.hpp"
 
 #include "connection/open.hpp"
-#include "loop/event_registry.hpp"
+#include "loop/connection_socket.hpp"
+#include "loop/socket_monitor.hpp"
 
 #include <boost/asio/error.hpp>
 
@@ -82,7 +83,7 @@ void close_wait::complete_if_lost()
     if (!operation_ || !connection_->is_remote())
         return;
     const auto& socket = *connection_->socket;
-    event_registry::instance().observe(*connection_->socket, weak_from_this());
+    socket_monitor::instance().observe(*connection_->socket, weak_from_this());
     if (socket.fd < 0) // Tested after observing: the connection may be lost in between.
         operation_.complete({}, reason_of(socket));
 }

@@ -4,7 +4,7 @@
 #include "connection/call_queue.hpp"
 #include "connection/connection_state.hpp"
 #include "core/pending_operation.hpp"
-#include "loop/connection_socket.hpp"
+#include "loop/socket_observer.hpp"
 
 #include <avirt/close_reason.hpp>
 #include <avirt/detail/connection_impl.hpp>

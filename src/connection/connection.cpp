@@ -9,6 +9,8 @@
 #include "core/context_objects.hpp"
 #include "core/pending_operation.hpp"
 #include "core/release_queue.hpp"
+#include "loop/close_deadline.hpp"
+#include "loop/connection_socket.hpp"
 #include "loop/event_registry.hpp"
 
 #include <mutex>
@@ -83,7 +85,7 @@ public:
         calls_->free_detached(interruption::never);
         wait_->abort();
         if (state_->socket)
-            event_registry::instance().share(state_->socket);
+            close_deadline::instance().share(state_->socket);
         calls_->reset_order();
         return state_->release();
     }

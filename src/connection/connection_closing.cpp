@@ -2,7 +2,7 @@
 #include "connection/connection_closing.hpp"
 
 #include "core/worker_pool.hpp"
-#include "loop/event_registry.hpp"
+#include "loop/socket_monitor.hpp"
 
 #include <boost/asio/error.hpp>
 
@@ -51,7 +51,7 @@ void connection_closing::abort() noexcept
     operation_.complete(error_code(asio::error::operation_aborted));
     use_.end();
     // At once if libvirt is waiting for the daemon; otherwise one second after it starts to wait.
-    event_registry::instance().interrupt_closing(*std::exchange(socket_, nullptr));
+    socket_monitor::instance().interrupt_closing(*std::exchange(socket_, nullptr));
 }
 
 std::optional<pending_operation<void(error_code)>::state> connection_closing::take_handler() noexcept

@@ -4,8 +4,8 @@
 #include "connection/close_wait.hpp"
 #include "connection/connection_state.hpp"
 #include "core/pending_operation.hpp"
-#include "loop/close_deadline.hpp"
 #include "loop/connection_socket.hpp"
+#include "loop/connection_use.hpp"
 
 #include <cstdint>
 #include <memory>

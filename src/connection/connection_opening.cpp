@@ -2,7 +2,8 @@
 #include "connection/connection_opening.hpp"
 
 #include "connection/open.hpp"
-#include "loop/event_registry.hpp"
+#include "loop/connection_use.hpp"
+#include "loop/socket_monitor.hpp"
 
 #include <boost/asio/error.hpp>
 
@@ -73,7 +74,7 @@ void connection_opening::open_on_worker(
         if (operation_ && operation_.number() == number) {
             connection_->connection = std::exchange(opened, nullptr);
             if (connection_->connection) {
-                event_registry::instance().observe(*socket, observer_);
+                socket_monitor::instance().observe(*socket, observer_);
                 connection_->use = connection_use(socket);
             }
             complete(std::move(f));
@@ -112,7 +113,7 @@ void connection_opening::free_thread() noexcept
 {
     time_limit_.reset();
     if (job_ && !worker_pool::instance().abandon(std::exchange(job_, nullptr)) && connection_->socket)
-        event_registry::instance().interrupt(*connection_->socket);
+        socket_monitor::instance().interrupt(*connection_->socket);
 }
 
 } // namespace avirt::detail

@@ -4,8 +4,9 @@
 #include "connection/connection_state.hpp"
 #include "core/pending_operation.hpp"
 #include "core/worker_pool.hpp"
-#include "loop/close_deadline.hpp"
 #include "loop/connection_socket.hpp"
+#include "loop/deadline.hpp"
+#include "loop/socket_observer.hpp"
 
 #include <cstdint>
 #include <memory>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/release_queue.hpp"
-#include "loop/close_deadline.hpp"
+#include "loop/connection_use.hpp"
 
 #include <libvirt/libvirt.h>
 

@@ -4,8 +4,8 @@
 #include "connection/authentication.hpp"
 #include "core/fork_gate.hpp"
 #include "core/worker_pool.hpp"
-#include "loop/close_deadline.hpp"
 #include "loop/connection_socket.hpp"
+#include "loop/connection_use.hpp"
 
 #include <boost/asio/any_io_executor.hpp>
 #include <libvirt/libvirt.h>

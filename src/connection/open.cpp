@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "connection/open.hpp"
 
-#include "loop/close_deadline.hpp"
-#include "loop/event_registry.hpp"
+#include "loop/connection_use.hpp"
+#include "loop/socket_monitor.hpp"
+#include "loop/socket_scopes.hpp"
 
 #include <libvirt/virterror.h>
 
@@ -79,7 +80,7 @@ virConnectPtr connect_for_stream(
         socket->is_plain = is_plain(connection, *socket);
         keep_alive(connection, interval, unreachable);
         enlarge_send_buffer(*socket);
-        event_registry::instance().pause(*socket);
+        socket_monitor::instance().pause(*socket);
     }
     return connection;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "connection/pending_call.hpp"
 
-#include "loop/event_registry.hpp"
+#include "loop/socket_monitor.hpp"
 
 #include <boost/asio/error.hpp>
 
@@ -39,9 +39,9 @@ void pending_call::free_thread(interruption allowed) noexcept
     if (allowed == interruption::never || !socket || function->is_internal())
         return;
     if (allowed == interruption::always)
-        event_registry::instance().interrupt(*socket);
+        socket_monitor::instance().interrupt(*socket);
     else
-        event_registry::instance().interrupt_unless_used(*socket);
+        socket_monitor::instance().interrupt_unless_used(*socket);
 }
 
 void pending_call::complete(failure f, bool has_returned)

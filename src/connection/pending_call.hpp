@@ -3,8 +3,8 @@
 
 #include "core/pending_operation.hpp"
 #include "core/worker_pool.hpp"
-#include "loop/close_deadline.hpp"
 #include "loop/connection_socket.hpp"
+#include "loop/deadline.hpp"
 
 #include <avirt/detail/call.hpp>
 

@@ -7,7 +7,8 @@
 #include "event/event_queue.hpp"
 #include "event/subscription.hpp"
 #include "loop/connection_socket.hpp"
-#include "loop/event_registry.hpp"
+#include "loop/socket_monitor.hpp"
+#include "loop/socket_observer.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -245,7 +246,7 @@ private:
             if (!socket_) // If the connection was opened elsewhere, this call may have found its socket.
                 socket_ = connection_->socket();
             if (socket_)
-                event_registry::instance().observe(*socket_, weak_from_this());
+                socket_monitor::instance().observe(*socket_, weak_from_this());
         }
         subscribe_.complete(std::move(f));
         end_subscription_if_lost();

@@ -2,7 +2,7 @@
 #include "event/subscription.hpp"
 
 #include "core/worker_pool.hpp"
-#include "loop/close_deadline.hpp"
+#include "loop/connection_use.hpp"
 
 #include <libvirt/virterror.h>
 

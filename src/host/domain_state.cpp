@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <avirt/domain_state.hpp>
 
-#include <avirt/event_source.hpp>
-
 #include "connection/find_domain.hpp"
 #include "core/context_objects.hpp"
 #include "core/pending_operation.hpp"
 #include "host/coroutines.hpp"
 #include "host/domain_status.hpp"
+
+#include <avirt/event_source.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>

@@ -1,120 +1,105 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "loop/close_deadline.hpp"
 
-#include "loop/event_registry.hpp"
-
-#include <algorithm>
-#include <limits>
+#include <new>
 #include <utility>
 
 namespace avirt::detail {
 namespace {
 
-thread_local unsigned works_here = 0;
+bool needs_deadline(const connection_socket& socket) noexcept
+{
+    return socket.fd >= 0 && socket.uses == 0
+        && (socket.closings != 0 || (socket.waits != 0 && !socket.is_shared));
+}
 
 } // namespace
 
-connection_use::connection_use(std::shared_ptr<connection_socket> socket) noexcept
-    : socket_(std::move(socket))
+close_deadline::close_deadline(event_tables& tables, dispatch_scheduler& scheduler) noexcept
+    : tables_(tables),
+      scheduler_(scheduler)
 {
-    if (!socket_)
+}
+
+void close_deadline::begin_use(const std::shared_ptr<connection_socket>& socket) noexcept
+{
+    add(socket, &connection_socket::uses, 1);
+}
+
+void close_deadline::end_use(const std::shared_ptr<connection_socket>& socket) noexcept
+{
+    add(socket, &connection_socket::uses, -1);
+}
+
+void close_deadline::begin_wait(const std::shared_ptr<connection_socket>& socket) noexcept
+{
+    add(socket, &connection_socket::waits, 1);
+}
+
+void close_deadline::end_wait(const std::shared_ptr<connection_socket>& socket) noexcept
+{
+    add(socket, &connection_socket::waits, -1);
+}
+
+void close_deadline::begin_closing(const std::shared_ptr<connection_socket>& socket) noexcept
+{
+    add(socket, &connection_socket::closings, 1);
+}
+
+void close_deadline::end_closing(const std::shared_ptr<connection_socket>& socket) noexcept
+{
+    add(socket, &connection_socket::closings, -1);
+}
+
+void close_deadline::share(const std::shared_ptr<connection_socket>& socket) noexcept
+{
+    auto held = tables_.acquire();
+    socket->is_shared = true;
+    update(held, socket);
+}
+
+void close_deadline::add(
+    const std::shared_ptr<connection_socket>& socket, counter count, int difference) noexcept
+{
+    auto held = tables_.acquire();
+    (*socket).*count += static_cast<unsigned>(difference);
+    update(held, socket);
+}
+
+void close_deadline::update(
+    event_tables::lock& held, const std::shared_ptr<connection_socket>& socket) noexcept
+{
+    update(socket);
+    scheduler_.timeouts_changed(held);
+}
+
+void close_deadline::update(const std::shared_ptr<connection_socket>& socket) noexcept
+try {
+    if (const int timer = std::exchange(socket->close_timer, 0))
+        tables_.timeouts.remove(timer);
+    if (!needs_deadline(*socket))
         return;
-    is_on_ = true;
-    event_registry::instance().begin_use(socket_);
+    socket->close_timer = tables_.timeouts.add(
+        {.interval = static_cast<int>(time_limit.count()),
+         .callback = [](int timer, void* self) { static_cast<close_deadline*>(self)->expired(timer); },
+         .opaque = this,
+         .owner = socket,
+         .is_internal = true});
+}
+catch (const std::bad_alloc&) {
+    // Without memory for the timer, the end of the connection takes as long as it takes.
 }
 
-connection_use::connection_use(connection_use&& other) noexcept
-    : socket_(std::move(other.socket_)),
-      is_on_(other.is_on_.exchange(false))
+void close_deadline::expired(int timer) noexcept
 {
-}
-
-connection_use& connection_use::operator=(connection_use&& other) noexcept
-{
-    end();
-    socket_ = std::move(other.socket_);
-    is_on_ = other.is_on_.exchange(false);
-    return *this;
-}
-
-connection_use::~connection_use()
-{
-    end();
-}
-
-void connection_use::end() noexcept
-{
-    if (is_on_.exchange(false))
-        event_registry::instance().end_use(socket_);
-}
-
-daemon_wait::daemon_wait(std::shared_ptr<connection_socket> socket) noexcept : socket_(std::move(socket))
-{
-    ++works_here;
-    if (socket_)
-        event_registry::instance().begin_work(socket_);
-}
-
-daemon_wait::~daemon_wait()
-{
-    --works_here;
-    if (socket_)
-        event_registry::instance().end_work(socket_);
-}
-
-bool daemon_wait::is_here() noexcept
-{
-    return works_here != 0;
-}
-
-closing_scope::closing_scope(std::shared_ptr<connection_socket> s, std::function<void()> before_wait) noexcept
-    : socket_search(std::move(s)),
-      before_wait_(std::move(before_wait))
-{
-}
-
-closing_scope::~closing_scope()
-{
-    if (is_last_)
-        event_registry::instance().end_closing(found);
-}
-
-void closing_scope::on_found() noexcept
-{
-    is_last_ = true;
-    event_registry::instance().begin_closing(found);
-    if (before_wait_)
-        before_wait_();
-}
-
-void close_now(virConnectPtr connection) noexcept
-{
-    const closing_scope scope;
-    virConnectClose(connection);
-}
-
-deadline::deadline(std::chrono::milliseconds after, std::function<void()> function)
-{
-    if (after <= std::chrono::milliseconds(0))
+    const auto held = tables_.acquire();
+    const auto* t = tables_.timeouts.find(timer);
+    const auto socket = t ? t->owner : nullptr;
+    if (!socket || socket->close_timer != timer) // What was under way has just ended.
         return;
-    constexpr std::chrono::milliseconds::rep longest = std::numeric_limits<int>::max();
-    auto argument = std::make_unique<std::function<void()>>(std::move(function));
-    timer_ = event_registry::instance().add_own_timeout(
-        static_cast<int>(std::min(after.count(), longest)),
-        [](int timer, void* f) {
-            // Once: the function is free to destroy us.
-            event_registry::instance().update_timeout(timer, -1);
-            (*static_cast<std::function<void()>*>(f))();
-        },
-        argument.get(), [](void* f) { delete static_cast<std::function<void()>*>(f); });
-    if (timer_ >= 0)
-        static_cast<void>(argument.release());
-}
-
-deadline::~deadline()
-{
-    if (timer_ >= 0)
-        event_registry::instance().remove_timeout(timer_);
+    tables_.timeouts.remove(timer);
+    socket->close_timer = 0;
+    shut_down(*socket, connection_socket::end::interrupted);
 }
 
 } // namespace avirt::detail

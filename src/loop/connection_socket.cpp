@@ -22,16 +22,11 @@
 namespace avirt::detail {
 namespace {
 
-thread_local std::shared_ptr<connection_socket> current_socket;
-thread_local std::shared_ptr<connection_socket> current_name;
-thread_local socket_search* current_search = nullptr;
-thread_local int latest_watch = 0;
-
-/// What a writable socket always takes, whatever its kind.
+/// What a writable socket of any kind always takes.
 constexpr std::size_t small_send = 4 * 1024;
 
-/// Not where the peer has gone: libvirt gives the connection up with the first send that fails, and all that
-/// has arrived before with it.
+/// Returns false if the peer is gone: libvirt gives the connection up with the first send that fails, and
+/// loses all that has arrived before.
 bool is_writable(int fd) noexcept
 {
     pollfd p{.fd = fd, .events = POLLOUT, .revents = 0};
@@ -50,7 +45,7 @@ std::size_t not_negative(std::int64_t value) noexcept
     return value > 0 ? static_cast<std::size_t>(value) : 0;
 }
 
-/// Of a Unix socket, which counts its packets with their overhead: that is 3 %.
+/// A Unix socket counts its packets with their overhead, which is 3 %.
 std::size_t room_in_unix_socket(int fd) noexcept
 {
     int used = 0;
@@ -60,9 +55,9 @@ std::size_t room_in_unix_socket(int fd) noexcept
     return room - room / 16;
 }
 
-/// Of a TCP socket, so that it stays writable: under TLS libvirt sends a record at a time, and waits in
-/// between until poll() says that there is room for another (docs/libvirt.md, "Sending"). poll() says so up
-/// to two thirds of the buffer, counting with an overhead that is below a third.
+/// A TCP socket has to stay writable while it takes so much: under TLS libvirt sends a record at a time, and
+/// waits in between until poll() reports room for another one (docs/libvirt.md, "Sending"). poll() reports it
+/// while less than two thirds of the buffer are used, which counts an overhead of less than a third.
 std::size_t room_in_tcp_socket(int fd) noexcept
 {
     std::uint32_t info[SK_MEMINFO_VARS]{};
@@ -75,68 +70,6 @@ std::size_t room_in_tcp_socket(int fd) noexcept
 }
 
 } // namespace
-
-owner_scope::owner_scope(std::shared_ptr<connection_socket> socket) noexcept
-    : outer_(std::exchange(current_name, std::move(socket)))
-{
-}
-
-owner_scope::~owner_scope()
-{
-    current_name = std::move(outer_);
-}
-
-const std::shared_ptr<connection_socket>& owner_scope::current() noexcept
-{
-    return current_name;
-}
-
-opening_scope::opening_scope(std::shared_ptr<connection_socket> socket) noexcept
-    : naming_(socket),
-      outer_(std::exchange(current_socket, std::move(socket)))
-{
-}
-
-opening_scope::~opening_scope()
-{
-    current_socket = std::move(outer_);
-}
-
-const std::shared_ptr<connection_socket>& opening_scope::current() noexcept
-{
-    return current_socket;
-}
-
-socket_search::socket_search(std::shared_ptr<connection_socket> l) noexcept
-    : socket(std::move(l)),
-      outer_(std::exchange(current_search, this))
-{
-}
-
-socket_search::~socket_search()
-{
-    current_search = outer_;
-}
-
-socket_search* socket_search::current() noexcept
-{
-    return current_search;
-}
-
-added_watch::added_watch() noexcept
-{
-    latest_watch = 0;
-}
-
-int added_watch::watch() const noexcept
-{
-    return latest_watch;
-}
-
-void added_watch::note(int watch) noexcept
-{
-    latest_watch = watch;
-}
 
 failure explain_by_socket(failure f, const std::shared_ptr<connection_socket>& socket)
 {
@@ -161,7 +94,7 @@ failure lost_failure(const connection_socket& socket)
 
 unique_fd command_behind(int fd) noexcept
 try {
-    // A command is behind one of a pair, which has no name; a daemon's has.
+    // A command is behind one socket of a pair, which has no name. The socket of a daemon has a name.
     sockaddr_un peer{};
     socklen_t size = sizeof peer;
     if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0 || peer.sun_family != AF_UNIX
@@ -177,10 +110,12 @@ catch (const std::bad_alloc&) {
     return {};
 }
 
-void shut_down(const connection_socket& socket) noexcept
+void shut_down(connection_socket& socket, connection_socket::end why) noexcept
 {
+    if (socket.ended_by == connection_socket::end::none)
+        socket.ended_by = why;
     // libvirt reads the command's stderr to its end when the socket ends (docs/libvirt.md, "A connection's
-    // socket"). One that is stopped ends when it goes on.
+    // socket"). A stopped command receives SIGTERM only when it continues.
     for (const int number : {SIGTERM, SIGCONT}) {
         if (socket.command)
             ::syscall(SYS_pidfd_send_signal, socket.command.get(), number, nullptr, 0);
@@ -208,7 +143,7 @@ void send_pong(const connection_socket& socket) noexcept
     // libvirt's src/rpc/virkeepaliveprotocol.x: length, program "keep", version, PONG, a message, serial, OK.
     static constexpr std::array<unsigned char, 28> pong{0, 0, 0, 28, 'k', 'e', 'e', 'p', 0, 0, 0, 1, 0, 0,
                                                         0, 2, 0, 0,  0,   2,   0,   0,   0, 0, 0, 0, 0, 0};
-    // A Unix socket takes so little as a whole or not at all.
+    // A Unix socket takes a message of this size as a whole or not at all.
     [[maybe_unused]] const auto sent =
         ::send(socket.fd, pong.data(), pong.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
@@ -226,7 +161,7 @@ std::size_t room_to_send(const connection_socket& socket, std::size_t wanted) no
 
 void enlarge_send_buffer(const connection_socket& socket) noexcept
 {
-    // Twice this, as the kernel counts; or twice what it allows, which is still enough for the largest send.
+    // The kernel doubles it, and limits it to what is allowed, which is still enough for the largest send.
     constexpr int size = 512 * 1024;
     const int fd = socket.fd;
     if (is_local(socket) && socket_option(fd, SO_SNDBUF) < 2 * size)

@@ -8,15 +8,16 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <list>
 #include <memory>
 #include <utility>
 
 namespace avirt::detail {
 
-/// What is to be called on a clean stack, free callbacks first of all. Room for it is made in advance, when
-/// something is registered: to remove it needs no memory. Not locked, but for run(): event_registry does
-/// that.
+/// Functions to be called later on a clean stack: in particular free callbacks, which libvirt does not expect
+/// inside its own calls (docs/libvirt.md, "The six callbacks"). Calls are reserved when something is
+/// registered, so that removing it needs no memory. Guarded by the lock of event_tables, except for run().
 class deferred_queue
 {
 public:
@@ -24,40 +25,45 @@ public:
     {
         virFreeCallback function = nullptr;
         void* argument = nullptr;
-        bool blocks = false; // for a short time: it runs on a worker thread
-        /// Of a connection that is lost: the function is called with the address of this one.
+        /// Whether it blocks for a short time: it is called on a worker thread then.
+        bool blocks = false;
+        /// The socket of a connection that is lost. If it is not null, the function is called with the
+        /// address of this member.
         std::shared_ptr<connection_socket> socket{};
     };
 
-    /// Makes room for so many calls more.
+    class reservation;
+
+    /// Reserves so many more calls.
     void reserve(std::size_t count)
     {
-        std::list<call> room(count);
-        room_.splice(room_.end(), room);
+        std::list<call> added(count);
+        reserved_.splice(reserved_.end(), added);
     }
 
-    /// They will not be.
-    void unreserve(std::size_t count) noexcept
+    /// Gives up so many reserved calls.
+    void cancel_reserved(std::size_t count) noexcept
     {
         for (; count > 0; --count)
-            room_.pop_back();
+            reserved_.pop_back();
     }
 
-    /// Takes up room that was made for it.
+    /// Uses up a reserved call.
     void push(call c) noexcept
     {
-        room_.front() = std::move(c);
-        waiting_.splice(waiting_.end(), room_, room_.begin());
+        reserved_.front() = std::move(c);
+        waiting_.splice(waiting_.end(), reserved_, reserved_.begin());
     }
 
-    /// How many have not been called yet.
+    /// Number of functions that have not been called yet.
     std::size_t size() const noexcept
     {
         return waiting_.size() + left_;
     }
 
-    /// Makes those that are there now the ones to run; false: there are none. One that defers itself anew
-    /// must not keep us, and what an exception has cut off comes first.
+    /// Selects the calls for run(): those that wait now, so that a function that defers itself again cannot
+    /// keep the loop busy; or the rest of the previous ones, if an exception has interrupted them. Returns
+    /// whether there are any.
     bool take() noexcept
     {
         if (left_ == 0) {
@@ -67,7 +73,7 @@ public:
         return left_ != 0;
     }
 
-    /// Calls what take() has found. For one thread, without the lock.
+    /// Makes the calls that take() has selected. For one thread at a time, without the lock.
     void run()
     {
         while (left_ != 0) {
@@ -85,10 +91,37 @@ public:
     }
 
 private:
-    std::list<call> room_;
+    std::list<call> reserved_;
     std::list<call> waiting_;
     std::list<call> batch_;
     std::atomic<std::size_t> left_{0}; // of the batch
+};
+
+/// Reserves calls, and gives them up again unless they are kept.
+class deferred_queue::reservation
+{
+public:
+    reservation(deferred_queue& queue, std::uint32_t count) : queue_(queue), count_(count)
+    {
+        queue_.reserve(count);
+    }
+
+    ~reservation()
+    {
+        queue_.cancel_reserved(count_);
+    }
+
+    reservation(const reservation&) = delete;
+    reservation& operator=(const reservation&) = delete;
+
+    void keep() noexcept
+    {
+        count_ = 0;
+    }
+
+private:
+    deferred_queue& queue_;
+    std::uint32_t count_;
 };
 
 } // namespace avirt::detail

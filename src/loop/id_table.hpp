@@ -9,12 +9,12 @@
 
 namespace avirt::detail {
 
-/// Objects under ids as libvirt needs them: positive (it takes 0 for "none", docs/libvirt.md, "Ids"), and
-/// counted up, so that an id comes back only after the whole range was used. The slots are dense and stay
-/// where they are, so that other structures may refer to them by index; nothing is allocated once the table
-/// has reached its size. T has a member `int id`, which is 0 in an empty slot.
+/// Objects with ids as libvirt needs them: positive (libvirt takes 0 for "none", docs/libvirt.md, "Ids") and
+/// counted up, so that an id comes back only after the whole range was used. The slots are dense and never
+/// move, so that other structures may refer to them by index. Nothing is allocated once the table has reached
+/// its size. T has a member `int id`, which is 0 in an empty slot.
 ///
-/// An id's low bits are its place in the index: an id whose place is taken is left out.
+/// The low bits of an id are its place in the index. An id is skipped if its place is taken.
 template <class T>
 class id_table
 {
@@ -39,7 +39,7 @@ public:
         return slot;
     }
 
-    /// The slot of an id, or none.
+    /// Returns the slot of an id, or none.
     std::uint32_t find(int id) const noexcept
     {
         if (id <= 0 || index_.empty())
@@ -53,7 +53,7 @@ public:
         return slots_[slot];
     }
 
-    /// Returns what was there.
+    /// Returns the object that was in the slot.
     T erase(std::uint32_t slot) noexcept
     {
         T object = std::move(slots_[slot]);
@@ -68,7 +68,7 @@ private:
         return static_cast<std::size_t>(id) & (index_.size() - 1);
     }
 
-    // Room for every slot at once: erasing must not need memory.
+    // Makes room for every slot at once: erasing must not need memory.
     void grow()
     {
         const auto size = slots_.empty() ? std::size_t{16} : 2 * slots_.size();

@@ -26,12 +26,13 @@ void timeout_table::close() noexcept
 
 int timeout_table::add(timeout&& t)
 {
-    // Room in both lists now: update() must not need memory.
+    // Make room in both lists now: update() must not need memory.
     if (heap_.capacity() <= timeouts_.size())
         heap_.reserve(2 * timeouts_.size() + 16);
     if (ready_.capacity() <= timeouts_.size())
         ready_.reserve(heap_.capacity());
     const auto slot = timeouts_.insert(std::move(t));
+    internal_size_ += timeouts_[slot].is_internal ? 1u : 0u;
     schedule(slot);
     return timeouts_[slot].id;
 }
@@ -57,6 +58,7 @@ timeout_table::timeout timeout_table::remove(int id) noexcept
     if (slot == none)
         return {};
     unschedule(slot);
+    internal_size_ -= timeouts_[slot].is_internal ? 1u : 0u;
     return timeouts_.erase(slot);
 }
 

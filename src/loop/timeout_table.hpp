@@ -14,8 +14,8 @@
 
 namespace avirt::detail {
 
-/// libvirt's timeouts: those that are due every turn (0 ms) in a list, the others in a heap by deadline,
-/// whose earliest arms one timerfd. Not locked: event_registry does that.
+/// libvirt's timeouts, and avirt's own: those of 0 ms, which are due every turn, in a list, the others in a
+/// heap ordered by deadline. The earliest deadline arms one timerfd. Guarded by the lock of event_tables.
 class timeout_table
 {
 public:
@@ -28,14 +28,14 @@ public:
         virEventTimeoutCallback callback = nullptr;
         void* opaque = nullptr;
         virFreeCallback free = nullptr;
-        std::shared_ptr<connection_socket> socket{};
-        std::shared_ptr<connection_socket> owner{}; // under whose URI it is reported
-        std::uint32_t room = 0;                     // that was made for its removal
-        bool is_own = false;                        // avirt's, not libvirt's
-        unsigned in_a_row = 0;                      // times it was due since it was updated, not by itself
-        bool by_calls = false;                      // that was in calls alone
+        std::shared_ptr<connection_socket> socket{}; // the connection's, if it is a keepalive timer
+        std::shared_ptr<connection_socket> owner{};  // the connection under whose URI it is reported
+        std::uint32_t reserved_calls = 0;            // reserved in the deferred queue for its removal
+        bool is_internal = false;                    // avirt's, not libvirt's
+        unsigned in_a_row = 0; // times it was due since an update other than by its own callback
+        bool by_calls = false; // all those updates came from threads that wait for the daemon
         clock::time_point deadline{};
-        std::uint32_t position = id_table<timeout>::none; // in the heap, or in the list of the ready ones
+        std::uint32_t position = id_table<timeout>::none; // in the heap, or in the list of ready timeouts
     };
 
     struct ready
@@ -46,7 +46,8 @@ public:
 
     static constexpr std::uint32_t none = id_table<timeout>::none;
 
-    void open(); // throws system_error
+    /// Creates the timerfd; throws system_error.
+    void open();
     void close() noexcept;
 
     /// Readable when the earliest deadline has passed.
@@ -60,6 +61,13 @@ public:
         return timeouts_.size();
     }
 
+    /// How many of them are avirt's.
+    std::size_t internal_size() const noexcept
+    {
+        return internal_size_;
+    }
+
+    /// Whether there are timeouts of 0 ms.
     bool has_ready() const noexcept
     {
         return !ready_.empty();
@@ -70,31 +78,30 @@ public:
         return !heap_.empty();
     }
 
+    /// Where an update comes from: the timeout's own callback, a thread that waits for the daemon in a call,
+    /// or anywhere else.
+    enum class update_from { its_callback, call, elsewhere };
+
     /// Returns the id.
     int add(timeout&& t);
-    enum class update_from {
-        its_callback,
-        call, // by a thread that waits for the daemon
-        elsewhere
-    };
-
-    /// Starts the interval anew, also where it stays the same.
+    /// Restarts the interval, even if it stays the same.
     void update(int id, int interval, update_from from = update_from::elsewhere) noexcept;
-    /// The removed timeout; its id is 0 where there was none.
+    /// Returns the removed timeout; its id is 0 if there was none.
     timeout remove(int id) noexcept;
 
-    /// Null where there is none.
+    /// Returns the timeout, or null.
     timeout* find(int id) noexcept;
-    /// The 0 ms timeout that a ready record was made for, or null where it was removed or changed since.
-    timeout* find_ready(const ready& r) noexcept;
+    /// Appends the timeouts of 0 ms.
     void collect_ready(std::vector<ready>& out);
-    /// The next timeout whose deadline has passed, its interval started anew; or null.
+    /// Returns the 0 ms timeout that a ready record was made for, or null if it was removed or changed since.
+    timeout* find_ready(const ready& r) noexcept;
+    /// Returns a timeout whose deadline has passed, and restarts its interval; null if there is none.
     timeout* next_due(clock::time_point now) noexcept;
 
-    /// Sees to it that the timer expires when the earliest deadline passes. It may expire earlier: setting
-    /// it costs a system call, which a deadline that moves away does not deserve.
+    /// Makes the timerfd expire when the earliest deadline passes. Re-arming for a later deadline is not
+    /// worth a system call, so it may expire early.
     void arm() noexcept;
-    /// Saves a wake-up for nothing, where no deadline is left: to be called before the loop goes to sleep.
+    /// Disarms the timerfd if no deadline is left, which saves a wake-up. Call before the loop goes to sleep.
     void disarm_if_unused() noexcept;
 
 private:
@@ -108,6 +115,7 @@ private:
     id_table<timeout> timeouts_;
     std::vector<std::uint32_t> heap_;
     std::vector<std::uint32_t> ready_;
+    std::size_t internal_size_ = 0;
     unique_fd timer_;
     clock::time_point armed_for_ = clock::time_point::max();
 };

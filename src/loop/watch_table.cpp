@@ -1,79 +1,22 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "loop/watch_table.hpp"
 
-#include <boost/system/system_error.hpp>
+#include "loop/watch_events.hpp"
+
 #include <fcntl.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace avirt::detail {
 namespace {
 
-constexpr int read_write = VIR_EVENT_HANDLE_READABLE | VIR_EVENT_HANDLE_WRITABLE;
-constexpr int error_hangup = VIR_EVENT_HANDLE_ERROR | VIR_EVENT_HANDLE_HANGUP;
-
-// Not level-triggered: reports the death of the file once, and nothing else.
-constexpr std::uint32_t dormant_mask = EPOLLRDHUP | EPOLLET;
-
-int from_epoll(std::uint32_t events) noexcept
-{
-    int result = 0;
-    if (events & EPOLLIN)
-        result |= VIR_EVENT_HANDLE_READABLE;
-    if (events & EPOLLOUT)
-        result |= VIR_EVENT_HANDLE_WRITABLE;
-    if (events & EPOLLERR)
-        result |= VIR_EVENT_HANDLE_ERROR;
-    if (events & EPOLLHUP)
-        result |= VIR_EVENT_HANDLE_HANGUP;
-    return result;
-}
-
 bool is_open(int fd) noexcept
 {
     return ::fcntl(fd, F_GETFD) >= 0;
-}
-
-bool is_socket_with_unread_bytes(int fd) noexcept
-{
-    struct stat status;
-    int unread = 0;
-    return ::fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) && ::ioctl(fd, FIONREAD, &unread) == 0
-        && unread > 0;
-}
-
-std::uint64_t data_of(int fd, std::uint32_t generation) noexcept
-{
-    return (std::uint64_t{generation} << 32) | static_cast<std::uint32_t>(fd);
-}
-
-int control(int set, int operation, int fd, std::uint32_t generation, std::uint32_t mask) noexcept
-{
-    epoll_event event{};
-    event.events = mask;
-    event.data.u64 = data_of(fd, generation);
-    return ::epoll_ctl(set, operation, fd, &event) == 0 ? 0 : errno;
-}
-
-unique_fd make_set(std::span<const int> wake_fds)
-{
-    unique_fd set(::epoll_create1(EPOLL_CLOEXEC));
-    bool ok = static_cast<bool>(set);
-    for (int fd : wake_fds) {
-        // Edge-triggered: a wake-up needs no read.
-        epoll_event event{};
-        event.events = EPOLLIN | EPOLLET;
-        event.data.u64 = watch_table::wake_tag;
-        ok = ok && ::epoll_ctl(set.get(), EPOLL_CTL_ADD, fd, &event) == 0;
-    }
-    if (!ok)
-        throw boost::system::system_error(errno, boost::system::system_category(), "epoll");
-    return set;
 }
 
 } // namespace
@@ -81,14 +24,14 @@ unique_fd make_set(std::span<const int> wake_fds)
 void watch_table::open(std::span<const int> wake_fds)
 {
     if (!epoll_)
-        epoll_ = make_set(wake_fds);
+        epoll_ = epoll_set(wake_fds);
 }
 
 void watch_table::close() noexcept
 {
-    epoll_ = unique_fd();
-    ghosts_possible_ = ghost_seen_ = false;
-    // Generations go on: an event fetched from the old set must not match an entry of the next.
+    epoll_ = epoll_set();
+    may_be_stale_ = has_seen_stale_ = false;
+    // Generations go on: an event fetched from the old set must not match an entry of the next one.
 }
 
 watch_table::entry& watch_table::entry_of(int fd)
@@ -110,32 +53,20 @@ std::uint32_t watch_table::wanted_mask(const entry& e) noexcept
     int events = 0;
     for (auto slot = e.first; slot != none; slot = watches_[slot].next)
         events |= wanted_events(watches_[slot]);
-    if (events == 0)
-        return dormant_mask;
-    std::uint32_t mask = 0;
-    if (events & VIR_EVENT_HANDLE_READABLE)
-        mask |= EPOLLIN;
-    if (events & VIR_EVENT_HANDLE_WRITABLE)
-        mask |= EPOLLOUT;
-    return mask;
+    return to_epoll(events);
 }
 
-int watch_table::control(int operation, int fd, const entry& e, std::uint32_t mask) const noexcept
-{
-    return disowned_ ? 0 : detail::control(epoll_.get(), operation, fd, e.generation, mask);
-}
-
-// Puts a new file into the set; 0 or an errno.
+/// Puts a new file into the set. Returns 0 or an errno.
 int watch_table::enter(int fd, entry& e) noexcept
 {
     ++e.generation;
     e.in_set = false;
     const auto mask = wanted_mask(e);
-    int result = control(EPOLL_CTL_ADD, fd, e, mask);
-    if (result == EEXIST) // Left behind by a watch that was removed while the number meant nothing.
-        result = control(EPOLL_CTL_MOD, fd, e, mask);
+    int result = epoll_.add(fd, e.generation, mask);
+    if (result == EEXIST) // Left behind by a watch that was removed while the number meant no file.
+        result = epoll_.modify(fd, e.generation, mask);
     if (result == EPERM) {
-        always_ready_.push_back({fd, identify(fd)});
+        always_ready_.add(fd);
         return 0;
     }
     e.in_set = result == 0;
@@ -143,13 +74,13 @@ int watch_table::enter(int fd, entry& e) noexcept
     return result;
 }
 
-// Brings the set up to date with the watches of the fd.
+/// Brings the set up to date with the watches of the fd.
 void watch_table::apply(int fd, entry& e) noexcept
 {
     const auto mask = wanted_mask(e);
     if (!e.in_set || mask == e.mask)
         return;
-    if (control(EPOLL_CTL_MOD, fd, e, mask) == 0)
+    if (epoll_.modify(fd, e.generation, mask) == 0)
         e.mask = mask;
     else
         orphan(fd, e);
@@ -161,31 +92,12 @@ void watch_table::apply(const watch& w) noexcept
         apply(w.fd, entries_[static_cast<std::size_t>(w.fd)]);
 }
 
-watch_table::file_identity watch_table::identify(int fd) noexcept
-{
-    struct statx status;
-    if (::statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &status) != 0)
-        return {}; // No file's.
-    return {
-        status.stx_ino, status.stx_dev_major, status.stx_dev_minor, status.stx_btime.tv_sec,
-        status.stx_btime.tv_nsec};
-}
-
 bool watch_table::is_same_file(int fd, const entry& e) const noexcept
 {
-    if (e.in_set)
-        return control(EPOLL_CTL_MOD, fd, e, e.mask) == 0;
-    return std::any_of(always_ready_.begin(), always_ready_.end(), [fd](const unpollable& file) {
-        return file.fd == fd && file.identity == identify(fd);
-    });
+    return e.in_set ? epoll_.modify(fd, e.generation, e.mask) == 0 : always_ready_.contains(fd);
 }
 
-void watch_table::forget_always_ready(int fd) noexcept
-{
-    std::erase_if(always_ready_, [fd](const unpollable& file) { return file.fd == fd; });
-}
-
-// The number means another file now, or none: its watches get nothing any more, until they are removed.
+/// The number means another file now, or none: its watches are told nothing more until they are removed.
 void watch_table::orphan(int fd, entry& e) noexcept
 {
     for (auto slot = e.first; slot != none;) {
@@ -193,8 +105,8 @@ void watch_table::orphan(int fd, entry& e) noexcept
         w.orphaned = true;
         slot = std::exchange(w.next, none);
     }
-    ghosts_possible_ = ghosts_possible_ || e.in_set;
-    forget_always_ready(fd);
+    may_be_stale_ = may_be_stale_ || e.in_set;
+    always_ready_.remove(fd);
     ++e.generation;
     e.first = none;
     e.in_set = false;
@@ -202,9 +114,9 @@ void watch_table::orphan(int fd, entry& e) noexcept
 
 void watch_table::leave(int fd, entry& e) noexcept
 {
-    if (e.in_set && control(EPOLL_CTL_DEL, fd, e, 0) != 0)
-        ghosts_possible_ = true;
-    forget_always_ready(fd);
+    if (e.in_set && epoll_.remove(fd) != 0)
+        may_be_stale_ = true;
+    always_ready_.remove(fd);
     ++e.generation;
     e.in_set = false;
 }
@@ -212,12 +124,11 @@ void watch_table::leave(int fd, entry& e) noexcept
 int watch_table::add(watch&& w)
 {
     const int fd = w.fd;
-    // A number far beyond those of the open files would cost an entry for each below it.
+    // A number far above those of the open files would cost an entry for each number below it.
     if (fd < 0 || (static_cast<std::size_t>(fd) >= entries_.size() && !is_open(fd)))
         return -1;
     auto& e = entry_of(fd);
-    if (always_ready_.size() == always_ready_.capacity()) // Later nothing may fail for want of memory.
-        always_ready_.reserve(2 * always_ready_.size() + 4);
+    always_ready_.reserve_one();
     if (e.first != none && !is_same_file(fd, e))
         orphan(fd, e);
     const bool is_first = e.first == none;
@@ -236,14 +147,14 @@ int watch_table::add(watch&& w)
     return watches_[slot].id;
 }
 
-void watch_table::update(int id, int events, bool is_brief) noexcept
+void watch_table::update(int id, int events, disabling when) noexcept
 {
     const auto slot = watches_.find(id);
     if (slot == none || watches_[slot].events == events)
         return;
     auto& w = watches_[slot];
     w.events = events;
-    if (events != 0 || !is_brief)
+    if (events != 0 || when == disabling::at_once)
         apply(w);
 }
 
@@ -288,10 +199,10 @@ watch_table::watch watch_table::remove(int id) noexcept
     watch removed = watches_.erase(slot);
     if (!removed.orphaned) {
         auto& e = entries_[static_cast<std::size_t>(removed.fd)];
-        auto* socket = &e.first;
-        while (*socket != slot)
-            socket = &watches_[*socket].next;
-        *socket = removed.next;
+        auto* link = &e.first;
+        while (*link != slot)
+            link = &watches_[*link].next;
+        *link = removed.next;
         if (e.first == none)
             leave(removed.fd, e);
         else
@@ -306,19 +217,19 @@ watch_table::watch* watch_table::find(const ready& r) noexcept
     return w.id == r.id && !w.orphaned ? &w : nullptr;
 }
 
-// Returns whether the interest of a watch has changed.
+/// Returns whether the set has to be brought up to date.
 bool watch_table::append(entry& e, std::uint32_t epoll_events, std::vector<ready>& out)
 {
     bool has_changed = false;
     const int events = from_epoll(epoll_events);
-    const bool has_died = (epoll_events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0;
+    const bool has_died = means_death(epoll_events);
     for (auto slot = e.first; slot != none; slot = watches_[slot].next) {
         auto& w = watches_[slot];
         ready r{slot, w.id, 0, false, false};
         if (w.reading == flow::open && w.events != 0)
-            r.events = to_report(w, events);
+            r.events = events_to_report(w.fd, w.events, events);
         else if (w.reading == flow::open)
-            has_changed = true; // The kernel may not know yet.
+            has_changed = true; // It may have been disabled lazily.
         else if (w.reading == flow::pause_requested)
             w.reading = flow::pause_seen;
         else if (w.reading == flow::pause_seen) {
@@ -339,77 +250,70 @@ bool watch_table::append(entry& e, std::uint32_t epoll_events, std::vector<ready
     return has_changed;
 }
 
-int watch_table::to_report(const watch& w, int events) noexcept
-{
-    const int reported = events & ((w.events & read_write) | error_hangup);
-    // libvirt reads one message, then closes: a hang-up reported with bytes still unread loses them
-    // (docs/libvirt.md, "Hang-up").
-    const bool hides_hangup = (reported & error_hangup) && (w.events & VIR_EVENT_HANDLE_READABLE)
-        && is_socket_with_unread_bytes(w.fd);
-    return hides_hangup ? reported & ~error_hangup : reported;
-}
-
 void watch_table::collect(const epoll_event& event, std::vector<ready>& out)
 {
-    const auto fd = static_cast<std::uint32_t>(event.data.u64);
+    const auto fd = epoll_set::fd_of(event);
     auto& e = entries_[fd];
-    if (e.generation == event.data.u64 >> 32) {
+    if (e.generation == epoll_set::generation_of(event)) {
         if (append(e, event.events, out))
             apply(static_cast<int>(fd), e);
     }
     else
-        ghost_seen_ = ghosts_possible_;
+        has_seen_stale_ = may_be_stale_;
 }
 
 bool watch_table::has_always_ready() noexcept
 {
-    return std::any_of(always_ready_.begin(), always_ready_.end(), [this](const unpollable& file) {
-        return (wanted_mask(entries_[static_cast<std::size_t>(file.fd)]) & (EPOLLIN | EPOLLOUT)) != 0;
-    });
+    for (std::size_t i = 0; i < always_ready_.size(); ++i) {
+        const auto& e = entries_[static_cast<std::size_t>(always_ready_.fd(i))];
+        if ((wanted_mask(e) & (EPOLLIN | EPOLLOUT)) != 0)
+            return true;
+    }
+    return false;
 }
 
 void watch_table::collect_always_ready(std::vector<ready>& out)
 {
     for (std::size_t i = 0; i < always_ready_.size();) {
-        const auto file = always_ready_[i];
-        auto& e = entries_[static_cast<std::size_t>(file.fd)];
-        if (file.identity == identify(file.fd)) {
+        const int fd = always_ready_.fd(i);
+        auto& e = entries_[static_cast<std::size_t>(fd)];
+        if (always_ready_.is_same_file(i)) {
             append(e, EPOLLIN | EPOLLOUT, out);
             ++i;
         }
         else {
-            orphan(file.fd, e); // Takes it out of the list.
+            orphan(fd, e); // Removes it from the list.
         }
     }
 }
 
-// Files are closed, and numbers used again, while this runs. So only afterwards the old set tells, by
-// ENOENT, whether what has entered the new one under a number is the file that is watched.
+// Other threads close files, and open others under the same numbers, while this runs. The new set may take
+// the wrong file under a number: only the old set tells afterwards, by ENOENT, whether it is the watched one.
 void watch_table::rebuild(std::span<const int> wake_fds)
 {
-    const auto old = std::exchange(epoll_, make_set(wake_fds));
-    ghosts_possible_ = ghost_seen_ = false;
+    const auto old = std::exchange(epoll_, epoll_set(wake_fds));
+    may_be_stale_ = has_seen_stale_ = false;
     for (std::size_t i = 0; i < entries_.size(); ++i) {
         auto& e = entries_[i];
         if (!e.in_set)
             continue;
         const int fd = static_cast<int>(i);
-        e.in_set = control(EPOLL_CTL_ADD, fd, e, e.mask) == 0;
-        if (e.in_set && detail::control(old.get(), EPOLL_CTL_MOD, fd, e.generation, e.mask) == 0)
+        e.in_set = epoll_.add(fd, e.generation, e.mask) == 0;
+        if (e.in_set && old.modify(fd, e.generation, e.mask) == 0)
             continue;
         if (e.in_set)
-            e.in_set = control(EPOLL_CTL_DEL, fd, e, 0) != 0; // Then it is a ghost of the new set.
+            e.in_set = epoll_.remove(fd) != 0; // Otherwise it is a stale registration of the new set.
         orphan(fd, e);
     }
 }
 
 void watch_table::disown() noexcept
 {
-    disowned_ = true;
+    epoll_.disown();
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
         return;
-    ::close(ends[1]); // To libvirt the other's peer is gone.
+    ::close(ends[1]); // libvirt finds that the peer of the other end is gone.
     const unique_fd nowhere(ends[0]);
     for (const auto& e : entries_) {
         for (auto slot = e.first; slot != none; slot = watches_[slot].next) {
@@ -424,20 +328,18 @@ void watch_table::disown() noexcept
 
 void watch_table::rebuild_after_fork(std::span<const int> wake_fds)
 {
-    disowned_ = false;
-    epoll_ = make_set(wake_fds);
-    for (std::size_t fd = 0; fd < entries_.size(); ++fd) {
-        auto& e = entries_[fd];
+    epoll_ = epoll_set(wake_fds);
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+        auto& e = entries_[i];
         if (!e.in_set)
             continue;
-        // What changed in the meantime changed the table alone.
-        e.mask = wanted_mask(e);
-        const auto first = e.first;
-        if ((first != none && watches_[first].stays_in_parent)
-            || control(EPOLL_CTL_ADD, static_cast<int>(fd), e, e.mask) != 0)
-            orphan(static_cast<int>(fd), e);
+        const int fd = static_cast<int>(i);
+        e.mask = wanted_mask(e); // Changes since the fork have reached the table alone.
+        const bool is_dropped = e.first != none && watches_[e.first].is_dropped_in_child;
+        if (is_dropped || epoll_.add(fd, e.generation, e.mask) != 0)
+            orphan(fd, e);
     }
-    ghosts_possible_ = ghost_seen_ = false;
+    may_be_stale_ = has_seen_stale_ = false;
 }
 
 } // namespace avirt::detail

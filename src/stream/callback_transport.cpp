@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "stream/callback_transport.hpp"
 
+#include "loop/close_deadline.hpp"
 #include "loop/event_registry.hpp"
+#include "loop/socket_monitor.hpp"
 
 #include <libvirt/virterror.h>
 
@@ -47,7 +49,7 @@ failure callback_transport::listen()
 {
     const auto& socket = stream_.socket();
     if (socket)
-        event_registry::instance().observe(*socket, std::weak_ptr<socket_observer>(shared_from_this()));
+        socket_monitor::instance().observe(*socket, std::weak_ptr<socket_observer>(shared_from_this()));
     const auto callback = [](virStreamPtr, int events, void* self) {
         try {
             static_cast<callback_transport*>(self)->on_event(events);
@@ -90,7 +92,7 @@ virStreamPtr callback_transport::release()
     is_listening_ = false;
     callback_.remove();
     if (stream_.socket())
-        event_registry::instance().share(stream_.socket());
+        close_deadline::instance().share(stream_.socket());
     // A dispatch may be about to call this object.
     event_registry::instance().defer(
         [](void* self) { delete static_cast<held*>(self); }, new held(shared_from_this()));

@@ -2,6 +2,8 @@
 #pragma once
 
 #include "core/worker_pool.hpp"
+#include "loop/connection_socket.hpp"
+#include "loop/socket_observer.hpp"
 #include "stream/receive_state.hpp"
 #include "stream/send_state.hpp"
 #include "stream/stream_callback.hpp"

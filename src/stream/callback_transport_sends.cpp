@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "stream/callback_transport.hpp"
-
 #include "core/release_queue.hpp"
-#include "loop/event_registry.hpp"
+#include "loop/connection_use.hpp"
+#include "loop/socket_monitor.hpp"
+#include "stream/callback_transport.hpp"
 
 #include <boost/asio/error.hpp>
 
@@ -57,7 +57,7 @@ bool callback_transport::cancel_send(bool at_any_cost)
         return false;
     // The thread of a send that has begun is freed at the cost of the connection.
     if (at_any_cost && !pool.abandon(job_) && stream_.socket())
-        event_registry::instance().interrupt(*stream_.socket());
+        socket_monitor::instance().interrupt(*stream_.socket());
     job_.reset();
     send_.give_up();
     return true;

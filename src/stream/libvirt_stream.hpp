@@ -2,8 +2,8 @@
 #pragma once
 
 #include "core/fork_gate.hpp"
-#include "loop/close_deadline.hpp"
 #include "loop/connection_socket.hpp"
+#include "loop/connection_use.hpp"
 
 #include <avirt/detail/failure.hpp>
 

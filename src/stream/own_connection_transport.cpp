@@ -2,7 +2,9 @@
 #include "stream/own_connection_transport.hpp"
 
 #include "core/release_queue.hpp"
-#include "loop/event_registry.hpp"
+#include "loop/close_deadline.hpp"
+#include "loop/connection_use.hpp"
+#include "loop/socket_monitor.hpp"
 
 #include <boost/asio/error.hpp>
 
@@ -38,7 +40,7 @@ own_connection_transport::own_connection_transport(
 
 failure own_connection_transport::listen()
 {
-    event_registry::instance().observe(socket_, std::weak_ptr<socket_observer>(shared_from_this()));
+    socket_monitor::instance().observe(socket_, std::weak_ptr<socket_observer>(shared_from_this()));
     if (socket_.fd < 0) // The connection was lost before it was observed.
         lose_connection();
     probe_queue(); // Data may have come along with the answer to the opener.
@@ -48,15 +50,15 @@ failure own_connection_transport::listen()
 void own_connection_transport::stop_listening(std::function<void()> then)
 {
     is_listening_ = false;
-    event_registry::instance().resume(socket_);
+    socket_monitor::instance().resume(socket_);
     then();
 }
 
 virStreamPtr own_connection_transport::release()
 {
     is_listening_ = false;
-    event_registry::instance().resume(socket_);
-    event_registry::instance().share(stream_.socket());
+    socket_monitor::instance().resume(socket_);
+    close_deadline::instance().share(stream_.socket());
     // The stream keeps its connection open.
     close_later(connection_);
     return stream_.get();
@@ -122,7 +124,7 @@ void own_connection_transport::retry_when_ready(stream_wait_type type)
     // Reads are retried after each dispatch of the socket. If too much has been read ahead, it is a read that
     // lets writes go on: see try_receive().
     if (type == stream_wait_type::write && !is_full())
-        event_registry::instance().await_writable(socket_);
+        socket_monitor::instance().await_writable(socket_);
 }
 
 void own_connection_transport::send_when_possible(asio::const_buffer)
@@ -137,7 +139,7 @@ bool own_connection_transport::cancel_send(bool)
 
 void own_connection_transport::interrupt() noexcept
 {
-    event_registry::instance().interrupt(socket_);
+    socket_monitor::instance().interrupt(socket_);
 }
 
 void own_connection_transport::dispose()
@@ -261,9 +263,9 @@ void own_connection_transport::pause_or_resume()
         return;
     is_paused_ = has_unread;
     if (is_paused_)
-        event_registry::instance().pause(socket_);
+        socket_monitor::instance().pause(socket_);
     else
-        event_registry::instance().resume(socket_);
+        socket_monitor::instance().resume(socket_);
 }
 
 } // namespace avirt::detail

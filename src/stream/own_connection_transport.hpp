@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "loop/connection_socket.hpp"
+#include "loop/socket_observer.hpp"
 #include "stream/read_ahead.hpp"
 #include "stream/receive_state.hpp"
 #include "stream/stream_transport.hpp"

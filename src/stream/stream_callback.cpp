@@ -2,6 +2,7 @@
 #include "stream/stream_callback.hpp"
 
 #include "loop/event_registry.hpp"
+#include "loop/socket_scopes.hpp"
 
 #include <libvirt/virterror.h>
 
@@ -17,7 +18,7 @@ bool stream_callback::add(virStreamEventCallback function, void* argument)
     is_added_ = true;
     watch_ = added.watch();
     if (!stream_.socket() && watch_ != 0)
-        event_registry::instance().keep_from_children(watch_);
+        event_registry::instance().drop_in_child(watch_);
     return true;
 }
 

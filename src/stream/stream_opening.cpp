@@ -2,7 +2,7 @@
 #include "stream/stream_opening.hpp"
 
 #include "connection/open.hpp"
-#include "loop/event_registry.hpp"
+#include "loop/socket_monitor.hpp"
 #include "stream/callback_transport.hpp"
 #include "stream/own_connection_transport.hpp"
 
@@ -218,7 +218,7 @@ void stream_opening::abandon() noexcept
     const auto job = std::exchange(job_, nullptr);
     const auto socket = std::exchange(own_socket_, nullptr);
     if (job && !worker_pool::instance().abandon(job) && socket)
-        event_registry::instance().interrupt(*socket);
+        socket_monitor::instance().interrupt(*socket);
 }
 
 } // namespace avirt::detail

@@ -4,8 +4,9 @@
 #include "connection/connection_reference.hpp"
 #include "core/pending_operation.hpp"
 #include "core/worker_pool.hpp"
-#include "loop/close_deadline.hpp"
 #include "loop/connection_socket.hpp"
+#include "loop/connection_use.hpp"
+#include "loop/deadline.hpp"
 #include "stream/stream_transport.hpp"
 #include "stream/waiting_operations.hpp"
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "loop/connection_socket.hpp"
 #include "stream/libvirt_stream.hpp"
 #include "stream/waiting_operations.hpp"
 

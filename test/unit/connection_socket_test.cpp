@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-// What a socket is said to have room for, it takes at once.
+// A socket takes at once what room_to_send() reports.
 
 namespace {
 
@@ -23,7 +23,7 @@ namespace data = boost::unit_test::data;
 using avirt::detail::connection_socket;
 using avirt::detail::room_to_send;
 
-/// What libvirt puts before the bytes of a stream.
+/// Size of the header that libvirt puts before the bytes of a stream.
 constexpr ssize_t header = 28;
 
 struct connected_sockets
@@ -61,7 +61,7 @@ struct connected_sockets
 
 } // namespace
 
-BOOST_AUTO_TEST_SUITE(connection_link_test)
+BOOST_AUTO_TEST_SUITE(connection_socket_)
 
 BOOST_DATA_TEST_CASE(
     what_it_says_fits,
@@ -75,7 +75,7 @@ BOOST_DATA_TEST_CASE(
     connection_socket socket;
     socket.fd = sockets.fds[0];
     std::vector<char> bytes(1024 * 1024);
-    // Many small ones first: they take more of the buffer than their bytes.
+    // Many small messages first: they take more of the buffer than their bytes.
     const int no_delay = 1;
     ::setsockopt(sockets.fds[0], IPPROTO_TCP, TCP_NODELAY, &no_delay, sizeof no_delay);
     for (int i = 0; i < 2000 && room_to_send(socket, 1) != 0; ++i)
