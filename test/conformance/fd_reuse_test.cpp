@@ -6,6 +6,8 @@
 #include "files.hpp"
 #include "harness.hpp"
 
+#include <support/open_files.hpp>
+
 #include <boost/test/unit_test.hpp>
 
 #include <fcntl.h>
@@ -115,13 +117,13 @@ BOOST_AUTO_TEST_CASE(no_fd_is_duplicated)
     std::vector<socket_ends> pairs(10);
     for (auto& ends : pairs)
         ends = make_socket_pair();
-    const int before = open_files();
+    const auto before = support::open_files();
     for (const auto& ends : pairs) {
         add_watch(ends.ours.get(), readable);
         add_watch(ends.ours.get(), writable);
     }
     settle();
-    BOOST_TEST(open_files() == before);
+    BOOST_TEST(support::open_files() == before);
 }
 
 BOOST_AUTO_TEST_CASE(the_peer_sees_the_end_as_soon_as_the_fd_is_closed)

@@ -7,6 +7,7 @@
 #include "lifecycle_probe.hpp"
 
 #include <avirt/event_loop.hpp>
+#include <support/open_files.hpp>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
@@ -202,10 +203,10 @@ BOOST_AUTO_TEST_CASE(no_fd_is_left_open)
             expect(watch.frees() == 1 && timer.frees() == 1, "not freed");
         };
         one_life(true);
-        const int before = open_files();
+        const auto before = support::open_files();
         for (int i = 0; i < 10; ++i)
             one_life(i % 2 == 0);
-        expect(open_files() == before, "an fd was left open");
+        expect(support::open_files() == before, "an fd was left open");
     });
 }
 

@@ -11,10 +11,8 @@
 #include <libvirt/libvirt.h>
 
 #include <atomic>
-#include <filesystem>
 #include <functional>
 #include <future>
-#include <iterator>
 #include <string>
 #include <utility>
 
@@ -26,11 +24,6 @@ inline support::libvirtd& shared_daemon()
 {
     static support::libvirtd daemon;
     return daemon;
-}
-
-inline std::size_t open_files()
-{
-    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}));
 }
 
 /// A connection opened with libvirt alone: avirt only knows its watches and timeouts.
