@@ -5,6 +5,7 @@
 #include <support/eventually.hpp>
 #include <support/libvirtd.hpp>
 #include <support/loop_fixture.hpp>
+#include <support/shared_daemon.hpp>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/test/unit_test.hpp>
@@ -18,13 +19,7 @@
 
 namespace asio = boost::asio;
 using avirt::error_code;
-
-/// A daemon that is shared by all tests that do it no harm.
-inline support::libvirtd& shared_daemon()
-{
-    static support::libvirtd daemon;
-    return daemon;
-}
+using support::shared_daemon;
 
 /// A connection opened with libvirt alone: avirt only knows its watches and timeouts.
 class plain_connection
