@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "access_fixture.hpp"
 
+#include <support/temporary_directory.hpp>
+
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/write.hpp>
@@ -28,28 +30,20 @@ struct tcp_fixture : access_fixture
 /// up the right to enter the daemon's directory before it runs a command.
 struct command
 {
-    std::filesystem::path directory;
+    const support::temporary_directory directory{"/tmp/avirt-command-"};
 
     command()
     {
-        std::string name = "/tmp/avirt-command-XXXXXX";
-        BOOST_REQUIRE(::mkdtemp(name.data()));
-        directory = name;
-        std::filesystem::permissions(directory, std::filesystem::perms(0755));
+        std::filesystem::permissions(directory.path, std::filesystem::perms(0755));
         // Starts the daemon before the script is written: its processes must not inherit the open script.
         const auto socket = shared_daemon().socket();
         std::ofstream(script()) << "#!/bin/sh\nexec " SOCKET_BRIDGE " " << socket << '\n';
         std::filesystem::permissions(script(), std::filesystem::perms(0755));
     }
 
-    ~command()
-    {
-        std::filesystem::remove_all(directory);
-    }
-
     std::filesystem::path script() const
     {
-        return directory / "command";
+        return directory.path / "command";
     }
 };
 

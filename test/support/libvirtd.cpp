@@ -7,6 +7,7 @@
 #include "support/eventually.hpp"
 #include "support/loopback.hpp"
 #include "support/mounts.hpp"
+#include "support/temporary_directory.hpp"
 #include "support/unix_socket.hpp"
 #include "support/xdr.hpp"
 
@@ -67,12 +68,9 @@ bool libvirtd::is_11_3()
 
 libvirtd::libvirtd(kind k, const fs::path& parent)
     : kind_(k),
-      port_(k == kind::session || k == kind::system ? 0 : free_port())
+      port_(k == kind::session || k == kind::system ? 0 : free_port()),
+      directory_(make_temporary_directory(parent / "avirt-daemon-"))
 {
-    auto name = (parent / "avirt-daemon-XXXXXX").string();
-    if (!::mkdtemp(name.data()))
-        throw std::runtime_error("mkdtemp");
-    directory_ = name;
     give_to_daemon(directory_);
     fs::create_directory(directory_ / "volumes");
     give_to_daemon(directory_ / "volumes");

@@ -120,7 +120,7 @@ private:
 
     const kind kind_;
     const int port_; // 0: none
-    std::filesystem::path directory_;
+    const std::filesystem::path directory_;
     pid_t guardian_ = -1;
     pid_t pid_ = -1;
 };

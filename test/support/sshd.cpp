@@ -6,6 +6,7 @@
 #include "support/eventually.hpp"
 #include "support/loopback.hpp"
 #include "support/mounts.hpp"
+#include "support/temporary_directory.hpp"
 
 #include <csignal>
 #include <cstdlib>
@@ -64,12 +65,11 @@ std::string sshd::obstacle()
     return {};
 }
 
-sshd::sshd(const fs::path& runtime_directory) : port_(free_port()), runtime_directory_(runtime_directory)
+sshd::sshd(const fs::path& runtime_directory)
+    : port_(free_port()),
+      runtime_directory_(runtime_directory),
+      directory_(make_temporary_directory("/tmp/avirt-sshd-"))
 {
-    std::string name = "/tmp/avirt-sshd-XXXXXX";
-    if (!::mkdtemp(name.data()))
-        throw std::runtime_error("mkdtemp");
-    directory_ = name;
     make_keys();
     make_client(client(), directory_ / "known_hosts");
     make_client(client_that_is_new(), "/dev/null");

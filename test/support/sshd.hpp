@@ -57,7 +57,7 @@ private:
 
     const int port_;
     const std::filesystem::path runtime_directory_;
-    std::filesystem::path directory_;
+    const std::filesystem::path directory_;
     pid_t guardian_ = -1;
 };
 
