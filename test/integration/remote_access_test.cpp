@@ -3,9 +3,7 @@
 
 #include <support/temporary_directory.hpp>
 
-#include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/test/data/test_case.hpp>
 
 // Daemons that are reached over TCP, whose socket takes less data than the size of its buffer suggests, or
@@ -104,17 +102,11 @@ BOOST_AUTO_TEST_CASE(transfers_and_a_console)
 BOOST_AUTO_TEST_CASE(a_write_to_a_stopped_daemon)
 {
     const std::string much(32 * 1024 * 1024, 'x');
-    make_volume("frozen", 0);
-    open_stream(upload("frozen"));
-    daemon.freeze();
     asio::cancellation_signal signal;
     outcome written;
-    asio::async_write(
-        stream, asio::buffer(much), asio::bind_cancellation_slot(signal.slot(), written.handler()));
+    start_write_to_stopped(much, signal, written);
     run_until([&] { return loop.stats().watches >= 2; });
-    signal.emit(asio::cancellation_type::terminal);
-    run_until_done(written);
-    BOOST_TEST(written.ec() == aborted);
+    check_cancellation(signal, written);
 }
 
 BOOST_AUTO_TEST_CASE(a_call_to_a_stopped_daemon)

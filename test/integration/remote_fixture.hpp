@@ -10,6 +10,7 @@
 #include <support/shared_daemon.hpp>
 
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/write.hpp>
@@ -191,11 +192,25 @@ struct remote_fixture : support::loop_fixture
         return finished.ec();
     }
 
-    /// Sends a line to the echo guest's console, and waits for the echo.
+    /// Cancels an operation, and checks that it is aborted.
+    void check_cancellation(asio::cancellation_signal& signal, const outcome& o)
+    {
+        signal.emit(asio::cancellation_type::terminal);
+        run_until_done(o);
+        BOOST_TEST(o.ec() == aborted);
+    }
+
+    /// Opens the echo guest's console, and checks that it echoes.
     void converse()
     {
         start_guest("echo", avirt_demo_guest);
         open_stream(console("echo"));
+        check_echo();
+    }
+
+    /// Sends a line through the stream to the echo guest's console, and waits for the echo.
+    void check_echo()
+    {
         std::string text;
         outcome written, read;
         asio::async_write(stream, asio::buffer("hello\r", 6), written.handler());

@@ -268,9 +268,7 @@ BOOST_FIXTURE_TEST_CASE(an_adopted_stream_of_a_stopped_daemon, adopting_fixture)
         io.run_for(std::chrono::milliseconds(200));
     }
     BOOST_TEST(!written);
-    signal.emit(asio::cancellation_type::terminal);
-    run_until_done(written);
-    BOOST_TEST(written.ec() == aborted);
+    check_cancellation(signal, written);
     daemon.thaw();
 }
 
