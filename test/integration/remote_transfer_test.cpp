@@ -9,6 +9,8 @@
 #include <boost/asio/write.hpp>
 #include <boost/test/data/test_case.hpp>
 
+#include <optional>
+
 // Uploads and downloads of volumes through a daemon.
 
 namespace {

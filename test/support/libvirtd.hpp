@@ -110,7 +110,8 @@ private:
         return directory_ / "again";
     }
 
-    void run() const;
+    void prepare() const;
+    int run() const;
     void run_daemon() const;
     void configure(const std::filesystem::path& file) const;
     void certify() const;
