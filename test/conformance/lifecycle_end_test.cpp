@@ -190,10 +190,8 @@ BOOST_AUTO_TEST_CASE(no_fd_is_left_open)
             probe timer;
             watch.watch(ends.writer.get(), writable);
             timer.timer(1);
-            if (run) {
-                while (watch.calls() == 0 || timer.calls() == 0)
-                    io.run_one();
-            }
+            if (run)
+                run_until_called(io, watch, timer);
             watch.remove();
             timer.remove();
             if (run)
@@ -224,8 +222,7 @@ BOOST_AUTO_TEST_CASE(a_program_may_exit_with_everything_alive)
             watch.watch(ends.writer.get(), writable);
             timer.timer(0);
             removed.timer(0);
-            while (watch.calls() == 0 || timer.calls() == 0)
-                io.run_one();
+            run_until_called(io, watch, timer);
             removed.remove();
             if (!bound)
                 loop.reset();
