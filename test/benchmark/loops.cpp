@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "loops.hpp"
 
+#include "asio_loop.hpp"
+
 #include <avirt/event_loop.hpp>
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <libvirt/libvirt.h>
 
 #include <atomic>
@@ -13,36 +13,9 @@
 namespace benchmark {
 namespace {
 
-namespace asio = boost::asio;
-
-class avirt_loop final : public loop
+class avirt_loop final : public asio_loop
 {
-public:
-    void run() override
-    {
-        io_.run();
-    }
-
-    void stop() override
-    {
-        io_.stop();
-    }
-
-    void tick(std::chrono::milliseconds interval, std::function<void()> f) override
-    {
-        timer_.expires_after(interval);
-        timer_.async_wait([this, interval, f = std::move(f)](const boost::system::error_code& ec) {
-            if (ec)
-                return;
-            f();
-            tick(interval, f);
-        });
-    }
-
-private:
-    asio::io_context io_{1};
     avirt::event_loop loop_{io_};
-    asio::steady_timer timer_{io_};
 };
 
 class default_loop final : public loop

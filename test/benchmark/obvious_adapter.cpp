@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "loops.hpp"
+#include "asio_loop.hpp"
 
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -22,7 +21,7 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 using descriptor = asio::posix::stream_descriptor;
 
-class adapter final : public loop
+class adapter final : public asio_loop
 {
 public:
     adapter()
@@ -41,27 +40,6 @@ public:
             },
             [](int id, int interval) { instance->update_timeout(id, interval); },
             [](int id) { return instance->remove_timeout(id); });
-    }
-
-    void run() override
-    {
-        io_.run();
-    }
-
-    void stop() override
-    {
-        io_.stop();
-    }
-
-    void tick(std::chrono::milliseconds interval, std::function<void()> f) override
-    {
-        timer_.expires_after(interval);
-        timer_.async_wait([this, interval, f = std::move(f)](const error_code& ec) {
-            if (ec)
-                return;
-            f();
-            tick(interval, f);
-        });
     }
 
 private:
@@ -249,9 +227,7 @@ private:
 
     static inline adapter* instance = nullptr;
 
-    asio::io_context io_{1};
     asio::executor_work_guard<asio::io_context::executor_type> work_{io_.get_executor()};
-    asio::steady_timer timer_{io_};
     std::mutex mutex_;
     int last_id_ = 0;
     std::unordered_map<int, watch_ptr> watches_;

@@ -3,6 +3,8 @@
 #include "decorators.hpp"
 #include "files.hpp"
 
+#include <support/open_files.hpp>
+
 #include <boost/test/unit_test.hpp>
 
 #include <string>
@@ -244,7 +246,7 @@ BOOST_AUTO_TEST_CASE(a_connection_may_be_closed_by_a_callback)
 BOOST_AUTO_TEST_CASE(a_thousand_connections_leave_nothing_behind)
 {
     BOOST_TEST(close() == 0);
-    const int files = open_files();
+    const auto files = support::open_files();
     for (int i = 1; i <= 1000; ++i) {
         open();
         auto& log = domain_events();
@@ -255,7 +257,7 @@ BOOST_AUTO_TEST_CASE(a_thousand_connections_leave_nothing_behind)
     }
     BOOST_TEST(loop.comes_to_rest());
     BOOST_TEST(loop.is_idle());
-    BOOST_TEST(open_files() == files);
+    BOOST_TEST(support::open_files() == files);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

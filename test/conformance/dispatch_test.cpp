@@ -9,6 +9,8 @@
 #include <boost/test/unit_test.hpp>
 
 #include <array>
+#include <chrono>
+#include <functional>
 #include <thread>
 #include <vector>
 
@@ -36,10 +38,35 @@ int total_calls(const std::vector<registration*>& items)
     return sum;
 }
 
+struct dispatch_fixture : loop_fixture
+{
+    /// Runs the loop until it has called an item, and checks that it calls no other.
+    void check_one_call(const std::vector<registration*>& items)
+    {
+        run_until([&] { return total_calls(items) > 0; });
+        settle();
+        BOOST_TEST(total_calls(items) == 1);
+    }
+
+    /// Checks that only one of many timers is called if all are due in one turn and each ends all of them.
+    void check_due_timers(int interval, const std::function<void(registration&)>& end)
+    {
+        std::vector<registration*> timers;
+        for (int i = 0; i < 31; ++i)
+            timers.push_back(&add_timer(interval, [&](registration&) {
+                for (auto* timer : timers)
+                    end(*timer);
+            }));
+        const auto due = std::chrono::steady_clock::now() + std::chrono::milliseconds{3};
+        BOOST_REQUIRE(eventually([&] { return std::chrono::steady_clock::now() > due; }));
+        check_one_call(timers);
+    }
+};
+
 } // namespace
 
 BOOST_FIXTURE_TEST_SUITE(
-    dispatch, loop_fixture,
+    dispatch, dispatch_fixture,
     *description("How a callback affects other watches and timeouts that are ready in the same turn."))
 
 BOOST_AUTO_TEST_CASE(a_watch_removed_earlier_in_the_turn_is_not_called)
@@ -53,9 +80,7 @@ BOOST_AUTO_TEST_CASE(a_watch_removed_earlier_in_the_turn_is_not_called)
                     other->remove();
             take(self.fd(), 1);
         }));
-    run_until([&] { return total_calls(watches) > 0; });
-    settle();
-    BOOST_TEST(total_calls(watches) == 1);
+    check_one_call(watches);
 }
 
 BOOST_AUTO_TEST_CASE(a_watch_disabled_earlier_in_the_turn_is_not_called)
@@ -67,9 +92,7 @@ BOOST_AUTO_TEST_CASE(a_watch_disabled_earlier_in_the_turn_is_not_called)
             for (auto* other : watches)
                 other->update(0);
         }));
-    run_until([&] { return total_calls(watches) > 0; });
-    settle();
-    BOOST_TEST(total_calls(watches) == 1);
+    check_one_call(watches);
 }
 
 BOOST_AUTO_TEST_CASE(a_watch_disabled_earlier_in_the_turn_is_not_told_of_a_hangup)
@@ -83,9 +106,7 @@ BOOST_AUTO_TEST_CASE(a_watch_disabled_earlier_in_the_turn_is_not_told_of_a_hangu
                 other->update(0);
         }));
     }
-    run_until([&] { return total_calls(watches) > 0; });
-    settle();
-    BOOST_TEST(total_calls(watches) == 1);
+    check_one_call(watches);
 }
 
 BOOST_AUTO_TEST_CASE(events_no_longer_asked_for_are_not_reported_later_in_the_turn)
@@ -132,9 +153,7 @@ BOOST_AUTO_TEST_CASE(watches_on_one_fd_may_remove_each_other)
             for (auto* other : watches)
                 other->remove();
         }));
-    run_until([&] { return total_calls(watches) > 0; });
-    settle();
-    BOOST_TEST(total_calls(watches) == 1);
+    check_one_call(watches);
 }
 
 BOOST_AUTO_TEST_CASE(a_ready_watch_and_a_due_timer_may_remove_each_other)
@@ -147,43 +166,19 @@ BOOST_AUTO_TEST_CASE(a_ready_watch_and_a_due_timer_may_remove_each_other)
     };
     items.push_back(&add_watch(ready.pipes[0].reader.get(), readable, remove_all));
     items.push_back(&add_timer(0, remove_all));
-    run_until([&] { return total_calls(items) > 0; });
-    settle();
-    BOOST_TEST(total_calls(items) == 1);
+    check_one_call(items);
 }
 
 BOOST_AUTO_TEST_CASE(a_due_timer_removed_earlier_in_the_turn_is_not_called)
 {
-    for (const int interval : {0, 1}) {
-        std::vector<registration*> timers;
-        for (int i = 0; i < 31; ++i)
-            timers.push_back(&add_timer(interval, [&](registration&) {
-                for (auto* timer : timers)
-                    timer->remove();
-            }));
-        const auto due = std::chrono::steady_clock::now() + std::chrono::milliseconds{3};
-        BOOST_REQUIRE(eventually([&] { return std::chrono::steady_clock::now() > due; }));
-        run_until([&] { return total_calls(timers) > 0; });
-        settle();
-        BOOST_TEST(total_calls(timers) == 1);
-    }
+    for (const int interval : {0, 1})
+        check_due_timers(interval, [](registration& timer) { timer.remove(); });
 }
 
 BOOST_AUTO_TEST_CASE(a_due_timer_disabled_earlier_in_the_turn_is_not_called)
 {
-    for (const int interval : {0, 1}) {
-        std::vector<registration*> timers;
-        for (int i = 0; i < 31; ++i)
-            timers.push_back(&add_timer(interval, [&](registration&) {
-                for (auto* timer : timers)
-                    timer->update(-1);
-            }));
-        const auto due = std::chrono::steady_clock::now() + std::chrono::milliseconds{3};
-        BOOST_REQUIRE(eventually([&] { return std::chrono::steady_clock::now() > due; }));
-        run_until([&] { return total_calls(timers) > 0; });
-        settle();
-        BOOST_TEST(total_calls(timers) == 1);
-    }
+    for (const int interval : {0, 1})
+        check_due_timers(interval, [](registration& timer) { timer.update(-1); });
 }
 
 BOOST_AUTO_TEST_CASE(an_fd_reused_within_the_turn_does_not_inherit_an_event)
@@ -204,9 +199,7 @@ BOOST_AUTO_TEST_CASE(an_fd_reused_within_the_turn_does_not_inherit_an_event)
             fresh[other] = make_pipe_at(number);
             successor = &add_watch(number, readable, [](registration& inner) { take(inner.fd(), 1); });
         }));
-    run_until([&] { return total_calls(watches) > 0; });
-    settle();
-    BOOST_TEST(total_calls(watches) == 1);
+    check_one_call(watches);
     BOOST_REQUIRE(successor);
     BOOST_TEST(successor->calls() == 0);
     for (const auto& ends : fresh)

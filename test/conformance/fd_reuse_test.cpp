@@ -6,12 +6,15 @@
 #include "files.hpp"
 #include "harness.hpp"
 
+#include <support/open_files.hpp>
+
 #include <boost/test/unit_test.hpp>
 
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <utility>
 #include <vector>
 
 namespace conformance {
@@ -72,13 +75,54 @@ private:
     pipe_ends ends_;
 };
 
+struct fd_reuse_fixture : loop_fixture
+{
+    /// A watch whose pipe was closed, and the pipe that has its fd now.
+    struct reused_fd
+    {
+        int number;
+        registration& stale;
+        pipe_ends fresh;
+    };
+
+    reused_fd reuse_watched_fd(int events)
+    {
+        auto old = make_pipe();
+        const int number = old.reader.get();
+        auto& stale = add_watch(number, events);
+        settle();
+        old = pipe_ends{};
+        return {number, stale, make_pipe_at(number)};
+    }
+
+    /// A watch whose fd was closed, and its pipe, which another fd keeps open.
+    struct closed_fd
+    {
+        int number;
+        registration& stale;
+        file writer;
+        file other_fd;
+    };
+
+    closed_fd close_watched_fd()
+    {
+        auto old = make_pipe();
+        const int number = old.reader.get();
+        auto other_fd = duplicate(number);
+        auto& stale = add_watch(number, readable);
+        settle();
+        old.reader.close();
+        return {number, stale, std::move(old.writer), std::move(other_fd)};
+    }
+};
+
 const differs polls_fds{"libvirt's loop polls the fd, whatever file it refers to now. avirt watches the "
                         "file, because a stream of libvirt's may close its file and leave the watch behind"};
 
 } // namespace
 
 BOOST_FIXTURE_TEST_SUITE(
-    fd_reuse, loop_fixture,
+    fd_reuse, fd_reuse_fixture,
     *description("The loop leaves the files that it watches as they are, and an fd may come to refer to "
                  "another file."))
 
@@ -115,13 +159,13 @@ BOOST_AUTO_TEST_CASE(no_fd_is_duplicated)
     std::vector<socket_ends> pairs(10);
     for (auto& ends : pairs)
         ends = make_socket_pair();
-    const int before = open_files();
+    const auto before = support::open_files();
     for (const auto& ends : pairs) {
         add_watch(ends.ours.get(), readable);
         add_watch(ends.ours.get(), writable);
     }
     settle();
-    BOOST_TEST(open_files() == before);
+    BOOST_TEST(support::open_files() == before);
 }
 
 BOOST_AUTO_TEST_CASE(the_peer_sees_the_end_as_soon_as_the_fd_is_closed)
@@ -230,12 +274,7 @@ BOOST_AUTO_TEST_CASE(
 
 BOOST_AUTO_TEST_CASE(a_watch_whose_fd_was_closed_does_not_report_the_next_file, *polls_fds)
 {
-    auto old = make_pipe();
-    const int number = old.reader.get();
-    auto& stale = add_watch(number, readable);
-    settle();
-    old = pipe_ends{};
-    const auto fresh = make_pipe_at(number);
+    const auto [number, stale, fresh] = reuse_watched_fd(readable);
     put(fresh.writer.get(), "x");
     settle();
     BOOST_TEST(stale.calls() == 0);
@@ -259,12 +298,7 @@ BOOST_AUTO_TEST_CASE(a_watch_on_a_closed_regular_file_does_not_report_the_next_f
 
 BOOST_AUTO_TEST_CASE(a_new_watch_works_beside_a_stale_one_on_the_same_fd)
 {
-    auto old = make_pipe();
-    const int number = old.reader.get();
-    auto& stale = add_watch(number, readable);
-    settle();
-    old = pipe_ends{};
-    const auto fresh = make_pipe_at(number);
+    const auto [number, stale, fresh] = reuse_watched_fd(readable);
     auto& watch = add_watch(number, readable, drain_one);
     put(fresh.writer.get(), "ab");
     run_until([&] { return watch.calls() == 2; });
@@ -281,12 +315,7 @@ BOOST_AUTO_TEST_CASE(a_new_watch_works_beside_a_stale_one_on_the_same_fd)
 
 BOOST_AUTO_TEST_CASE(stale_and_new_watches_on_one_fd_are_kept_apart, *polls_fds)
 {
-    auto old = make_pipe();
-    const int number = old.reader.get();
-    auto& stale = add_watch(number, readable);
-    settle();
-    old = pipe_ends{};
-    const auto fresh = make_pipe_at(number);
+    const auto [number, stale, fresh] = reuse_watched_fd(readable);
     auto& watch = add_watch(number, readable, drain_one);
     put(fresh.writer.get(), "ab");
     run_until([&] { return watch.calls() == 2; });
@@ -300,12 +329,7 @@ BOOST_AUTO_TEST_CASE(stale_and_new_watches_on_one_fd_are_kept_apart, *polls_fds)
 
 BOOST_AUTO_TEST_CASE(a_disabled_stale_watch_is_kept_apart_too)
 {
-    auto old = make_pipe();
-    const int number = old.reader.get();
-    auto& stale = add_watch(number, 0);
-    settle();
-    old = pipe_ends{};
-    const auto fresh = make_pipe_at(number);
+    const auto [number, stale, fresh] = reuse_watched_fd(0);
     auto& watch = add_watch(number, readable, drain_one);
     put(fresh.writer.get(), "a");
     run_until([&] { return watch.calls() == 1; });
@@ -378,14 +402,9 @@ BOOST_AUTO_TEST_CASE(a_stale_watch_on_a_regular_file_is_silent_beside_a_new_one,
 // An epoll set keeps watching the file of a closed fd as long as the file lives.
 BOOST_AUTO_TEST_CASE(an_old_file_that_is_still_open_is_not_reported_to_the_new_watch)
 {
-    auto old = make_pipe();
-    const int number = old.reader.get();
-    const auto other_fd = duplicate(number);
-    auto& stale = add_watch(number, readable);
-    settle();
-    old.reader.close();
-    const auto fresh = make_pipe_at(number);
-    auto& watch = add_watch(number, readable, drain_one);
+    const auto old = close_watched_fd();
+    const auto fresh = make_pipe_at(old.number);
+    auto& watch = add_watch(old.number, readable, drain_one);
     put(old.writer.get(), "the old file is ready");
     settle();
     BOOST_TEST(watch.calls() == 0);
@@ -395,44 +414,34 @@ BOOST_AUTO_TEST_CASE(an_old_file_that_is_still_open_is_not_reported_to_the_new_w
     BOOST_TEST(watch.calls() == 2);
     BOOST_TEST(watch.all_events() == readable);
 
-    BOOST_TEST(stale.remove() == 0);
+    BOOST_TEST(old.stale.remove() == 0);
     settle();
     BOOST_TEST(watch.calls() == 2);
     put(fresh.writer.get(), "c");
     run_until([&] { return watch.calls() == 3; });
     watch.remove();
-    BOOST_TEST(unread_bytes(other_fd.get()) == 21);
+    BOOST_TEST(unread_bytes(old.other_fd.get()) == 21);
 }
 
 BOOST_AUTO_TEST_CASE(the_watch_of_an_old_file_that_is_still_open_does_not_report_the_new_file, *polls_fds)
 {
-    auto old = make_pipe();
-    const int number = old.reader.get();
-    const auto other_fd = duplicate(number);
-    auto& stale = add_watch(number, readable);
+    const auto old = close_watched_fd();
+    const auto fresh = make_pipe_at(old.number);
+    auto& watch = add_watch(old.number, readable, drain_one);
     settle();
-    old.reader.close();
-    const auto fresh = make_pipe_at(number);
-    auto& watch = add_watch(number, readable, drain_one);
-    settle();
-    const int before = stale.calls();
+    const int before = old.stale.calls();
     put(fresh.writer.get(), "ab");
     run_until([&] { return watch.calls() == 2; });
     settle();
-    BOOST_TEST(stale.calls() == before);
+    BOOST_TEST(old.stale.calls() == before);
 }
 
 BOOST_AUTO_TEST_CASE(an_old_file_that_is_still_open_costs_nothing_once_its_watch_is_removed)
 {
-    auto old = make_pipe();
-    const int number = old.reader.get();
-    const auto other_fd = duplicate(number);
-    auto& stale = add_watch(number, readable);
-    settle();
-    old.reader.close();
+    const auto old = close_watched_fd();
     put(old.writer.get(), "the old file is ready");
-    BOOST_TEST(stale.remove() == 0);
-    run_until([&] { return stale.frees() == 1; });
+    BOOST_TEST(old.stale.remove() == 0);
+    run_until([&] { return old.stale.frees() == 1; });
     settle();
     auto& sleeping = add_timer(3'600'000);
     BOOST_TEST(loop.comes_to_rest());

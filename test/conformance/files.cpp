@@ -175,14 +175,6 @@ int poll_now(int fd, int events)
     return result;
 }
 
-int open_files()
-{
-    int count = 0;
-    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator{"/proc/self/fd"})
-        ++count;
-    return count;
-}
-
 int status_flags(int fd)
 {
     return checked(::fcntl(fd, F_GETFL), "fcntl");

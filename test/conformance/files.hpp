@@ -60,7 +60,6 @@ void put(int fd, std::string_view bytes);
 std::string take(int fd, std::size_t most);
 int unread_bytes(int fd);
 int poll_now(int fd, int events); // what poll(2) reports now, in libvirt's bits
-int open_files();
 int status_flags(int fd);
 bool in_an_epoll_set(int fd); // whether any epoll set of this process has an entry for this fd
 

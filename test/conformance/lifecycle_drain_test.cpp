@@ -273,8 +273,7 @@ BOOST_AUTO_TEST_CASE(stats_count_registrations_and_dispatched_callbacks)
         watch.watch(ends.writer.get(), writable);
         slow.timer(0);
         expect(loop.stats().watches == 1 && loop.stats().timeouts == 1, "not counted");
-        while (watch.calls() == 0 || slow.calls() == 0)
-            io.run_one();
+        run_until_called(io, watch, slow);
         expect(loop.stats().dispatched == dispatched + 2, "dispatches not counted");
         expect(loop.stats().longest_callback >= 3ms, "the slow callback was not measured");
         watch.remove();

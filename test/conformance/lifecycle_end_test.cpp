@@ -7,6 +7,7 @@
 #include "lifecycle_probe.hpp"
 
 #include <avirt/event_loop.hpp>
+#include <support/open_files.hpp>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
@@ -189,10 +190,8 @@ BOOST_AUTO_TEST_CASE(no_fd_is_left_open)
             probe timer;
             watch.watch(ends.writer.get(), writable);
             timer.timer(1);
-            if (run) {
-                while (watch.calls() == 0 || timer.calls() == 0)
-                    io.run_one();
-            }
+            if (run)
+                run_until_called(io, watch, timer);
             watch.remove();
             timer.remove();
             if (run)
@@ -202,10 +201,10 @@ BOOST_AUTO_TEST_CASE(no_fd_is_left_open)
             expect(watch.frees() == 1 && timer.frees() == 1, "not freed");
         };
         one_life(true);
-        const int before = open_files();
+        const auto before = support::open_files();
         for (int i = 0; i < 10; ++i)
             one_life(i % 2 == 0);
-        expect(open_files() == before, "an fd was left open");
+        expect(support::open_files() == before, "an fd was left open");
     });
 }
 
@@ -223,8 +222,7 @@ BOOST_AUTO_TEST_CASE(a_program_may_exit_with_everything_alive)
             watch.watch(ends.writer.get(), writable);
             timer.timer(0);
             removed.timer(0);
-            while (watch.calls() == 0 || timer.calls() == 0)
-                io.run_one();
+            run_until_called(io, watch, timer);
             removed.remove();
             if (!bound)
                 loop.reset();

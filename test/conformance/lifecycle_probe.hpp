@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <boost/asio/io_context.hpp>
 #include <libvirt/libvirt.h>
 
 #include <atomic>
@@ -91,5 +92,13 @@ private:
     std::atomic<int> frees_{0};
     std::atomic<int> events_{0};
 };
+
+/// Runs the context until all of the probes have been called.
+template <class... Probes>
+void run_until_called(boost::asio::io_context& io, const Probes&... probes)
+{
+    while (((probes.calls() == 0) || ...))
+        io.run_one();
+}
 
 } // namespace conformance

@@ -164,8 +164,7 @@ BOOST_AUTO_TEST_CASE(all_files_are_closed_on_exec)
         probe timer;
         watch.watch(ends.writer.get(), writable);
         timer.timer(1);
-        while (watch.calls() == 0 || timer.calls() == 0)
-            io.run_one();
+        run_until_called(io, watch, timer);
         for (const int number : open_numbers()) {
             const int flags = before.contains(number) ? -1 : ::fcntl(number, F_GETFD);
             expect(flags == -1 || (flags & FD_CLOEXEC) != 0, "a file is inherited");

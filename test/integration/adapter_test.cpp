@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "operations.hpp"
 
+#include <support/coroutine.hpp>
 #include <support/token_adapters.hpp>
 
 #include <boost/asio/append.hpp>
@@ -9,13 +10,11 @@
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/compose.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
 
-#include <exception>
 #include <future>
 #include <memory>
 #include <utility>
@@ -182,27 +181,13 @@ BOOST_AUTO_TEST_CASE(futures_throw_the_details)
     });
 }
 
-template <class Coroutine>
-void run(operations_fixture& r, Coroutine coroutine)
-{
-    bool is_over = false;
-    std::exception_ptr thrown;
-    asio::co_spawn(r.io, std::move(coroutine), [&](std::exception_ptr e) {
-        thrown = e;
-        is_over = true;
-    });
-    r.run_until([&] { return is_over; });
-    if (thrown)
-        std::rethrow_exception(thrown);
-}
-
 BOOST_AUTO_TEST_CASE(coroutines_throw_the_details)
 {
     operations_fixture r;
     r.open_connection();
     int memory = 0;
     asio::cancellation_signal signal;
-    run(r, [&]() -> asio::awaitable<void> {
+    run_coroutine(r, [&]() -> asio::awaitable<void> {
         const avirt::screenshot opener{"nobody"};
         const auto check = [&](auto token) -> asio::awaitable<void> {
             try {
@@ -241,8 +226,7 @@ BOOST_AUTO_TEST_CASE(the_slot_still_cancels)
         r.io.poll();
         BOOST_TEST(o.calls() == 0);
         signal.emit(asio::cancellation_type::total);
-        r.run_until_done(o);
-        r.check(o, aborted);
+        r.check_result(o, aborted);
         BOOST_TEST(why.code == 0);
     };
     check([](auto slot, auto handler, auto& why) {
@@ -313,7 +297,7 @@ BOOST_AUTO_TEST_CASE(temporary_tokens_are_destroyed_once)
     r.open_connection();
     const counted_token token;
     avirt::error_details why;
-    run(r, [&]() -> asio::awaitable<void> {
+    run_coroutine(r, [&]() -> asio::awaitable<void> {
         r.conn.async_call(virConnectNumOfDomains, avirt::with_details(token, why)),
             co_await asio::post(r.io, asio::use_awaitable);
         r.conn.async_call([](virConnectPtr) {}, avirt::cancel_after(1h, avirt::with_details(token, why))),

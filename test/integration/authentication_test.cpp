@@ -2,18 +2,16 @@
 #include "operations.hpp"
 
 #include <support/gate.hpp>
+#include <support/temporary_directory.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <libvirt/virterror.h>
 
-#include <filesystem>
 #include <fstream>
 #include <span>
 #include <stdexcept>
 #include <vector>
-
-#include <stdlib.h>
 
 // libvirt's test driver asks for a name and a password if its file requires them.
 
@@ -22,25 +20,17 @@ namespace {
 /// A host that admits only the user "fred".
 struct guarded_host
 {
-    std::filesystem::path directory;
+    const support::temporary_directory directory{"/tmp/avirt-auth-"};
 
     guarded_host()
     {
-        std::string name = "/tmp/avirt-auth-XXXXXX";
-        BOOST_REQUIRE(::mkdtemp(name.data()));
-        directory = name;
-        std::ofstream(directory / "host.xml")
+        std::ofstream(directory.path / "host.xml")
             << "<node><auth><user password='sesame'>fred</user></auth></node>";
-    }
-
-    ~guarded_host()
-    {
-        std::filesystem::remove_all(directory);
     }
 
     std::string uri() const
     {
-        return "test://" + (directory / "host.xml").string();
+        return "test://" + (directory.path / "host.xml").string();
     }
 };
 

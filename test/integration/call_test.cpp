@@ -141,8 +141,7 @@ BOOST_AUTO_TEST_CASE(deferred_and_launched_twice)
     for (int i = 0; i < 2; ++i) {
         outcome counted;
         later(counted.handler());
-        run_until_done(counted);
-        check(counted, {});
+        check_result(counted);
     }
 }
 
@@ -181,8 +180,7 @@ BOOST_AUTO_TEST_CASE(functions_that_return_void)
 {
     outcome fine;
     conn.async_call([](virConnectPtr) {}, fine.handler());
-    run_until_done(fine);
-    check(fine, {});
+    check_result(fine);
     outcome failed;
     conn.async_call(
         [](virConnectPtr) {
@@ -190,8 +188,7 @@ BOOST_AUTO_TEST_CASE(functions_that_return_void)
                 avirt::throw_last_error();
         },
         failed.handler());
-    run_until_done(failed);
-    check(failed, invalid_domain);
+    check_result(failed, invalid_domain);
 }
 
 BOOST_AUTO_TEST_CASE(not_open)
@@ -242,8 +239,7 @@ BOOST_AUTO_TEST_CASE(one_after_the_other_or_concurrently)
         BOOST_TEST(!second);
         g.open();
     }
-    run_until_done(second);
-    check(second, {});
+    check_result(second);
     g.open();
     run_until_done(first);
 }
@@ -268,8 +264,7 @@ BOOST_AUTO_TEST_CASE(two_hundred_in_flight)
             outcomes[static_cast<std::size_t>(i)].handler());
     }
     for (auto& o : outcomes) {
-        run_until_done(o);
-        check(o, {});
+        check_result(o);
         BOOST_TEST(o.bytes() == 1u);
     }
     if (calls_are_ordered()) {
@@ -295,8 +290,7 @@ BOOST_AUTO_TEST_CASE(destroyed_with_calls_running_and_queued)
     }
     for (auto& o : outcomes) {
         BOOST_TEST(!o);
-        run_until_done(o);
-        check(o, aborted);
+        check_result(o, aborted);
         BOOST_TEST(o.bytes() == 0u);
     }
     BOOST_TEST(support::eventually([&] { return held.use_count() == 1 + running; }));
@@ -318,8 +312,7 @@ BOOST_AUTO_TEST_CASE(opened_again_while_an_old_call_is_stuck)
     open_connection();
     outcome next;
     conn.async_call(virConnectNumOfDomains, next.handler());
-    run_until_done(next);
-    check(next, {});
+    check_result(next);
     check(stuck, aborted);
 
     support::gate other;
@@ -354,8 +347,7 @@ BOOST_AUTO_TEST_CASE(the_connection_lives_as_long_as_its_calls)
         o.handler());
     run_until([&] { return g.arrived() == 1; });
     conn.close();
-    run_until_done(o);
-    check(o, aborted);
+    check_result(o, aborted);
     g.open();
     BOOST_TEST(support::eventually([&] { return domains != -2; }));
     BOOST_TEST(domains == 1);

@@ -38,14 +38,11 @@ BOOST_AUTO_TEST_SUITE(cancel_after_of_every_operation)
 
 BOOST_AUTO_TEST_CASE(does_not_fire)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
         outcome o;
         op.launch(r, avirt::cancel_after(1h, o.handler()));
         BOOST_TEST(!o);
-        r.run_until_done(o);
-        r.check(o, {});
+        r.check_result(o);
         r.stream.close();
         r.conn.close();
         support::run_to_end(r.io); // does not return while a timer runs
@@ -62,14 +59,12 @@ BOOST_AUTO_TEST_CASE(fires)
     outcome o;
     stream.async_wait(wait_type::write, avirt::cancel_after(1ns, o.handler()));
     BOOST_TEST(!o);
-    run_until_done(o);
-    check(o, aborted);
+    check_result(o, aborted);
     BOOST_TEST(stream.is_open());
     outcome waited;
     asio::steady_timer timer(io, 1h);
     timer.async_wait(avirt::cancel_after(1ns, waited.handler()));
-    run_until_done(waited);
-    check(waited, aborted);
+    check_result(waited, aborted);
 }
 
 BOOST_AUTO_TEST_CASE(invokes_the_handler_when_operation_and_timer_have_ended)
@@ -150,8 +145,7 @@ BOOST_DATA_TEST_CASE(passes_a_cancellation_on, data::make(support::every_cancell
         BOOST_TEST(!o);
         signal.emit(type);
         BOOST_TEST(!o);
-        run_until_done(o);
-        check(o, aborted);
+        check_result(o, aborted);
         BOOST_TEST((seen == type));
         signal.emit(type);
         io.restart();
@@ -224,8 +218,7 @@ BOOST_AUTO_TEST_CASE(through_a_composed_operation)
     std::string text;
     outcome o;
     asio::async_read(stream, asio::dynamic_buffer(text), avirt::cancel_after(1h, o.handler()));
-    run_until_done(o);
-    check(o, asio::error::eof);
+    check_result(o, asio::error::eof);
     BOOST_TEST(o.bytes() == 33443u);
 
     asio::local::stream_protocol::socket ours(io);
@@ -235,8 +228,7 @@ BOOST_AUTO_TEST_CASE(through_a_composed_operation)
     std::array<char, 8> some{};
     outcome read;
     asio::async_read(ours, asio::buffer(some), avirt::cancel_after(1ms, read.handler()));
-    run_until_done(read);
-    check(read, aborted);
+    check_result(read, aborted);
     BOOST_TEST(read.bytes() <= 4u);
 }
 
@@ -286,8 +278,7 @@ BOOST_AUTO_TEST_CASE(deferred_and_launched_twice)
     auto later = timer.async_wait(asio::deferred);
     outcome third;
     std::move(later)(avirt::cancel_after(1ns, third.handler()));
-    run_until_done(third);
-    check(third, aborted);
+    check_result(third, aborted);
 }
 
 BOOST_AUTO_TEST_CASE(combines_with_with_details)

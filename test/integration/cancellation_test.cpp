@@ -43,8 +43,7 @@ struct stuck_fixture : operations_fixture
         BOOST_TEST(o.calls() == 0);
         signal.emit(type);
         BOOST_TEST(o.calls() == 0);
-        run_until_done(o);
-        check(o, aborted);
+        check_result(o, aborted);
         signal.emit(type);
         io.restart();
         io.poll();
@@ -86,8 +85,7 @@ BOOST_DATA_TEST_CASE(a_call_that_has_not_begun, data::make(support::every_cancel
     run_until_done(call);
     outcome next;
     conn.async_call([](virConnectPtr) {}, next.handler());
-    run_until_done(next);
-    check(next, {});
+    check_result(next);
     BOOST_TEST(!ran);
 }
 
@@ -99,8 +97,7 @@ BOOST_DATA_TEST_CASE(
     cancels(
         [&](auto token) { other.async_call([&](virConnectPtr) { ran = true; }, std::move(token)); }, type);
     gate.open();
-    run_until_done(call);
-    check(call, {});
+    check_result(call);
     outcome next;
     other.async_call([](virConnectPtr) {}, next.handler());
     run_until_done(next);
@@ -140,14 +137,12 @@ BOOST_DATA_TEST_CASE(read, data::make(support::every_cancellation_type), type)
     stream.async_read_some(asio::buffer(memory), asio::bind_cancellation_slot(signal.slot(), o.handler()));
     signal.emit(type);
     BOOST_TEST(o.calls() == 0);
-    run_until_done(o);
-    check(o, aborted);
+    check_result(o, aborted);
     BOOST_TEST(stream.is_open());
     outcome next;
     stream.async_read_some(asio::buffer(memory), next.handler());
     signal.emit(type); // Too late: the signal must not cancel the next read.
-    run_until_done(next);
-    check(next, {});
+    check_result(next);
     BOOST_TEST(next.bytes() > 0u);
 }
 
@@ -195,8 +190,7 @@ BOOST_AUTO_TEST_CASE(a_running_call_goes_on_after_partial_cancellation)
     io.poll();
     BOOST_TEST(o.calls() == 0);
     signal.emit(cancellation_type::partial);
-    run_until_done(o);
-    check(o, aborted);
+    check_result(o, aborted);
     BOOST_TEST(loop.stats().running_calls == 1u);
     BOOST_TEST(loop.stats().abandoned_calls == 0u);
     support::run_to_end(io); // run() does not wait for the call.
@@ -205,8 +199,7 @@ BOOST_AUTO_TEST_CASE(a_running_call_goes_on_after_partial_cancellation)
     BOOST_TEST(support::eventually([&] { return loop.stats().running_calls == 0 && result.expired(); }));
     outcome next;
     conn.async_call(virConnectNumOfDomains, next.handler());
-    run_until_done(next);
-    check(next, {});
+    check_result(next);
     BOOST_TEST(o.calls() == 1);
 }
 
@@ -223,8 +216,7 @@ BOOST_AUTO_TEST_CASE(a_running_call_is_abandoned_by_terminal_cancellation_only)
     io.poll();
     BOOST_TEST(o.calls() == 0);
     signal.emit(cancellation_type::terminal);
-    run_until_done(o);
-    check(o, aborted);
+    check_result(o, aborted);
     BOOST_TEST(o.bytes() == 0u); // The call's thread still owns its result.
     BOOST_TEST(loop.stats().abandoned_calls == 1u);
     BOOST_TEST(loop.stats().running_calls == 0u);
@@ -232,8 +224,7 @@ BOOST_AUTO_TEST_CASE(a_running_call_is_abandoned_by_terminal_cancellation_only)
     BOOST_TEST(support::eventually([&] { return loop.stats().abandoned_calls == 0; }));
     outcome next;
     conn.async_call(virConnectNumOfDomains, next.handler());
-    run_until_done(next);
-    check(next, {});
+    check_result(next);
     BOOST_TEST(o.calls() == 1);
 }
 
@@ -244,8 +235,7 @@ BOOST_AUTO_TEST_CASE(emitted_between_completion_and_invocation)
     asio::cancellation_signal signal;
     stream.async_read_some(asio::buffer(memory), asio::bind_cancellation_slot(signal.slot(), o.handler()));
     signal.emit(cancellation_type::terminal);
-    run_until_done(o);
-    check(o, {}); // Received data is not lost.
+    check_result(o); // Received data is not lost.
     BOOST_TEST(o.bytes() == memory.size());
 }
 
@@ -253,9 +243,7 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_CASE(late_emits_of_every_type_are_harmless)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
         outcome o;
         asio::cancellation_signal signal;
         op.launch(r, asio::bind_cancellation_slot(signal.slot(), o.handler()));

@@ -49,15 +49,13 @@ BOOST_AUTO_TEST_CASE(opens_and_closes)
     outcome opened;
     conn.async_open("test:///default", opened.handler());
     BOOST_TEST(opened.calls() == 0);
-    run_until_done(opened);
-    check(opened, {});
+    check_result(opened);
     BOOST_TEST(conn.is_open());
     BOOST_TEST(virConnectNumOfDomains(conn.native_handle()) == 1);
     outcome closed;
     conn.async_close(closed.handler());
     BOOST_TEST(!conn.is_open());
-    run_until_done(closed);
-    check(closed, {});
+    check_result(closed);
     open_connection();
     BOOST_TEST(conn.is_open());
 }
@@ -83,8 +81,7 @@ BOOST_AUTO_TEST_CASE(opened_twice)
     outcome again;
     conn.async_open("test:///default", again.handler());
     BOOST_TEST(!again);
-    run_until_done(again);
-    check(again, avirt::error::already_open);
+    check_result(again, avirt::error::already_open);
     BOOST_TEST(conn.native_handle() == before);
 }
 
@@ -94,11 +91,9 @@ BOOST_FIXTURE_TEST_CASE(opened_while_opening, busy_pool)
     outcome second;
     conn.async_open("test:///default", first.handler());
     conn.async_open("test:///default", second.handler());
-    run_until_done(second);
-    check(second, avirt::error::operation_in_progress);
+    check_result(second, avirt::error::operation_in_progress);
     end_call();
-    run_until_done(first);
-    check(first, {});
+    check_result(first);
     BOOST_TEST(conn.is_open());
 }
 
@@ -108,12 +103,10 @@ BOOST_FIXTURE_TEST_CASE(closed_while_opening, busy_pool)
     outcome closed;
     conn.async_open("test:///default", opened.handler());
     conn.async_close(closed.handler());
-    run_until_done(closed);
-    check(closed, avirt::error::not_open);
+    check_result(closed, avirt::error::not_open);
     conn.close();
     BOOST_TEST(!opened);
-    run_until_done(opened);
-    check(opened, aborted);
+    check_result(opened, aborted);
     end_call();
     BOOST_TEST(!conn.is_open());
     open_connection();
@@ -127,8 +120,7 @@ BOOST_FIXTURE_TEST_CASE(destroyed_while_opening, busy_pool)
         brief.async_open("test:///default", opened.handler());
     }
     BOOST_TEST(!opened);
-    run_until_done(opened);
-    check(opened, aborted);
+    check_result(opened, aborted);
 }
 
 BOOST_FIXTURE_TEST_CASE(cancelled_while_opening_and_opened_again_at_once, busy_pool)
@@ -155,12 +147,10 @@ BOOST_AUTO_TEST_CASE(closed_twice)
     run_until_done(second);
     // The first close may or may not have completed before the second begins.
     BOOST_TEST((second.ec() == avirt::error::operation_in_progress || second.ec() == avirt::error::not_open));
-    run_until_done(first);
-    check(first, {});
+    check_result(first);
     outcome third;
     conn.async_close(third.handler());
-    run_until_done(third);
-    check(third, avirt::error::not_open);
+    check_result(third, avirt::error::not_open);
     conn.close();
     conn.cancel();
 }
@@ -205,8 +195,7 @@ BOOST_AUTO_TEST_CASE(details_are_left_alone_on_success)
     avirt::error_details why;
     why.message = "untouched";
     conn.async_open("test:///default", avirt::with_details(opened.handler(), why));
-    run_until_done(opened);
-    check(opened, {});
+    check_result(opened);
     BOOST_TEST(why.message == "untouched");
 }
 
@@ -218,8 +207,7 @@ BOOST_AUTO_TEST_CASE(adopted_from_elsewhere)
         BOOST_TEST(adopted.native_handle() == c);
         outcome o;
         adopted.async_call(virConnectNumOfDomains, o.handler());
-        run_until_done(o);
-        check(o, {});
+        check_result(o);
         BOOST_TEST(o.bytes() == 1u);
         virConnectRef(c);
     }
@@ -237,8 +225,7 @@ BOOST_AUTO_TEST_CASE(released_to_the_caller)
     BOOST_REQUIRE(c);
     BOOST_TEST(!conn.is_open());
     BOOST_TEST(!conn.release());
-    run_until_done(pending);
-    check(pending, aborted);
+    check_result(pending, aborted);
     g.open();
     BOOST_TEST(support::eventually([&] { return loop.stats().abandoned_calls == 0; }));
     support::run_to_end(io);
@@ -255,16 +242,14 @@ BOOST_AUTO_TEST_CASE(a_moved_from_connection_can_be_opened_again)
     avirt::connection moved(std::move(conn));
     BOOST_TEST(moved.native_handle() == native);
     BOOST_TEST(!conn.is_open());
-    run_until_done(pending);
-    check(pending, {});
+    check_result(pending);
     open_connection();
     BOOST_TEST(conn.native_handle() != native);
     outcome closed;
     moved.async_call([](virConnectPtr) {}, closed.handler());
     conn = std::move(moved);
     BOOST_TEST(conn.native_handle() == native);
-    run_until_done(closed);
-    check(closed, {});
+    check_result(closed);
     auto& self = conn;
     conn = std::move(self);
     BOOST_TEST(conn.native_handle() == native);
@@ -277,8 +262,7 @@ BOOST_AUTO_TEST_CASE(replaced_while_busy)
     outcome call;
     conn.async_call(g.entry(), call.handler());
     conn = avirt::connection(io);
-    run_until_done(call);
-    check(call, aborted);
+    check_result(call, aborted);
     BOOST_TEST(!conn.is_open());
 }
 
@@ -288,10 +272,8 @@ BOOST_AUTO_TEST_CASE(many_at_a_time)
     std::vector<outcome> opened(40);
     for (auto& o : opened)
         connections.emplace_back(io).async_open("test:///default", o.handler());
-    for (auto& o : opened) {
-        run_until_done(o);
-        check(o, {});
-    }
+    for (auto& o : opened)
+        check_result(o);
     for (auto& c : connections)
         BOOST_TEST(c.is_open());
 }
@@ -303,8 +285,7 @@ BOOST_AUTO_TEST_CASE(the_context_runs_other_handlers_while_opening)
     conn.async_open("test:///default", opened.handler());
     asio::post(io, [note = posted.handler()] { note({}); });
     run_until_done(posted);
-    run_until_done(opened);
-    check(opened, {});
+    check_result(opened);
 }
 
 BOOST_AUTO_TEST_CASE(drain_completes_when_everything_is_gone)
@@ -320,8 +301,7 @@ BOOST_AUTO_TEST_CASE(drain_completes_when_everything_is_gone)
     BOOST_TEST(!loop.is_idle());
     stream.close();
     conn.close();
-    run_until_done(drained);
-    check(drained, {});
+    check_result(drained);
     BOOST_TEST(loop.is_idle());
     BOOST_TEST(loop.stats().watches == 0u);
     BOOST_TEST(loop.stats().running_calls + loop.stats().queued_calls == 0u);

@@ -2,6 +2,7 @@
 
 // Tests the serial console of a real guest through libvirt's embedded driver.
 
+#include "support/coroutine.hpp"
 #include "support/embedded_driver.hpp"
 #include "support/loop_fixture.hpp"
 
@@ -9,7 +10,6 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/read_until.hpp>
@@ -122,16 +122,6 @@ BOOST_AUTO_TEST_CASE(input_comes_back_with_every_token)
         BOOST_TEST(text.substr(0, n) == expected);
         text.erase(0, n);
     };
-    const auto run_coroutine = [&](auto coroutine) {
-        bool is_done = false;
-        asio::co_spawn(io, std::move(coroutine), [&](std::exception_ptr e) {
-            if (e)
-                std::rethrow_exception(e);
-            is_done = true;
-        });
-        run_until([&] { return is_done; });
-    };
-
     type("callback\r");
     bool is_called = false;
     until([&](error_code ec, std::size_t n) {
@@ -148,14 +138,16 @@ BOOST_AUTO_TEST_CASE(input_comes_back_with_every_token)
     check("future\r\n", future.get());
 
     type("awaitable\r");
-    run_coroutine(
-        [&]() -> asio::awaitable<void> { check("awaitable\r\n", co_await until(asio::use_awaitable)); });
+    support::run_coroutine(*this, [&]() -> asio::awaitable<void> {
+        check("awaitable\r\n", co_await until(asio::use_awaitable));
+    });
 
     type("deferred\r");
-    run_coroutine([&]() -> asio::awaitable<void> { check("deferred\r\n", co_await until(asio::deferred)); });
+    support::run_coroutine(
+        *this, [&]() -> asio::awaitable<void> { check("deferred\r\n", co_await until(asio::deferred)); });
 
     type("tuple\r");
-    run_coroutine([&]() -> asio::awaitable<void> {
+    support::run_coroutine(*this, [&]() -> asio::awaitable<void> {
         const auto [ec, n] = co_await until(asio::as_tuple(asio::use_awaitable));
         BOOST_TEST(ec == error_code());
         check("tuple\r\n", n);

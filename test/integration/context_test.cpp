@@ -24,25 +24,20 @@ BOOST_AUTO_TEST_SUITE(context)
 
 BOOST_AUTO_TEST_CASE(objects_are_destroyed_inside_their_own_handlers)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
         outcome o;
         op.launch(r, [&, note = o.handler()](error_code ec, auto... args) {
             r.stream = avirt::async_stream(r.io);
             r.conn = avirt::connection(r.io);
             note(ec, args...);
         });
-        r.run_until_done(o);
-        r.check(o, {});
+        r.check_result(o);
     });
 }
 
 BOOST_AUTO_TEST_CASE(objects_are_moved_inside_their_own_handlers)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
         outcome o;
         std::optional<avirt::async_stream> stream;
         std::optional<avirt::connection> conn;
@@ -51,27 +46,22 @@ BOOST_AUTO_TEST_CASE(objects_are_moved_inside_their_own_handlers)
             conn.emplace(std::move(r.conn));
             note(ec, args...);
         });
-        r.run_until_done(o);
-        r.check(o, {});
+        r.check_result(o);
         r.open_stream(); // Moved-from objects can be used again.
         outcome read;
         r.stream.async_read_some(asio::buffer(r.memory), read.handler());
-        r.run_until_done(read);
-        r.check(read, {});
+        r.check_result(read);
     });
 }
 
 BOOST_AUTO_TEST_CASE(objects_are_moved_during_an_operation)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
         outcome o;
         op.launch(r, o.handler());
         const avirt::async_stream stream(std::move(r.stream));
         const avirt::connection conn(std::move(r.conn));
-        r.run_until_done(o);
-        r.check(o, {});
+        r.check_result(o);
     });
 }
 
@@ -110,9 +100,7 @@ BOOST_AUTO_TEST_CASE(handlers_run_between_slow_libvirt_callbacks)
 
 BOOST_AUTO_TEST_CASE(everything_works_after_a_handler_has_thrown)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
         outcome o;
         op.launch(r, [note = o.handler()](error_code ec, auto... args) {
             note(ec, args...);
@@ -125,16 +113,13 @@ BOOST_AUTO_TEST_CASE(everything_works_after_a_handler_has_thrown)
         r.make_readable();
         outcome read;
         r.stream.async_read_some(asio::buffer(r.memory), read.handler());
-        r.run_until_done(read);
-        r.check(read, {});
+        r.check_result(read);
     });
 }
 
 BOOST_AUTO_TEST_CASE(the_context_is_stopped_repeatedly)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
         outcome o;
         op.launch(r, o.handler());
         for (int i = 0; i < 20 && !o; ++i) {
@@ -142,8 +127,7 @@ BOOST_AUTO_TEST_CASE(the_context_is_stopped_repeatedly)
             asio::post(r.io, [&] { r.io.stop(); });
             r.io.run();
         }
-        r.run_until_done(o);
-        r.check(o, {});
+        r.check_result(o);
     });
 }
 

@@ -23,9 +23,7 @@ BOOST_AUTO_TEST_SUITE(contract)
 
 BOOST_AUTO_TEST_CASE(handlers_are_invoked_once_and_only_by_run)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
         outcome o;
         std::thread::id invoked_on;
         bool is_inside = true;
@@ -111,9 +109,7 @@ BOOST_AUTO_TEST_CASE(counts_as_work_on_both_contexts)
 
 BOOST_AUTO_TEST_CASE(run_returns_only_when_the_operation_is_over)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
         outcome o;
         op.launch(r, [&, note = o.handler()](error_code ec, auto... args) {
             note(ec, args...);
@@ -168,9 +164,7 @@ struct counting_allocator
 
 BOOST_AUTO_TEST_CASE(the_handlers_allocator_is_used_and_its_memory_freed_before_invocation)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
         allocations log;
         outcome o;
         int alive = -1;
@@ -216,22 +210,17 @@ struct move_only_handler
 
 BOOST_AUTO_TEST_CASE(a_move_only_handler_is_invoked_as_an_rvalue)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
         outcome o;
         op.launch(r, move_only_handler{o});
-        r.run_until_done(o);
-        r.check(o, {});
+        r.check_result(o);
         BOOST_TEST(o.bytes() == 1u);
     });
 }
 
 BOOST_AUTO_TEST_CASE(a_handlers_exception_leaves_run_and_operations_still_work)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
         outcome o;
         op.launch(r, [note = o.handler()](error_code ec, auto... args) {
             note(ec, args...);

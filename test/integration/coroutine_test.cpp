@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "operations.hpp"
 
+#include <support/coroutine.hpp>
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -21,48 +23,28 @@
 namespace {
 
 using avirt::condition;
-
-/// Runs a coroutine to its end, and rethrows its exception.
-template <class Coroutine>
-void run(operations_fixture& r, Coroutine coroutine)
-{
-    bool is_over = false;
-    std::exception_ptr thrown;
-    asio::co_spawn(r.io, std::move(coroutine), [&](std::exception_ptr e) {
-        thrown = e;
-        is_over = true;
-    });
-    r.run_until([&] { return is_over; });
-    if (thrown)
-        std::rethrow_exception(thrown);
-}
+using support::run_coroutine;
 
 BOOST_AUTO_TEST_SUITE(coroutine)
 
 BOOST_AUTO_TEST_CASE(use_awaitable)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
-        run(r, [&]() -> asio::awaitable<void> { co_await op.launch(r, asio::use_awaitable); });
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
+        run_coroutine(r, [&]() -> asio::awaitable<void> { co_await op.launch(r, asio::use_awaitable); });
     });
 }
 
 BOOST_AUTO_TEST_CASE(deferred)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
-        run(r, [&]() -> asio::awaitable<void> { co_await op.launch(r, asio::deferred); });
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
+        run_coroutine(r, [&]() -> asio::awaitable<void> { co_await op.launch(r, asio::deferred); });
     });
 }
 
 BOOST_AUTO_TEST_CASE(as_a_tuple)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
-        run(r, [&]() -> asio::awaitable<void> {
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
+        run_coroutine(r, [&]() -> asio::awaitable<void> {
             const auto result = co_await op.launch(r, asio::as_tuple(asio::use_awaitable));
             BOOST_TEST(!std::get<0>(result));
         });
@@ -71,10 +53,8 @@ BOOST_AUTO_TEST_CASE(as_a_tuple)
 
 BOOST_AUTO_TEST_CASE(with_a_redirected_error)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
-        run(r, [&]() -> asio::awaitable<void> {
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
+        run_coroutine(r, [&]() -> asio::awaitable<void> {
             error_code ec = asio::error::fault;
             co_await op.launch(r, asio::redirect_error(asio::use_awaitable, ec));
             BOOST_TEST(!ec);
@@ -84,10 +64,8 @@ BOOST_AUTO_TEST_CASE(with_a_redirected_error)
 
 BOOST_AUTO_TEST_CASE(with_details)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
-        run(r, [&]() -> asio::awaitable<void> {
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
+        run_coroutine(r, [&]() -> asio::awaitable<void> {
             co_await op.launch(r, avirt::with_details(asio::use_awaitable));
         });
     });
@@ -96,7 +74,7 @@ BOOST_AUTO_TEST_CASE(with_details)
 BOOST_AUTO_TEST_CASE(results)
 {
     operations_fixture r;
-    run(r, [&]() -> asio::awaitable<void> {
+    run_coroutine(r, [&]() -> asio::awaitable<void> {
         co_await r.conn.async_open("test:///default", asio::use_awaitable);
         const int domains = co_await r.conn.async_call(virConnectNumOfDomains, asio::use_awaitable);
         BOOST_TEST(domains == 1);
@@ -116,7 +94,7 @@ BOOST_AUTO_TEST_CASE(awaitable_operators)
     using namespace asio::experimental::awaitable_operators;
     operations_fixture r;
     r.open_stream();
-    run(r, [&]() -> asio::awaitable<void> {
+    run_coroutine(r, [&]() -> asio::awaitable<void> {
         // A screenshot takes no input, so that waiting to write never completes.
         const auto first = co_await (
             r.stream.async_read_some(asio::buffer(r.memory), asio::use_awaitable)
@@ -165,7 +143,7 @@ struct default_token_fixture : operations_fixture
 
 BOOST_FIXTURE_TEST_CASE(openers_and_options_are_temporaries, default_token_fixture)
 {
-    run(*this, [&]() -> asio::awaitable<void> {
+    run_coroutine(*this, [&]() -> asio::awaitable<void> {
         co_await conn.async_open(avirt::open_options{uri});
         co_await stream.async_open(conn, avirt::screenshot{uuid});
         co_await stream.async_abort();
@@ -192,7 +170,7 @@ BOOST_FIXTURE_TEST_CASE(openers_and_options_are_temporaries, default_token_fixtu
 
 BOOST_FIXTURE_TEST_CASE(calling_replaces_a_closure, default_token_fixture)
 {
-    run(*this, [&]() -> asio::awaitable<void> {
+    run_coroutine(*this, [&]() -> asio::awaitable<void> {
         co_await conn.async_open(uri);
         avirt::domain vm = co_await conn.async_call(avirt::calling(virDomainLookupByUUIDString, uuid));
         BOOST_TEST(std::string(virDomainGetName(vm.get())) == "test");
@@ -222,7 +200,7 @@ BOOST_FIXTURE_TEST_CASE(calling_replaces_a_closure, default_token_fixture)
 
 BOOST_FIXTURE_TEST_CASE(results_of_calls_are_owned, default_token_fixture)
 {
-    run(*this, [&]() -> asio::awaitable<void> {
+    run_coroutine(*this, [&]() -> asio::awaitable<void> {
         co_await conn.async_open(uri);
         const std::string xml = co_await conn.async_call([](virConnectPtr c) {
             const avirt::domain vm(virDomainLookupByName(c, "test"));
@@ -245,7 +223,7 @@ BOOST_AUTO_TEST_CASE(with_details_throws_libvirts_message)
 {
     operations_fixture r;
     r.open_connection();
-    run(r, [&]() -> asio::awaitable<void> {
+    run_coroutine(r, [&]() -> asio::awaitable<void> {
         const avirt::screenshot opener{"nobody"};
         try {
             co_await r.stream.async_open(r.conn, opener, avirt::with_details(asio::use_awaitable));
@@ -278,7 +256,7 @@ BOOST_AUTO_TEST_CASE(with_details_throws_through_composed_operations)
 {
     operations_fixture r;
     r.open_stream();
-    run(r, [&]() -> asio::awaitable<void> {
+    run_coroutine(r, [&]() -> asio::awaitable<void> {
         std::string text;
         try {
             co_await asio::async_read(
@@ -305,7 +283,7 @@ BOOST_AUTO_TEST_CASE(with_details_fills_the_callers_details)
 {
     operations_fixture r;
     r.open_connection();
-    run(r, [&]() -> asio::awaitable<void> {
+    run_coroutine(r, [&]() -> asio::awaitable<void> {
         const avirt::screenshot opener{"nobody"};
         avirt::error_details why;
         const auto [ec] = co_await r.stream.async_open(

@@ -216,8 +216,7 @@ BOOST_AUTO_TEST_CASE(unsubscribing_ends_a_receive)
     BOOST_TEST(!subscribe(source));
     const auto received = start_receive(source);
     BOOST_TEST(!unsubscribe(source));
-    run_until_done(received);
-    check(received, aborted);
+    check_result(received, aborted);
 }
 
 BOOST_AUTO_TEST_CASE(operations_are_refused_in_the_wrong_state)
@@ -233,18 +232,14 @@ BOOST_AUTO_TEST_CASE(operations_are_refused_in_the_wrong_state)
     source.async_subscribe(first.handler());
     source.async_subscribe(second.handler());
     source.async_unsubscribe(third.handler());
-    for (const auto& refused : {second, third}) {
-        run_until_done(refused);
-        check(refused, avirt::error::operation_in_progress);
-    }
-    run_until_done(first);
-    check(first, {});
+    for (const auto& refused : {second, third})
+        check_result(refused, avirt::error::operation_in_progress);
+    check_result(first);
     BOOST_TEST(subscribe(source) == avirt::error::already_open);
     const auto waiting = start_receive(source);
     BOOST_TEST(receive(source).first == avirt::error::operation_in_progress);
     source.cancel();
-    run_until_done(waiting);
-    check(waiting, aborted);
+    check_result(waiting, aborted);
 }
 
 BOOST_AUTO_TEST_CASE(a_cancelled_receive_loses_nothing)
@@ -259,8 +254,7 @@ BOOST_AUTO_TEST_CASE(a_cancelled_receive_loses_nothing)
         source.async_receive(asio::bind_cancellation_slot(
             signal.slot(), [h = received.handler()](error_code ec, auto&&) mutable { h(ec); }));
         signal.emit(type);
-        run_until_done(received);
-        check(received, aborted);
+        check_result(received, aborted);
     }
     apply_all({change::stop, change::start});
     BOOST_TEST(receive_lifecycle(source, 2) == stopped_and_started, boost::test_tools::per_element());
@@ -272,8 +266,7 @@ BOOST_AUTO_TEST_CASE(a_cancelled_subscription_can_be_repeated)
     outcome subscribed;
     source.async_subscribe(subscribed.handler());
     source.cancel();
-    run_until_done(subscribed);
-    check(subscribed, aborted);
+    check_result(subscribed, aborted);
     BOOST_TEST(!subscribe(source));
     apply_all({change::stop, change::start});
     BOOST_TEST(receive_lifecycle(source, 2) == stopped_and_started, boost::test_tools::per_element());

@@ -24,16 +24,13 @@ void read_something(operations_fixture& r, Connection& conn, Stream& stream)
 {
     outcome opened;
     conn.async_open("test:///default", opened.handler());
-    r.run_until_done(opened);
-    r.check(opened, {});
+    r.check_result(opened);
     outcome started;
     stream.async_open(conn, avirt::screenshot{"test"}, started.handler());
-    r.run_until_done(started);
-    r.check(started, {});
+    r.check_result(started);
     outcome read;
     stream.async_read_some(asio::buffer(r.memory), read.handler());
-    r.run_until_done(read);
-    r.check(read, {});
+    r.check_result(read);
     BOOST_TEST(read.bytes() == r.memory.size());
 }
 
@@ -114,16 +111,13 @@ BOOST_AUTO_TEST_CASE(moved_to_another_executor_type_while_busy)
     BOOST_TEST(!s.is_open());
     BOOST_TEST(erased.is_open());
     BOOST_TEST(erased_stream.is_open());
-    run_until_done(call);
-    check(call, {});
+    check_result(call);
     BOOST_TEST(!wait);
     outcome read;
     erased_stream.async_read_some(asio::buffer(memory), read.handler());
-    run_until_done(read);
-    check(read, {});
+    check_result(read);
     erased_stream.close();
-    run_until_done(wait);
-    check(wait, aborted);
+    check_result(wait, aborted);
     read_something(*this, c, s); // Moved-from objects can be used again.
 }
 

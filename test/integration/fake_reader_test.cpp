@@ -71,6 +71,23 @@ struct absent_reader_fixture : fake_fixture
     }
 };
 
+/// A daemon that sends a little data and then stays silent until the test is over.
+struct silent_daemon_fixture : absent_reader_fixture
+{
+    std::promise<void> is_over;
+    const support::fake_libvirtd daemon{[this](auto& s) {
+        for (int i = 0; i < 10; ++i)
+            s.data("unread");
+        is_over.get_future().wait();
+    }};
+
+    silent_daemon_fixture()
+    {
+        open(impatient(daemon), avirt::console{"vm"});
+        wait_for_data();
+    }
+};
+
 /// Sends large packets until its client is gone.
 struct flood
 {
@@ -217,18 +234,10 @@ BOOST_AUTO_TEST_CASE(keepalive_messages_read_nothing)
 
 BOOST_AUTO_TEST_SUITE_END()
 
-BOOST_FIXTURE_TEST_SUITE(silent_daemon, absent_reader_fixture)
+BOOST_FIXTURE_TEST_SUITE(silent_daemon, silent_daemon_fixture)
 
 BOOST_AUTO_TEST_CASE(is_noticed_behind_unread_data_and_a_full_socket)
 {
-    std::promise<void> is_over;
-    const support::fake_libvirtd daemon([&](auto& s) {
-        for (int i = 0; i < 10; ++i)
-            s.data("unread");
-        is_over.get_future().wait();
-    });
-    open(impatient(daemon), avirt::console{"vm"});
-    wait_for_data();
     const std::string much(8 * mebibyte, 'x');
     outcome written;
     asio::async_write(stream, asio::buffer(much), written.handler());
@@ -244,14 +253,6 @@ BOOST_AUTO_TEST_CASE(is_noticed_behind_unread_data_and_a_full_socket)
 
 BOOST_AUTO_TEST_CASE(is_noticed_behind_unread_data)
 {
-    std::promise<void> is_over;
-    const support::fake_libvirtd daemon([&](auto& s) {
-        for (int i = 0; i < 10; ++i)
-            s.data("unread");
-        is_over.get_future().wait();
-    });
-    open(impatient(daemon), avirt::console{"vm"});
-    wait_for_data();
     outcome ended;
     stream.async_wait(avirt::async_stream::wait_type::error, ended.handler());
     BOOST_CHECK_NO_THROW(run_until_done(ended));

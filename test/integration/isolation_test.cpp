@@ -62,22 +62,31 @@ struct isolation_fixture : support::loop_fixture
     }
 };
 
+/// Calls that block, each on a connection of its own.
+struct stuck_calls
+{
+    std::deque<avirt::connection> connections;
+    std::deque<outcome> called;
+    support::gate gate;
+
+    stuck_calls(isolation_fixture& f, int count)
+    {
+        for (int i = 0; i < count; ++i) {
+            f.open(connections.emplace_back(f.io));
+            connections.back().async_call(gate.entry(), called.emplace_back().handler());
+        }
+        f.run_until([&] { return gate.arrived() == count; });
+    }
+};
+
 BOOST_FIXTURE_TEST_SUITE(isolation, isolation_fixture)
 
 BOOST_AUTO_TEST_CASE(blocked_calls)
 {
-    constexpr int count = 64;
-    std::deque<avirt::connection> connections;
-    std::deque<outcome> called;
-    support::gate stuck;
-    for (int i = 0; i < count; ++i) {
-        open(connections.emplace_back(io));
-        connections.back().async_call(stuck.entry(), called.emplace_back().handler());
-    }
-    run_until([&] { return stuck.arrived() == count; });
+    stuck_calls calls(*this, 64);
     check_another_is_served();
-    stuck.open();
-    for (const auto& c : called) {
+    calls.gate.open();
+    for (const auto& c : calls.called) {
         run_until_done(c);
         BOOST_TEST(c.ec() == error_code());
     }
@@ -128,17 +137,10 @@ BOOST_AUTO_TEST_CASE(silent_supervised_hosts)
 BOOST_AUTO_TEST_CASE(idle_threads_end)
 {
     constexpr int count = 100;
-    std::deque<avirt::connection> connections;
-    std::deque<outcome> called;
-    support::gate together;
-    for (int i = 0; i < count; ++i) {
-        open(connections.emplace_back(io));
-        connections.back().async_call(together.entry(), called.emplace_back().handler());
-    }
-    run_until([&] { return together.arrived() == count; });
+    stuck_calls calls(*this, count);
     BOOST_TEST(threads() > count);
-    together.open();
-    connections.clear();
+    calls.gate.open();
+    calls.connections.clear();
     BOOST_TEST(support::eventually([&] { return threads() < count / 4; }));
 }
 

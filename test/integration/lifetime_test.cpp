@@ -5,6 +5,7 @@
 
 #include "support/gate.hpp"
 #include "support/loop_fixture.hpp"
+#include "support/open_files.hpp"
 
 #include <avirt/avirt.hpp>
 
@@ -19,8 +20,6 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
-#include <filesystem>
-#include <iterator>
 #include <optional>
 #include <string>
 
@@ -28,11 +27,6 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 
 namespace {
-
-std::size_t open_files()
-{
-    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}));
-}
 
 /// Context, loop, connection and stream, each of which can be destroyed on its own.
 struct world
@@ -108,9 +102,9 @@ template <class Body>
 void leaves_no_file(Body body)
 {
     body(); // libvirt opens some files once, and keeps them open.
-    const auto before = open_files();
+    const auto before = support::open_files();
     body();
-    BOOST_TEST(support::eventually([&] { return open_files() <= before; }));
+    BOOST_TEST(support::eventually([&] { return support::open_files() <= before; }));
 }
 
 } // namespace

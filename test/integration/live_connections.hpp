@@ -5,33 +5,21 @@
 #include <support/eventually.hpp>
 #include <support/libvirtd.hpp>
 #include <support/loop_fixture.hpp>
+#include <support/shared_daemon.hpp>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/test/unit_test.hpp>
 #include <libvirt/libvirt.h>
 
 #include <atomic>
-#include <filesystem>
 #include <functional>
 #include <future>
-#include <iterator>
 #include <string>
 #include <utility>
 
 namespace asio = boost::asio;
 using avirt::error_code;
-
-/// A daemon that is shared by all tests that do it no harm.
-inline support::libvirtd& shared_daemon()
-{
-    static support::libvirtd daemon;
-    return daemon;
-}
-
-inline std::size_t open_files()
-{
-    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}));
-}
+using support::shared_daemon;
 
 /// A connection opened with libvirt alone: avirt only knows its watches and timeouts.
 class plain_connection
@@ -67,36 +55,69 @@ private:
     virConnectPtr connection_;
 };
 
-/// Counts the events of the test driver's domain.
-class domain_events
+/// Counts events of a connection. A derived class registers and deregisters the callback, which calls note().
+class event_counter
 {
 public:
+    event_counter(const event_counter&) = delete;
+    event_counter& operator=(const event_counter&) = delete;
+
+    int count() const noexcept
+    {
+        return count_;
+    }
+
+protected:
     /// @param act Called for each event, inside libvirt's callback.
-    explicit domain_events(virConnectPtr connection, std::function<void()> act = {})
+    event_counter(virConnectPtr connection, std::function<void()> act)
         : connection_(connection),
           act_(std::move(act))
+    {
+    }
+
+    ~event_counter() = default;
+
+    void note()
+    {
+        ++count_;
+        if (act_)
+            act_();
+    }
+
+    /// Takes the id that libvirt's registration function returned.
+    void set_id(int id)
+    {
+        if (id < 0)
+            avirt::throw_last_error();
+        id_ = id;
+    }
+
+    virConnectPtr connection_;
+    int id_ = -1;
+
+private:
+    std::function<void()> act_;
+    std::atomic<int> count_{0};
+};
+
+/// Counts the events of the test driver's domain.
+class domain_events : public event_counter
+{
+public:
+    explicit domain_events(virConnectPtr connection, std::function<void()> act = {})
+        : event_counter(connection, std::move(act))
     {
         const auto callback = [](virConnectPtr, virDomainPtr, int, int, void* self) {
             static_cast<domain_events*>(self)->note();
         };
-        id_ = virConnectDomainEventRegisterAny(
+        set_id(virConnectDomainEventRegisterAny(
             connection_, nullptr, VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(+callback), this,
-            nullptr);
-        if (id_ < 0)
-            avirt::throw_last_error();
+            nullptr));
     }
 
     ~domain_events()
     {
         virConnectDomainEventDeregisterAny(connection_, id_);
-    }
-
-    domain_events(const domain_events&) = delete;
-    domain_events& operator=(const domain_events&) = delete;
-
-    int count() const noexcept
-    {
-        return count_;
     }
 
     /// Causes two events.
@@ -108,50 +129,26 @@ public:
             virDomainFree(domain);
         return ok;
     }
-
-private:
-    void note()
-    {
-        ++count_;
-        if (act_)
-            act_();
-    }
-
-    virConnectPtr connection_;
-    std::function<void()> act_;
-    int id_ = -1;
-    std::atomic<int> count_{0};
 };
 
 /// Counts the events of a daemon's storage pools.
-class pool_events
+class pool_events : public event_counter
 {
 public:
     explicit pool_events(virConnectPtr connection, std::function<void()> act = {})
-        : connection_(connection),
-          act_(std::move(act))
+        : event_counter(connection, std::move(act))
     {
         const auto callback = [](virConnectPtr, virStoragePoolPtr, int, int, void* self) {
             static_cast<pool_events*>(self)->note();
         };
-        id_ = virConnectStoragePoolEventRegisterAny(
+        set_id(virConnectStoragePoolEventRegisterAny(
             connection_, nullptr, VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE,
-            VIR_STORAGE_POOL_EVENT_CALLBACK(+callback), this, nullptr);
-        if (id_ < 0)
-            avirt::throw_last_error();
+            VIR_STORAGE_POOL_EVENT_CALLBACK(+callback), this, nullptr));
     }
 
     ~pool_events()
     {
         virConnectStoragePoolEventDeregisterAny(connection_, id_);
-    }
-
-    pool_events(const pool_events&) = delete;
-    pool_events& operator=(const pool_events&) = delete;
-
-    int count() const noexcept
-    {
-        return count_;
     }
 
     /// Causes two events, over any connection to the daemon. Unless it is the connection that receives them,
@@ -164,19 +161,6 @@ public:
             virStoragePoolFree(pool);
         return ok;
     }
-
-private:
-    void note()
-    {
-        ++count_;
-        if (act_)
-            act_();
-    }
-
-    virConnectPtr connection_;
-    std::function<void()> act_;
-    int id_ = -1;
-    std::atomic<int> count_{0};
 };
 
 /// A connection inside this process and one to a daemon, which stay open when the loop is destroyed.

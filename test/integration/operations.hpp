@@ -70,6 +70,13 @@ struct operations_fixture : support::loop_fixture
         BOOST_TEST(o.ec() == ec);
     }
 
+    /// Runs until an operation is done, and checks its result.
+    void check_result(const outcome& o, const error_code& ec = {})
+    {
+        run_until_done(o);
+        check(o, ec);
+    }
+
     avirt::connection conn{io};
     avirt::async_stream stream{io};
     std::array<char, 4096> memory{};
@@ -151,5 +158,16 @@ void for_each_operation(Visitor visit)
     });
     visit_one("stream.abort", stream, [](operations_fixture& r, auto token) {
         return r.stream.async_abort(std::move(token));
+    });
+}
+
+/// Calls visit(operation, fixture) for every operation, with a fixture that is prepared for it.
+template <class Visitor>
+void for_each_prepared_operation(Visitor visit)
+{
+    for_each_operation([&](auto op) {
+        operations_fixture r;
+        op.prepare(r);
+        visit(op, r);
     });
 }

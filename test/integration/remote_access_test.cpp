@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "access_fixture.hpp"
 
-#include <boost/asio/bind_cancellation_slot.hpp>
+#include <support/temporary_directory.hpp>
+
 #include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/test/data/test_case.hpp>
 
 // Daemons that are reached over TCP, whose socket takes less data than the size of its buffer suggests, or
@@ -28,28 +28,20 @@ struct tcp_fixture : access_fixture
 /// up the right to enter the daemon's directory before it runs a command.
 struct command
 {
-    std::filesystem::path directory;
+    const support::temporary_directory directory{"/tmp/avirt-command-"};
 
     command()
     {
-        std::string name = "/tmp/avirt-command-XXXXXX";
-        BOOST_REQUIRE(::mkdtemp(name.data()));
-        directory = name;
-        std::filesystem::permissions(directory, std::filesystem::perms(0755));
+        std::filesystem::permissions(directory.path, std::filesystem::perms(0755));
         // Starts the daemon before the script is written: its processes must not inherit the open script.
         const auto socket = shared_daemon().socket();
         std::ofstream(script()) << "#!/bin/sh\nexec " SOCKET_BRIDGE " " << socket << '\n';
         std::filesystem::permissions(script(), std::filesystem::perms(0755));
     }
 
-    ~command()
-    {
-        std::filesystem::remove_all(directory);
-    }
-
     std::filesystem::path script() const
     {
-        return directory / "command";
+        return directory.path / "command";
     }
 };
 
@@ -110,17 +102,11 @@ BOOST_AUTO_TEST_CASE(transfers_and_a_console)
 BOOST_AUTO_TEST_CASE(a_write_to_a_stopped_daemon)
 {
     const std::string much(32 * 1024 * 1024, 'x');
-    make_volume("frozen", 0);
-    open_stream(upload("frozen"));
-    daemon.freeze();
     asio::cancellation_signal signal;
     outcome written;
-    asio::async_write(
-        stream, asio::buffer(much), asio::bind_cancellation_slot(signal.slot(), written.handler()));
+    start_write_to_stopped(much, signal, written);
     run_until([&] { return loop.stats().watches >= 2; });
-    signal.emit(asio::cancellation_type::terminal);
-    run_until_done(written);
-    BOOST_TEST(written.ec() == aborted);
+    check_cancellation(signal, written);
 }
 
 BOOST_AUTO_TEST_CASE(a_call_to_a_stopped_daemon)

@@ -7,8 +7,10 @@
 #include <support/no_sleep.hpp>
 #include <support/outcome.hpp>
 #include <support/printing.hpp>
+#include <support/shared_daemon.hpp>
 
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/write.hpp>
@@ -18,38 +20,17 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <optional>
 #include <string>
 
 namespace asio = boost::asio;
 using avirt::error_code;
 using support::outcome;
+using support::shared_daemon;
 
 extern "C" const unsigned char avirt_demo_guest[512];
 extern "C" const unsigned char avirt_flood_guest[512];
 
 inline const error_code aborted = asio::error::operation_aborted;
-
-/// Holds the daemon that all harmless tests share: guests boot faster once libvirt has probed QEMU.
-inline std::optional<support::libvirtd>& shared_daemon_slot()
-{
-    static std::optional<support::libvirtd> daemon{std::in_place};
-    return daemon;
-}
-
-inline support::libvirtd& shared_daemon()
-{
-    return *shared_daemon_slot();
-}
-
-/// The shared daemon, or a new one in its place if an earlier test has made it deadlock, as can happen with
-/// libvirt 11.3 (docs/libvirt.md, "What the daemon of libvirt 11.3 does not survive").
-inline support::libvirtd& answering_daemon()
-{
-    if (support::libvirtd::is_11_3() && !shared_daemon().answers())
-        shared_daemon_slot().emplace();
-    return shared_daemon();
-}
 
 /// A connection to a libvirtd, and a stream. Checks that the loop's thread sleeps only in epoll_wait.
 struct remote_fixture : support::loop_fixture
@@ -60,7 +41,7 @@ struct remote_fixture : support::loop_fixture
     avirt::connection conn{io};
     avirt::async_stream stream{io};
 
-    remote_fixture() : remote_fixture(answering_daemon()) {}
+    remote_fixture() : remote_fixture(support::answering_daemon()) {}
 
     explicit remote_fixture(support::libvirtd& d) : remote_fixture(d, d.uri()) {}
 
@@ -211,11 +192,25 @@ struct remote_fixture : support::loop_fixture
         return finished.ec();
     }
 
-    /// Sends a line to the echo guest's console, and waits for the echo.
+    /// Cancels an operation, and checks that it is aborted.
+    void check_cancellation(asio::cancellation_signal& signal, const outcome& o)
+    {
+        signal.emit(asio::cancellation_type::terminal);
+        run_until_done(o);
+        BOOST_TEST(o.ec() == aborted);
+    }
+
+    /// Opens the echo guest's console, and checks that it echoes.
     void converse()
     {
         start_guest("echo", avirt_demo_guest);
         open_stream(console("echo"));
+        check_echo();
+    }
+
+    /// Sends a line through the stream to the echo guest's console, and waits for the echo.
+    void check_echo()
+    {
         std::string text;
         outcome written, read;
         asio::async_write(stream, asio::buffer("hello\r", 6), written.handler());

@@ -3,6 +3,7 @@
 
 #include <avirt/connection.hpp>
 #include <avirt/event_loop.hpp>
+#include <support/open_files.hpp>
 #include <support/outcome.hpp>
 #include <support/printing.hpp>
 
@@ -24,6 +25,7 @@ namespace {
 
 namespace data = boost::unit_test::data;
 using support::eventually;
+using support::open_files;
 using support::outcome;
 using keepalive = live_connections::keepalive;
 

@@ -2,6 +2,7 @@
 #include "access_fixture.hpp"
 
 #include <support/certificates.hpp>
+#include <support/temporary_directory.hpp>
 
 #include <boost/test/data/monomorphic.hpp>
 #include <boost/test/data/test_case.hpp>
@@ -26,26 +27,18 @@ struct tls_fixture : access_fixture
 /// A client with certificates from another authority.
 struct stranger
 {
-    std::filesystem::path directory;
+    const support::temporary_directory directory{"/tmp/avirt-stranger-"};
 
     stranger()
     {
-        std::string name = "/tmp/avirt-stranger-XXXXXX";
-        BOOST_REQUIRE(::mkdtemp(name.data()));
-        directory = name;
-        support::make_certificates(directory);
-    }
-
-    ~stranger()
-    {
-        std::filesystem::remove_all(directory);
+        support::make_certificates(directory.path);
     }
 
     void copy_from_daemon(const std::string& certificate)
     {
         using std::filesystem::copy_options;
         std::filesystem::copy(
-            tls_daemon().certificates() / certificate, directory / certificate,
+            tls_daemon().certificates() / certificate, directory.path / certificate,
             copy_options::overwrite_existing);
     }
 };
@@ -59,7 +52,7 @@ struct stranger_fixture : stranger, support::loop_fixture
     {
         outcome opened;
         const auto uri = "qemu+tls://127.0.0.1:" + std::to_string(tls_daemon().port())
-            + "/session?pkipath=" + directory.string();
+            + "/session?pkipath=" + directory.path.string();
         conn.async_open(uri, avirt::with_details(opened.handler(), details));
         run_until([&] { return opened.calls() > 0; });
         BOOST_TEST(!conn.is_open());
@@ -109,14 +102,14 @@ BOOST_AUTO_TEST_CASE(the_client_has_a_certificate_from_another_authority)
     BOOST_TEST(bool(open()));
     // libvirt rejects its own certificate, without asking the server.
     BOOST_TEST_INFO(details.message);
-    BOOST_TEST(details.message.find(directory / "clientcert.pem") != std::string::npos);
+    BOOST_TEST(details.message.find(directory.path / "clientcert.pem") != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(the_client_has_no_certificate)
 {
     copy_from_daemon("cacert.pem");
-    std::filesystem::remove(directory / "clientcert.pem");
-    std::filesystem::remove(directory / "clientkey.pem");
+    std::filesystem::remove(directory.path / "clientcert.pem");
+    std::filesystem::remove(directory.path / "clientkey.pem");
     // The server closes the connection instead of sending its confirmation.
     BOOST_TEST(bool(open()));
     BOOST_TEST_INFO(details.message);

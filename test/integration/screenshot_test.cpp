@@ -73,8 +73,7 @@ BOOST_DATA_TEST_CASE(
         outcome again;
         stream.async_read_some(asio::buffer(memory), again.handler());
         BOOST_TEST(!again);
-        run_until_done(again);
-        check(again, asio::error::eof);
+        check_result(again, asio::error::eof);
         BOOST_TEST(again.bytes() == 0u);
     }
 }
@@ -85,8 +84,7 @@ BOOST_DATA_TEST_CASE(read_with_every_size, data::make({1u, 100u, 33442u, 33443u,
     std::string text(size, '\0');
     outcome o;
     asio::async_read(stream, asio::buffer(text), o.handler());
-    run_until_done(o);
-    check(o, size > picture().size() ? error_code(asio::error::eof) : error_code());
+    check_result(o, size > picture().size() ? error_code(asio::error::eof) : error_code());
     const auto expected = std::min<std::size_t>(size, picture().size());
     BOOST_TEST(o.bytes() == expected);
     BOOST_TEST((text.substr(0, expected) == picture().substr(0, expected)));
@@ -98,8 +96,7 @@ BOOST_AUTO_TEST_CASE(read_into_a_dynamic_buffer)
     std::string text;
     outcome o;
     asio::async_read(stream, asio::dynamic_buffer(text), o.handler());
-    run_until_done(o);
-    check(o, asio::error::eof);
+    check_result(o, asio::error::eof);
     BOOST_TEST((text == picture()));
 }
 
@@ -109,8 +106,7 @@ BOOST_AUTO_TEST_CASE(read_until_and_the_rest)
     std::string text;
     outcome o;
     asio::async_read_until(stream, asio::dynamic_buffer(text), "IHDR", o.handler());
-    run_until_done(o);
-    check(o, {});
+    check_result(o);
     BOOST_TEST(o.bytes() == picture().find("IHDR") + 4);
     outcome rest;
     asio::async_read(stream, asio::dynamic_buffer(text), rest.handler());
@@ -129,8 +125,7 @@ BOOST_AUTO_TEST_CASE(scattered_read)
         asio::buffer(rest)};
     outcome o;
     asio::async_read(stream, buffers, o.handler());
-    run_until_done(o);
-    check(o, {});
+    check_result(o);
     BOOST_TEST(o.bytes() == 1012u);
     BOOST_TEST((std::string(magic.data(), 8) == picture().substr(0, 8)));
     BOOST_TEST((std::string(length.data(), 4) == picture().substr(8, 4)));
@@ -143,8 +138,7 @@ BOOST_AUTO_TEST_CASE(an_empty_buffer_can_be_read_into_at_any_time)
         outcome o;
         stream.async_read_some(asio::mutable_buffer(), o.handler());
         BOOST_TEST(!o);
-        run_until_done(o);
-        check(o, {});
+        check_result(o);
         BOOST_TEST(o.bytes() == 0u);
     };
     read_nothing();
@@ -172,8 +166,7 @@ BOOST_AUTO_TEST_CASE(read_some_and_async_wait)
         if (ec == asio::error::would_block) {
             outcome readable;
             stream.async_wait(wait_type::read, readable.handler());
-            run_until_done(readable);
-            check(readable, {});
+            check_result(readable);
         }
     }
     BOOST_TEST((text == picture()));
@@ -189,10 +182,8 @@ BOOST_AUTO_TEST_CASE(a_second_read_is_refused)
     std::array<char, 8> untouched{};
     stream.async_read_some(asio::buffer(memory), first.handler());
     stream.async_read_some(asio::buffer(untouched), second.handler());
-    run_until_done(second);
-    check(second, avirt::error::operation_in_progress);
-    run_until_done(first);
-    check(first, {});
+    check_result(second, avirt::error::operation_in_progress);
+    check_result(first);
     BOOST_TEST(first.bytes() > 0u);
     BOOST_TEST(untouched[0] == '\0');
 }
@@ -230,15 +221,13 @@ BOOST_AUTO_TEST_CASE(one_object_is_used_repeatedly)
     for (int i = 0; i < 5; ++i) {
         outcome opened;
         stream.async_open(conn, avirt::screenshot{"test"}, opened.handler());
-        run_until_done(opened);
-        check(opened, {});
+        check_result(opened);
         reader r(stream, 4096);
         run_until_done(r.end);
         BOOST_TEST((r.text == picture()));
         outcome finished;
         stream.async_finish(finished.handler());
-        run_until_done(finished);
-        check(finished, {});
+        check_result(finished);
         BOOST_TEST(!stream.is_open());
     }
 }
@@ -253,8 +242,7 @@ BOOST_AUTO_TEST_CASE(aborted_half_way)
     stream.async_wait(wait_type::write, pending.handler());
     outcome end;
     stream.async_abort(end.handler());
-    run_until_done(end);
-    check(end, {});
+    check_result(end);
     check(pending, aborted);
     BOOST_TEST(!stream.is_open());
 }
@@ -264,8 +252,7 @@ BOOST_AUTO_TEST_CASE(by_uuid)
     open_connection();
     outcome opened;
     stream.async_open(conn, avirt::screenshot{"6695eb01-f6a4-8304-79aa-97f2502e193f"}, opened.handler());
-    run_until_done(opened);
-    check(opened, {});
+    check_result(opened);
 }
 
 BOOST_AUTO_TEST_CASE(errors_of_opening)
@@ -313,8 +300,7 @@ BOOST_AUTO_TEST_CASE(an_object_of_another_connection)
             return type ? 0 : -1;
         },
         avirt::with_details(o.handler(), why));
-    run_until_done(o);
-    check(o, avirt::error::wrong_connection);
+    check_result(o, avirt::error::wrong_connection);
     // The translated message (support/translation.hpp).
     BOOST_TEST(why.message.find("MUST MATCH CONNECTION") != std::string::npos);
 }
@@ -329,8 +315,7 @@ BOOST_AUTO_TEST_CASE(a_move_only_opener)
             return avirt::screenshot{*domain}(c, s);
         },
         opened.handler());
-    run_until_done(opened);
-    check(opened, {});
+    check_result(opened);
 }
 
 BOOST_AUTO_TEST_CASE(waiting_for_the_end_does_not_spin)
@@ -343,8 +328,7 @@ BOOST_AUTO_TEST_CASE(waiting_for_the_end_does_not_spin)
             stream.cancel();
         reader r(stream, 4096);
         run_until_done(r.end);
-        run_until_done(over);
-        check(over, is_cancelled ? aborted : error_code());
+        check_result(over, is_cancelled ? aborted : error_code());
         const auto before = loop.stats().dispatched;
         for (int i = 0; i < 100; ++i) {
             io.restart();
@@ -367,8 +351,7 @@ BOOST_AUTO_TEST_CASE(operations_on_a_stream_that_is_not_open)
     stream.async_abort(o[5].handler());
     for (auto& each : o) {
         BOOST_TEST(!each);
-        run_until_done(each);
-        check(each, avirt::error::not_open);
+        check_result(each, avirt::error::not_open);
     }
     error_code ec;
     BOOST_TEST(stream.read_some(asio::buffer(memory), ec) == 0u);
@@ -400,16 +383,14 @@ BOOST_AUTO_TEST_CASE(released_and_read_with_libvirt)
     stream.async_wait(wait_type::write, pending.handler());
     virStreamPtr s = stream.release();
     BOOST_REQUIRE(s);
-    run_until_done(pending);
-    check(pending, aborted);
+    check_result(pending, aborted);
     BOOST_TEST(virStreamRecv(s, memory.data(), 8) == 8);
     BOOST_TEST((std::string(memory.data(), 8) == picture().substr(0, 8)));
     virStreamAbort(s);
     virStreamFree(s);
     outcome reopened;
     stream.async_open(conn, avirt::screenshot{"test"}, reopened.handler());
-    run_until_done(reopened);
-    check(reopened, {});
+    check_result(reopened);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

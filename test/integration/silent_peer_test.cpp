@@ -7,6 +7,7 @@
 #include <support/libvirtd.hpp>
 #include <support/loop_fixture.hpp>
 #include <support/no_sleep.hpp>
+#include <support/open_files.hpp>
 #include <support/outcome.hpp>
 #include <support/printing.hpp>
 #include <support/silent_peer.hpp>
@@ -18,9 +19,7 @@
 #include <boost/test/data/test_case.hpp>
 
 #include <chrono>
-#include <filesystem>
 #include <functional>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <ostream>
@@ -40,11 +39,6 @@ using support::silent_peer;
 using kind = silent_peer::kind;
 
 const error_code aborted = asio::error::operation_aborted;
-
-std::size_t open_files()
-{
-    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}));
-}
 
 struct opening
 {
@@ -85,7 +79,7 @@ BOOST_AUTO_TEST_SUITE(silent_peers)
 
 BOOST_DATA_TEST_CASE(an_abandoned_open, peers* ways, kind, way)
 {
-    const auto before = open_files();
+    const auto before = support::open_files();
     {
         silent_peer peer(kind);
         support::loop_fixture f;
@@ -105,8 +99,8 @@ BOOST_DATA_TEST_CASE(an_abandoned_open, peers* ways, kind, way)
         peer.leave();
         BOOST_TEST(support::eventually([&] { return f.loop.stats().abandoned_calls == 0; }));
     }
-    BOOST_TEST(support::eventually([&] { return open_files() <= before; }));
-    BOOST_TEST(open_files() == before);
+    BOOST_TEST(support::eventually([&] { return support::open_files() <= before; }));
+    BOOST_TEST(support::open_files() == before);
 }
 
 BOOST_DATA_TEST_CASE(the_connection_can_be_opened_elsewhere_at_once, peers, kind)

@@ -2,6 +2,7 @@
 #include "operations.hpp"
 
 #include <support/gate.hpp>
+#include <support/open_files.hpp>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -9,8 +10,6 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/test/data/test_case.hpp>
 
-#include <filesystem>
-#include <iterator>
 #include <memory>
 #include <optional>
 
@@ -91,17 +90,12 @@ struct world
     }
 };
 
-std::size_t open_files()
-{
-    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}));
-}
-
 /// The number of open files after libvirt and Asio have opened those that they keep.
 std::size_t files_at_rest()
 {
     static const std::size_t n = [] {
         operations_fixture().open_stream();
-        return open_files();
+        return support::open_files();
     }();
     return n;
 }
@@ -120,7 +114,7 @@ BOOST_DATA_TEST_CASE(
         w.io.reset();
         BOOST_TEST(w.held.use_count() == 1);
     }
-    BOOST_TEST(support::eventually([&] { return open_files() <= files; }));
+    BOOST_TEST(support::eventually([&] { return support::open_files() <= files; }));
 }
 
 BOOST_DATA_TEST_CASE(continues_under_the_next_loop, data::xrange<int>(0, kinds), kind)
@@ -145,7 +139,7 @@ BOOST_DATA_TEST_CASE(continues_under_the_next_loop, data::xrange<int>(0, kinds),
         support::run_to_end(other);
         BOOST_TEST(next.is_idle());
     }
-    BOOST_TEST(support::eventually([&] { return open_files() <= files; }));
+    BOOST_TEST(support::eventually([&] { return support::open_files() <= files; }));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

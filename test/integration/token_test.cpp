@@ -27,9 +27,7 @@ BOOST_AUTO_TEST_SUITE(token)
 
 BOOST_AUTO_TEST_CASE(use_future)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
         auto f = op.launch(r, asio::use_future);
         wait_for(r, f);
         BOOST_CHECK_NO_THROW(f.get());
@@ -51,9 +49,7 @@ BOOST_AUTO_TEST_CASE(use_future_throws)
 
 BOOST_AUTO_TEST_CASE(use_future_with_details)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
         auto f = op.launch(r, avirt::with_details(asio::use_future));
         wait_for(r, f);
         BOOST_CHECK_NO_THROW(f.get());
@@ -62,38 +58,30 @@ BOOST_AUTO_TEST_CASE(use_future_with_details)
 
 BOOST_AUTO_TEST_CASE(deferred_stored_and_launched_later)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
         auto later = op.launch(r, asio::deferred);
         r.io.restart();
         r.io.poll();
         outcome o;
         std::move(later)(o.handler());
         BOOST_TEST(!o);
-        r.run_until_done(o);
-        r.check(o, {});
+        r.check_result(o);
     });
 }
 
 BOOST_AUTO_TEST_CASE(deferred_as_a_tuple)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
         outcome o;
         op.launch(r, asio::as_tuple(asio::deferred))(
             [note = o.handler()](auto result) { note(std::get<0>(result)); });
-        r.run_until_done(o);
-        r.check(o, {});
+        r.check_result(o);
     });
 }
 
 BOOST_AUTO_TEST_CASE(deferred_and_never_launched)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
         auto never = op.launch(r, asio::deferred);
         (void)never;
     });
@@ -101,11 +89,7 @@ BOOST_AUTO_TEST_CASE(deferred_and_never_launched)
 
 BOOST_AUTO_TEST_CASE(detached)
 {
-    for_each_operation([](auto op) {
-        operations_fixture r;
-        op.prepare(r);
-        op.launch(r, asio::detached);
-    });
+    for_each_prepared_operation([](auto op, operations_fixture& r) { op.launch(r, asio::detached); });
 }
 
 BOOST_AUTO_TEST_CASE(redirect_error_to_a_future)
@@ -144,8 +128,7 @@ BOOST_AUTO_TEST_CASE(of_open)
     }();
     outcome o;
     std::move(by_uri)(o.handler());
-    run_until_done(o);
-    check(o, {});
+    check_result(o);
     conn.close();
 
     auto by_options = [&] {
@@ -155,8 +138,7 @@ BOOST_AUTO_TEST_CASE(of_open)
     }();
     outcome second;
     std::move(by_options)(second.handler());
-    run_until_done(second);
-    check(second, {});
+    check_result(second);
 
     auto literal = [&] {
         const char uri[] = "nonsense:///with/a/name/that/does/not/fit/a/small/string";
@@ -183,8 +165,7 @@ BOOST_AUTO_TEST_CASE(of_call)
     }();
     outcome o;
     std::move(later)(o.handler());
-    run_until_done(o);
-    check(o, {});
+    check_result(o);
     BOOST_TEST(o.bytes() == 44u);
 
     auto of_an_lvalue = [&] {
@@ -211,8 +192,7 @@ BOOST_AUTO_TEST_CASE(of_call)
     }();
     outcome third;
     std::move(with_arguments)(third.handler());
-    run_until_done(third);
-    check(third, {});
+    check_result(third);
     BOOST_TEST(third.bytes() == 83u);
 }
 
@@ -225,8 +205,7 @@ BOOST_AUTO_TEST_CASE(of_stream_open)
     }();
     outcome o;
     std::move(later)(o.handler());
-    run_until_done(o);
-    check(o, {});
+    check_result(o);
 }
 
 BOOST_AUTO_TEST_CASE(of_read_write_and_wait)
@@ -246,17 +225,14 @@ BOOST_AUTO_TEST_CASE(of_read_write_and_wait)
     }();
     outcome waited;
     std::move(wait)(waited.handler());
-    run_until_done(waited);
-    check(waited, {});
+    check_result(waited);
     outcome was_read;
     std::move(read)(was_read.handler());
-    run_until_done(was_read);
-    check(was_read, {});
+    check_result(was_read);
     BOOST_TEST(was_read.bytes() == memory.size());
     outcome written;
     std::move(write)(written.handler());
-    run_until_done(written);
-    check(written, {});
+    check_result(written);
 }
 
 BOOST_AUTO_TEST_CASE(of_tokens)
@@ -278,16 +254,13 @@ BOOST_AUTO_TEST_CASE(the_default_is_deferred)
 {
     outcome o;
     conn.async_open("test:///default")(o.handler());
-    run_until_done(o);
-    check(o, {});
+    check_result(o);
     outcome called;
     conn.async_call(virConnectNumOfDomains)(called.handler());
-    run_until_done(called);
-    check(called, {});
+    check_result(called);
     outcome opened;
     stream.async_open(conn, avirt::screenshot{"test"})(opened.handler());
-    run_until_done(opened);
-    check(opened, {});
+    check_result(opened);
     outcome waited;
     stream.async_wait(wait_type::read)(waited.handler());
     run_until_done(waited);
@@ -303,16 +276,13 @@ BOOST_AUTO_TEST_CASE(the_default_is_deferred)
     run_until_done(finished);
     outcome again;
     stream.async_abort()(again.handler());
-    run_until_done(again);
-    check(again, avirt::error::not_open);
+    check_result(again, avirt::error::not_open);
     outcome closed;
     conn.async_close()(closed.handler());
-    run_until_done(closed);
-    check(closed, {});
+    check_result(closed);
     outcome drained;
     loop.async_drain()(drained.handler());
-    run_until_done(drained);
-    check(drained, {});
+    check_result(drained);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/embedded_driver.hpp"
 
+#include "support/temporary_directory.hpp"
+
 #include <libvirt/virterror.h>
 
 #include <grp.h>
@@ -58,9 +60,7 @@ pid_t pid_of(const std::string& guest)
 embedded_driver::embedded_driver()
 {
     give_up_root();
-    std::string name = (std::filesystem::temp_directory_path() / "avirt-test-XXXXXX").string();
-    check(::mkdtemp(name.data()) ? 0 : -1, "mkdtemp");
-    directory_ = name;
+    directory_ = make_temporary_directory(std::filesystem::temp_directory_path() / "avirt-test-");
     for (const char* part : {"etc", "home", "xdg"})
         std::filesystem::create_directory(directory_ / part);
     check(::chmod((directory_ / "xdg").c_str(), 0700), "chmod");

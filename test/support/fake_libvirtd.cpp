@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -156,11 +155,7 @@ fake_libvirtd::fake_libvirtd(script console, registration_script registered, eve
       registration_script_(std::move(registered)),
       event_style_(style)
 {
-    std::string name = "/tmp/avirt-fake-XXXXXX";
-    if (!::mkdtemp(name.data()))
-        throw std::runtime_error("mkdtemp");
-    directory_ = name;
-    listener_ = listen_on(directory_ / "socket");
+    listener_ = listen_on(directory_.path / "socket");
     thread_ = std::thread([this] { serve(); });
 }
 
@@ -169,12 +164,11 @@ fake_libvirtd::~fake_libvirtd()
     ::shutdown(listener_, SHUT_RDWR);
     thread_.join();
     ::close(listener_);
-    std::filesystem::remove_all(directory_);
 }
 
 std::string fake_libvirtd::uri() const
 {
-    return "qemu+unix:///session?socket=" + (directory_ / "socket").string();
+    return "qemu+unix:///session?socket=" + (directory_.path / "socket").string();
 }
 
 void fake_libvirtd::answer(std::uint32_t procedure, const encoded& body)

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "support/temporary_directory.hpp"
 #include "support/xdr.hpp"
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -158,7 +158,7 @@ private:
     std::atomic<int> registrations_{0};
     std::atomic<int> next_callback_id_{100};
     std::atomic<int> ending_{no_ending};
-    std::filesystem::path directory_;
+    const temporary_directory directory_{"/tmp/avirt-fake-"};
     int listener_ = -1;
     std::thread thread_;
 };

@@ -7,6 +7,7 @@ enable_language(ASM)
 add_library(avirt_test_fixtures STATIC
   ${CMAKE_CURRENT_LIST_DIR}/certificates.cpp
   ${CMAKE_CURRENT_LIST_DIR}/command.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/daemon_process.cpp
   ${CMAKE_CURRENT_LIST_DIR}/embedded_driver.cpp
   ${CMAKE_CURRENT_LIST_DIR}/fake_libvirtd.cpp
   ${CMAKE_CURRENT_LIST_DIR}/flood_guest.S

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/libvirtd.hpp"
 
-#include "../../examples/console_relay/guardian.hpp"
 #include "support/certificates.hpp"
 #include "support/command.hpp"
+#include "support/daemon_process.hpp"
 #include "support/eventually.hpp"
 #include "support/loopback.hpp"
 #include "support/mounts.hpp"
+#include "support/temporary_directory.hpp"
 #include "support/unix_socket.hpp"
 #include "support/xdr.hpp"
 
@@ -24,7 +25,6 @@
 #include <thread>
 #include <vector>
 
-#include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
 #include <sys/prctl.h>
@@ -67,12 +67,9 @@ bool libvirtd::is_11_3()
 
 libvirtd::libvirtd(kind k, const fs::path& parent)
     : kind_(k),
-      port_(k == kind::session || k == kind::system ? 0 : free_port())
+      port_(k == kind::session || k == kind::system ? 0 : free_port()),
+      directory_(make_temporary_directory(parent / "avirt-daemon-"))
 {
-    auto name = (parent / "avirt-daemon-XXXXXX").string();
-    if (!::mkdtemp(name.data()))
-        throw std::runtime_error("mkdtemp");
-    directory_ = name;
     give_to_daemon(directory_);
     fs::create_directory(directory_ / "volumes");
     give_to_daemon(directory_ / "volumes");
@@ -82,7 +79,8 @@ libvirtd::libvirtd(kind k, const fs::path& parent)
         admit_fred();
     guardian_ = ::fork();
     if (guardian_ == 0)
-        run();
+        run_daemon_process(
+            directory_, [this] { prepare(); }, [this] { return run(); });
     if (!eventually([this] { return is_up(); }))
         throw std::runtime_error("libvirtd does not start; see " + (directory_ / "log").string());
 }
@@ -198,9 +196,8 @@ void libvirtd::configure(const fs::path& file) const
     }
 }
 
-void libvirtd::run() const
-try {
-    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+void libvirtd::prepare() const
+{
     if (kind_ == kind::system)
         become_system();
     else if (::geteuid() == 0)
@@ -220,34 +217,26 @@ try {
     std::ofstream(directory_ / ".config/libvirt/qemu.conf") << "stdio_handler = \"file\"\n";
     fs::create_directory(socket().parent_path());
     configure(configuration());
-    const int status = run_guarded([this]() -> int {
-        int ended = 0;
-        do {
-            while (fs::exists(away_file()))
-                std::this_thread::sleep_for(std::chrono::milliseconds(5));
-            const pid_t daemon = ::fork();
-            if (daemon == 0)
-                run_daemon();
-            ::waitpid(daemon, &ended, 0);
-        } while (fs::remove(again_file()));
-        // No destructors: this process must not end the test's objects, such as another daemon.
-        ::_exit(WIFEXITED(ended) ? WEXITSTATUS(ended) : 128 + WTERMSIG(ended));
-    });
-    std::error_code ignored;
-    fs::remove_all(directory_, ignored); // Done here, because the test may have been killed.
-    ::_exit(status);
 }
-catch (const std::exception& e) {
-    std::ofstream(directory_ / "log") << e.what() << '\n';
-    ::_exit(126);
+
+int libvirtd::run() const
+{
+    int ended = 0;
+    do {
+        while (fs::exists(away_file()))
+            std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        const pid_t daemon = ::fork();
+        if (daemon == 0)
+            run_daemon();
+        ::waitpid(daemon, &ended, 0);
+    } while (fs::remove(again_file()));
+    return WIFEXITED(ended) ? WEXITSTATUS(ended) : 128 + WTERMSIG(ended);
 }
 
 void libvirtd::run_daemon() const
 {
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-    const int log = ::open((directory_ / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0666);
-    ::dup2(log, 1);
-    ::dup2(log, 2);
+    log_to(directory_ / "log");
     for (const char* program : {"libvirtd", "/usr/sbin/libvirtd"})
         ::execlp(
             program, "libvirtd", "-f", configuration().c_str(), "-p", (directory_ / "pid").c_str(),

@@ -110,7 +110,8 @@ private:
         return directory_ / "again";
     }
 
-    void run() const;
+    void prepare() const;
+    int run() const;
     void run_daemon() const;
     void configure(const std::filesystem::path& file) const;
     void certify() const;
@@ -120,7 +121,7 @@ private:
 
     const kind kind_;
     const int port_; // 0: none
-    std::filesystem::path directory_;
+    const std::filesystem::path directory_;
     pid_t guardian_ = -1;
     pid_t pid_ = -1;
 };

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <stdexcept>
 #include <utility>
 
 #include <arpa/inet.h>
@@ -36,11 +35,7 @@ packet_proxy::packet_proxy(std::filesystem::path daemon, script s)
     : daemon_(std::move(daemon)),
       script_(std::move(s))
 {
-    std::string name = "/tmp/avirt-proxy-XXXXXX";
-    if (!::mkdtemp(name.data()))
-        throw std::runtime_error("mkdtemp");
-    directory_ = name;
-    listener_ = listen_on(directory_ / "socket");
+    listener_ = listen_on(directory_.path / "socket");
     acceptor_ = std::thread([this] { accept_clients(); });
 }
 
@@ -57,12 +52,11 @@ packet_proxy::~packet_proxy()
         ::close(l.client);
         ::close(l.daemon);
     }
-    std::filesystem::remove_all(directory_);
 }
 
 std::string packet_proxy::uri() const
 {
-    return "qemu+unix:///session?socket=" + (directory_ / "socket").string();
+    return "qemu+unix:///session?socket=" + (directory_.path / "socket").string();
 }
 
 void packet_proxy::accept_clients()

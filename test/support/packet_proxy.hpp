@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "support/temporary_directory.hpp"
+
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -71,7 +73,7 @@ private:
 
     const std::filesystem::path daemon_;
     const script script_;
-    std::filesystem::path directory_;
+    const temporary_directory directory_{"/tmp/avirt-proxy-"};
     int listener_ = -1;
     std::mutex mutex_;
     std::list<link> links_;

@@ -2,6 +2,7 @@
 #include "support/silent_peer.hpp"
 
 #include "support/certificates.hpp"
+#include "support/temporary_directory.hpp"
 #include "support/unix_socket.hpp"
 
 #include <cerrno>
@@ -46,12 +47,8 @@ bool is_connecting()
 
 } // namespace
 
-silent_peer::silent_peer(kind k) : kind_(k)
+silent_peer::silent_peer(kind k) : kind_(k), directory_(make_temporary_directory("/tmp/avirt-silent-"))
 {
-    std::string name = "/tmp/avirt-silent-XXXXXX";
-    if (!::mkdtemp(name.data()))
-        throw std::system_error(errno, std::generic_category(), "mkdtemp");
-    directory_ = name;
     switch (kind_) {
     case kind::command:
         write_command();

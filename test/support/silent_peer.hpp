@@ -45,7 +45,7 @@ private:
     bool has_been_written_to();
 
     const kind kind_;
-    std::filesystem::path directory_;
+    const std::filesystem::path directory_;
     int port_ = 0;
     std::vector<int> fds_; // the first one listens
     int client_ = -1;

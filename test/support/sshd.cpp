@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/sshd.hpp"
 
-#include "../../examples/console_relay/guardian.hpp"
 #include "support/command.hpp"
+#include "support/daemon_process.hpp"
 #include "support/eventually.hpp"
 #include "support/loopback.hpp"
 #include "support/mounts.hpp"
+#include "support/temporary_directory.hpp"
 
 #include <csignal>
 #include <cstdlib>
@@ -13,9 +14,7 @@
 #include <sstream>
 #include <stdexcept>
 
-#include <fcntl.h>
 #include <pwd.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -64,19 +63,18 @@ std::string sshd::obstacle()
     return {};
 }
 
-sshd::sshd(const fs::path& runtime_directory) : port_(free_port()), runtime_directory_(runtime_directory)
+sshd::sshd(const fs::path& runtime_directory)
+    : port_(free_port()),
+      runtime_directory_(runtime_directory),
+      directory_(make_temporary_directory("/tmp/avirt-sshd-"))
 {
-    std::string name = "/tmp/avirt-sshd-XXXXXX";
-    if (!::mkdtemp(name.data()))
-        throw std::runtime_error("mkdtemp");
-    directory_ = name;
     make_keys();
     make_client(client(), directory_ / "known_hosts");
     make_client(client_that_is_new(), "/dev/null");
     configure();
     guardian_ = ::fork();
     if (guardian_ == 0)
-        run();
+        run_daemon_process(directory_, [this] { prepare(); }, [this] { return run(); });
     if (!eventually([this] { return is_listened_on(port_); }))
         throw std::runtime_error("sshd does not start; see " + (directory_ / "log").string());
 }
@@ -129,8 +127,10 @@ void sshd::configure() const
         << " XDG_RUNTIME_DIR=" << runtime_directory_.string() << '\n';
 }
 
-void sshd::become_system() const
+void sshd::prepare() const
 {
+    if (::geteuid() != 0)
+        return;
     have_own_mounts();
     mount_empty("/run");
     fs::create_directory("/run/sshd"); // sshd's unprivileged process needs an empty directory.
@@ -140,28 +140,13 @@ void sshd::become_system() const
     mount_over(directory_ / "shadow", "/etc/shadow");
 }
 
-void sshd::run() const
-try {
-    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (::geteuid() == 0)
-        become_system();
+int sshd::run() const
+{
+    log_to(directory_ / "log");
     const auto program = path_of("sshd");
-    const int log = ::open((directory_ / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0666);
-    const int status = run_guarded([&]() -> int {
-        ::dup2(log, 1);
-        ::dup2(log, 2);
-        ::execl(
-            program.c_str(), program.c_str(), "-D", "-e", "-f", (directory_ / "configuration").c_str(),
-            nullptr);
-        ::_exit(127);
-    });
-    std::error_code ignored;
-    fs::remove_all(directory_, ignored); // Done here, because the test may have been killed.
-    ::_exit(status);
-}
-catch (const std::exception& e) {
-    std::ofstream(directory_ / "log") << e.what() << '\n';
-    ::_exit(126);
+    ::execl(
+        program.c_str(), program.c_str(), "-D", "-e", "-f", (directory_ / "configuration").c_str(), nullptr);
+    return 127;
 }
 
 } // namespace support

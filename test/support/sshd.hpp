@@ -52,12 +52,12 @@ private:
     void make_keys() const;
     void make_client(const std::filesystem::path& program, const std::filesystem::path& known_hosts) const;
     void configure() const;
-    void become_system() const;
-    void run() const;
+    void prepare() const;
+    int run() const;
 
     const int port_;
     const std::filesystem::path runtime_directory_;
-    std::filesystem::path directory_;
+    const std::filesystem::path directory_;
     pid_t guardian_ = -1;
 };
 
