@@ -5,6 +5,7 @@
 
 #include <libvirt/virterror.h>
 
+#include <optional>
 #include <stdexcept>
 
 extern "C" const unsigned char avirt_demo_guest[512];
@@ -22,8 +23,10 @@ namespace {
 
 daemon& daemon::instance()
 {
-    static daemon one;
-    return one;
+    static std::optional<daemon> one(std::in_place);
+    if (support::libvirtd::is_11_3() && !one->libvirtd_.answers())
+        one.emplace();
+    return *one;
 }
 
 daemon::daemon(support::libvirtd::kind k) : libvirtd_(k)
@@ -43,10 +46,11 @@ void daemon::define(const std::string& name, const unsigned char* boot_sector)
         fail("the guest cannot be defined");
 }
 
-// The guests go with the daemon: asked to destroy one whose input is stuck, it may never answer
-// (docs/libvirt.md, "What the daemon of libvirt 11.3 does not survive").
 daemon::~daemon()
 {
+    // The guests go with the daemon. That of libvirt 11.3 may have deadlocked, and would never answer
+    // (docs/libvirt.md, "What the daemon of libvirt 11.3 does not survive").
+    libvirtd_.kill();
     for (const auto& [name, guest] : guests_)
         virDomainFree(guest);
     if (connection_)
