@@ -3,6 +3,8 @@
 
 #include <support/libvirtd.hpp>
 
+#include <boost/test/unit_test.hpp>
+
 #include <optional>
 #include <utility>
 
@@ -20,12 +22,15 @@ inline libvirtd& shared_daemon()
     return *shared_daemon_slot();
 }
 
-/// The shared daemon, or a new one in its place if an earlier test has made it deadlock, as can happen with
-/// libvirt 11.3 (docs/libvirt.md, "What the daemon of libvirt 11.3 does not survive").
+/// The shared daemon, or another one in its place if an earlier test made it deadlock or crash: some releases
+/// do not survive it if the connection of a stream is cut off (docs/libvirt.md, "What the daemon of
+/// libvirt 11.3 does not survive").
 inline libvirtd& answering_daemon()
 {
-    if (libvirtd::is_11_3() && !shared_daemon().answers())
+    if (!shared_daemon().answers()) {
+        BOOST_TEST_MESSAGE("libvirtd does not answer any more, and is replaced");
         shared_daemon_slot().emplace();
+    }
     return shared_daemon();
 }
 

@@ -24,7 +24,7 @@ namespace {
 daemon& daemon::instance()
 {
     static std::optional<daemon> one(std::in_place);
-    if (support::libvirtd::is_11_3() && !one->libvirtd_.answers())
+    if (!one->libvirtd_.answers())
         one.emplace();
     return *one;
 }
