@@ -75,8 +75,8 @@ virConnectPtr connect_for_stream(
     const opening_scope scope(socket);
     virConnectPtr connection = open(options, *socket, why);
     if (connection && socket->is_remote) {
-        const auto patience = options.keepalive_interval * (options.keepalive_count + 1);
-        socket->max_silence = is_off ? 0 : static_cast<unsigned>(patience / interval);
+        const auto longest_silence = options.keepalive_interval * (options.keepalive_count + 1);
+        socket->max_silence = is_off ? 0 : static_cast<unsigned>(longest_silence / interval);
         socket->is_plain = is_plain(connection, *socket);
         keep_alive(connection, interval, unreachable);
         enlarge_send_buffer(*socket);

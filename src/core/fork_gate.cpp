@@ -49,7 +49,7 @@ void fork_gate::close() noexcept
 {
     // libvirt forks with the lock of its log held, which a thread inside may be waiting for: not for ever.
     // Its child executes another program.
-    constexpr std::chrono::seconds patience{1};
+    constexpr std::chrono::seconds time_limit{1};
     if (depth != 0)
         inside.fetch_sub(1, std::memory_order_release);
     for (auto now = inside.load(std::memory_order_relaxed);;) {
@@ -61,7 +61,7 @@ void fork_gate::close() noexcept
             break;
         }
     }
-    const auto end = std::chrono::steady_clock::now() + patience;
+    const auto end = std::chrono::steady_clock::now() + time_limit;
     while (inside.load(std::memory_order_acquire) != closed && std::chrono::steady_clock::now() < end)
         ::sched_yield();
 }

@@ -18,7 +18,7 @@ namespace {
 using namespace std::chrono_literals;
 
 /// How long the end of the process waits for the jobs that end something.
-constexpr auto patience_at_exit = 5s;
+constexpr auto time_limit_at_exit = 5s;
 /// The time between two attempts to create a thread.
 constexpr auto retry_interval = 50ms;
 /// The number of jobs that post() can use if there is no memory left.
@@ -295,7 +295,7 @@ void worker_pool::wait_at_exit() noexcept
     lock held(mutex_);
     is_exiting_ = true;
     threads_.wake_idle();
-    job_returned_.wait_for(held, patience_at_exit, [&] { return jobs_.is_high_priority_done(); });
+    job_returned_.wait_for(held, time_limit_at_exit, [&] { return jobs_.is_high_priority_done(); });
     threads_.detach_busy();
     threads_.join_idle(held);
 }

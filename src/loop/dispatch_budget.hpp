@@ -55,10 +55,10 @@ private:
     /// that found nothing, as with input that comes key by key, only every eighth of them is taken.
     bool takes_second_look() noexcept
     {
-        constexpr unsigned patience = 4;
+        constexpr unsigned looks_in_vain = 4;
         constexpr unsigned pause = 8;
         const auto n = fruitless_second_looks_++;
-        return n < patience || n % pause == 0;
+        return n < looks_in_vain || n % pause == 0;
     }
 
     time_point start_{};

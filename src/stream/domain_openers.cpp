@@ -56,8 +56,8 @@ bool is_gone(virDomainPtr vm)
 bool will_be_gone(virDomainPtr vm)
 {
     constexpr std::chrono::milliseconds pause{20};
-    for (std::chrono::milliseconds patience{2000}; !is_gone(vm); patience -= pause) {
-        if (patience <= pause)
+    for (std::chrono::milliseconds time_left{2000}; !is_gone(vm); time_left -= pause) {
+        if (time_left <= pause)
             return false;
         std::this_thread::sleep_for(pause);
     }

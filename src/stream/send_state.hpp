@@ -120,13 +120,13 @@ public:
     /// libvirt was given something, and has taken it or failed.
     void sent() noexcept
     {
-        settle(method_ == method::direct ? state::unreported : state::writable);
+        set_unless_refused(method_ == method::direct ? state::unreported : state::writable);
     }
 
     /// libvirt would have blocked.
     void found_no_room() noexcept
     {
-        settle(state::unreported);
+        set_unless_refused(state::unreported);
     }
 
     /// The write does not wait for the worker thread any more.
@@ -143,7 +143,7 @@ public:
     }
 
 private:
-    void settle(state next) noexcept
+    void set_unless_refused(state next) noexcept
     {
         if (state_ != state::refused)
             state_ = next;

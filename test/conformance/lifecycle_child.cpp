@@ -23,7 +23,7 @@
 namespace conformance {
 namespace {
 
-constexpr unsigned patience_in_seconds = 90;
+constexpr unsigned time_limit_in_seconds = 90;
 
 std::string content_of(int fd)
 {
@@ -71,7 +71,7 @@ constexpr const char* started_fd = "AVIRT_TEST_STARTED_FD";
         ::dup2(null, STDOUT_FILENO);
     ::dup2(errors, STDERR_FILENO);
     default_signals();
-    ::alarm(patience_in_seconds);
+    ::alarm(time_limit_in_seconds);
     // Boost.Test's result for the rest of the case does not matter.
     ::execl(
         "/proc/self/exe", "child", filter.c_str(), "--catch_system_errors=no", "--report_level=no",

@@ -21,9 +21,9 @@ avirt::open_options without_keepalive(const support::libvirtd& daemon)
     return o;
 }
 
-struct patience_fixture : remote_fixture
+struct close_deadline_fixture : remote_fixture
 {
-    patience_fixture() : remote_fixture(shared_daemon(), without_keepalive(shared_daemon())) {}
+    close_deadline_fixture() : remote_fixture(shared_daemon(), without_keepalive(shared_daemon())) {}
 
     avirt::domain find_guest(avirt::connection& c)
     {
@@ -51,7 +51,7 @@ struct patience_fixture : remote_fixture
     }
 };
 
-BOOST_FIXTURE_TEST_SUITE(remote_patience, patience_fixture)
+BOOST_FIXTURE_TEST_SUITE(remote_close_deadline, close_deadline_fixture)
 
 BOOST_AUTO_TEST_CASE(an_object_that_outlives_its_connection)
 {
@@ -145,7 +145,7 @@ struct other_host
     support::libvirtd other; // Started before the fixture checks for sleeps.
 };
 
-struct two_hosts_fixture : other_host, patience_fixture
+struct two_hosts_fixture : other_host, close_deadline_fixture
 {
 };
 
