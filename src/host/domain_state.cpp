@@ -66,8 +66,8 @@ struct state_wait final : connection_user, std::enable_shared_from_this<state_wa
     void abort() noexcept override
     {
         is_aborted = true;
-        emit_cancellation(
-            asio::cancellation_type::total); // Total: a call that is running must not be interrupted.
+        // Total, so that a call that is running is not interrupted.
+        emit_cancellation(asio::cancellation_type::total);
     }
 
     void emit_cancellation(asio::cancellation_type type) noexcept
