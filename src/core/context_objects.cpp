@@ -41,8 +41,9 @@ boost::asio::any_io_executor strand_of(const boost::asio::any_io_executor& execu
 std::shared_ptr<context_objects> context_objects::of(const boost::asio::any_io_executor& executor)
 {
     auto& context = boost::asio::query(executor, boost::asio::execution::context);
-    // Services end in the opposite order of their making. Strands have to end after ours: where they have
-    // ended, posting to one destroys the handler at once, and we post with locks held.
+    // Services are shut down in the reverse order of their construction. The strands' service must be shut
+    // down after this one: otherwise posting to a strand would destroy the handler at once, and avirt posts
+    // with locks held.
     strand_of(executor);
     return boost::asio::use_service<context_service>(context).objects;
 }

@@ -12,36 +12,38 @@
 
 namespace avirt::detail {
 
-/// Something with handlers pending on an execution context: they must be destroyed, uninvoked, when the
-/// context is, or what they own (a suspended coroutine) leaks.
+/// An object with handlers pending on an execution context. When the context is destroyed, the handlers must
+/// be destroyed without being called; otherwise the objects that they own (a suspended coroutine) leak.
 class context_object
 {
 public:
-    /// The context ends. May be called twice; afterwards nothing may refer to the context.
+    /// Destroys the handlers, because the context ends. May be called twice. Afterwards the object must not
+    /// refer to the context.
     virtual void shutdown() noexcept = 0;
 
 protected:
     ~context_object() = default;
 };
 
-/// A strand of the executor's; an empty executor has none.
+/// Makes a strand for the executor; an empty executor for an empty one.
 boost::asio::any_io_executor strand_of(const boost::asio::any_io_executor& executor);
 
 /// The objects of one context.
 class context_objects
 {
 public:
-    /// Those of the executor's context.
+    /// Returns the objects of the executor's context.
     static std::shared_ptr<context_objects> of(const boost::asio::any_io_executor& executor);
 
-    /// Adds an object, which must be shared already; dead ones are forgotten in passing.
+    /// Adds an object, which a shared_ptr must own already. Now and then, removes objects that no longer
+    /// exist.
     void add(std::weak_ptr<context_object> object);
     void shutdown() noexcept;
 
 private:
     fork_safe_mutex mutex_;
     std::vector<std::weak_ptr<context_object>> objects_;
-    std::size_t sweep_at_ = 16;
+    std::size_t sweep_at_ = 16; // the size at which expired objects are removed
 };
 
 } // namespace avirt::detail

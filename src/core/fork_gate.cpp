@@ -9,7 +9,7 @@
 namespace avirt::detail {
 namespace {
 
-/// How many threads are inside; the highest bit: it is closed.
+/// The number of threads inside. The highest bit is set while the gate is closed.
 std::atomic<unsigned> inside{0};
 constexpr unsigned closed = 1u << 31;
 
@@ -47,13 +47,13 @@ void fork_gate::leave() noexcept
 
 void fork_gate::close() noexcept
 {
-    // libvirt forks with the lock of its log held, which a thread inside may be waiting for: not for ever.
-    // Its child executes another program.
+    // The wait is limited: libvirt forks with the lock of its log held, for which a thread inside may be
+    // waiting. The limit does no harm then, because libvirt's child executes another program.
     constexpr std::chrono::seconds time_limit{1};
     if (depth != 0)
         inside.fetch_sub(1, std::memory_order_release);
     for (auto now = inside.load(std::memory_order_relaxed);;) {
-        if (now & closed) { // Another thread forks.
+        if (now & closed) { // Another thread is forking.
             inside.wait(now);
             now = inside.load(std::memory_order_relaxed);
         }

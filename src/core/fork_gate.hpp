@@ -5,10 +5,11 @@
 
 namespace avirt::detail {
 
-/// What no fork may come in between of: the child would find a lock held, or a change half made, by a thread
-/// that it does not have. A fork waits until no other thread is inside, and keeps them out until it is over.
+/// Keeps forks away from code that no fork may interrupt: the child would find a lock held, or a change half
+/// made, by a thread that the child does not have. A fork waits until no other thread is inside the gate, and
+/// keeps threads outside until it is over.
 ///
-/// Inside, nothing waits for anything but locks.
+/// A thread inside the gate must wait for nothing but locks.
 class fork_gate
 {
 public:
@@ -20,11 +21,11 @@ public:
     static void open_in_parent() noexcept;
     static void open_in_child() noexcept;
 
-    /// How many forks lie between the first process and this one.
+    /// The number of forks between the first process and this one.
     static unsigned generation() noexcept;
 };
 
-/// While it lives, this thread is inside.
+/// Keeps the calling thread inside the gate while it exists.
 class fork_pass
 {
 public:
@@ -42,7 +43,7 @@ public:
     fork_pass& operator=(const fork_pass&) = delete;
 };
 
-/// A mutex that is not held across a fork, but by the thread that forks.
+/// A mutex that no thread but the one that forks holds across a fork.
 class fork_safe_mutex
 {
 public:

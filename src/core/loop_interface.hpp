@@ -12,12 +12,12 @@ namespace avirt::detail {
 class loop_interface
 {
 public:
-    /// The interface of the event loop; before there is one, an implementation that does without.
+    /// The event loop's implementation. Until there is one, an implementation for a process without a loop.
     static loop_interface& instance() noexcept;
     /// Replaces the implementation, once, by one that is never destroyed.
     static void set(loop_interface& implementation) noexcept;
 
-    /// worker_pool::holds_loop() may have changed.
+    /// Tells the loop that worker_pool::holds_loop() may have changed.
     virtual void work_changed() noexcept = 0;
 
     /// Calls @p function on the loop after @p delay. Returns false if there is no memory for that.

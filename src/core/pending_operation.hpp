@@ -23,7 +23,7 @@ template <class Signature>
 class pending_operation;
 
 /// One outstanding operation: its handler, and the work that keeps both executors running. Guarded by its
-/// owner's lock, under which it is also completed: completing posts, and calls nothing.
+/// owner's lock. It may be completed under the lock, because completing only posts the handler.
 template <class... Args>
 class pending_operation<void(error_code, Args...)>
 {
@@ -35,7 +35,7 @@ public:
         return state_.has_value();
     }
 
-    /// Tells this operation from the later ones: a cancellation that comes late must find nothing.
+    /// The number of the operation, by which a late cancellation finds out that another one is outstanding.
     std::uint64_t number() const noexcept
     {
         return number_;
@@ -55,10 +55,11 @@ public:
     {
         if (!state_)
             return;
-        auto ended = take();
-        if (f && ended->details)
-            *ended->details = std::move(f.details);
-        asio::post(ended->io_executor, asio::append(std::move(ended->handler), f.code, std::move(args)...));
+        auto completed = take();
+        if (f && completed->details)
+            *completed->details = std::move(f.details);
+        asio::post(
+            completed->io_executor, asio::append(std::move(completed->handler), f.code, std::move(args)...));
     }
 
     struct state
@@ -79,7 +80,8 @@ public:
         state(state&&) noexcept = default;
     };
 
-    /// For a context that ends: the handler is to be destroyed, uninvoked, outside the lock.
+    /// Ends the operation without completing it, because the context ends. The caller destroys the handler
+    /// outside the lock.
     std::optional<state> take()
     {
         std::optional<state> result(std::move(state_));
@@ -92,7 +94,7 @@ private:
     std::uint64_t number_ = 0;
 };
 
-/// Completes an operation that ends as soon as it is initiated, as if by post.
+/// Completes an operation inside its initiating function, as if by post.
 template <class... Args>
 void complete_now(
     const asio::any_io_executor& io_executor, asio::any_completion_handler<void(error_code, Args...)> handler,
@@ -103,7 +105,7 @@ void complete_now(
     operation.complete(std::move(f), std::move(args)...);
 }
 
-/// Has the handler's cancellation slot, where it has one, call function(type).
+/// Makes the handler's cancellation slot, if it has one, call function(type).
 template <class Handler, class Function>
 void on_cancel(const Handler& handler, Function function)
 {

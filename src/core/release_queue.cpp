@@ -22,16 +22,17 @@ struct reference
     bool blocks;
 };
 
-/// What waits to be released. One job releases all there is, so that a list of a thousand domains costs few
-/// jobs; only one that comes to wait for a daemon leaves the others to another job. Which one that will be
-/// cannot be known before: it is the last reference to its connection.
+/// The references that wait to be released. One job releases all of them, so that a list of a thousand
+/// domains costs few jobs. If a release has to wait for a daemon, another job takes over the remaining
+/// references. Which release that will be is not known before: the one that drops the last reference to its
+/// connection.
 class release_queue
 {
 public:
     release_queue()
     {
-        constexpr std::size_t at_any_rate = 1024; // also when there is no memory left
-        references_.reserve(at_any_rate);
+        constexpr std::size_t without_memory = 1024; // references that can be kept if there is no memory left
+        references_.reserve(without_memory);
     }
 
     void push(const reference& r) noexcept
@@ -42,65 +43,66 @@ public:
                 references_.push_back(r);
             }
             catch (const std::bad_alloc&) {
-                return; // Leaked: there is nothing better to do with it.
+                return; // The object leaks: it can neither be kept nor released here.
             }
-            if (std::exchange(is_served_, true))
+            if (std::exchange(has_job_, true))
                 return;
         }
-        start_server();
+        start_job();
     }
 
-    void serve() noexcept
+    /// Releases references until there are none, or until another job does.
+    void run_job() noexcept
     {
         while (release_one())
             ;
     }
 
 private:
-    /// Returns whether this job is to go on.
+    /// Returns whether this job has to continue.
     bool release_one() noexcept
     {
         reference next{};
         {
             const std::lock_guard guard(mutex_);
-            is_served_ = !references_.empty();
-            if (!is_served_)
+            has_job_ = !references_.empty();
+            if (!has_job_)
                 return false;
             next = references_.back();
             references_.pop_back();
         }
-        bool has_left_others = false;
-        const auto leave_others = [this, &has_left_others] {
-            if (!std::exchange(has_left_others, true))
-                serve_others();
+        bool has_handed_over = false;
+        const auto hand_over = [this, &has_handed_over] {
+            if (!std::exchange(has_handed_over, true))
+                hand_over_to_another_job();
         };
         if (next.blocks)
-            leave_others();
-        loop_interface::instance().release(next.free, next.object, leave_others);
-        return !has_left_others;
+            hand_over();
+        loop_interface::instance().release(next.free, next.object, hand_over);
+        return !has_handed_over;
     }
 
-    void serve_others() noexcept
+    void hand_over_to_another_job() noexcept
     {
         {
             const std::lock_guard guard(mutex_);
-            is_served_ = !references_.empty();
-            if (!is_served_)
+            has_job_ = !references_.empty();
+            if (!has_job_)
                 return;
         }
-        start_server();
+        start_job();
     }
 
-    void start_server() noexcept;
+    void start_job() noexcept;
 
     std::mutex mutex_;
     std::vector<reference> references_;
-    bool is_served_ = false; // A job is on its way, or at work and not held up.
+    bool has_job_ = false; // A job has been posted, or is running and has not handed over.
 };
 
 std::atomic<release_queue*> current{nullptr};
 
-// What waits in the parent's is released by the parent's threads, and its lock may be held by one of them.
+// The parent's threads release the references in the parent's queue, and one of them may hold its lock.
 void after_fork_in_any_child()
 {
     current = new release_queue;
@@ -108,7 +110,7 @@ void after_fork_in_any_child()
 
 release_queue& instance()
 {
-    // Never destroyed: handles with static storage may end later than it would.
+    // Never destroyed: handles with static storage may end later.
     static const int once = [] {
         current = new release_queue;
         return ::pthread_atfork(nullptr, nullptr, &after_fork_in_any_child);
@@ -117,12 +119,12 @@ release_queue& instance()
     return *current;
 }
 
-void release_queue::start_server() noexcept
+void release_queue::start_job() noexcept
 {
-    if (worker_pool::instance().post([] { instance().serve(); }, worker_pool::keeps_loop::yes))
+    if (worker_pool::instance().post([] { instance().run_job(); }, worker_pool::keeps_loop::yes))
         return;
     const std::lock_guard guard(mutex_);
-    is_served_ = false; // The next one tries again.
+    has_job_ = false; // The next push() tries again.
 }
 
 void close(void* connection)

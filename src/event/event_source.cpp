@@ -188,15 +188,15 @@ private:
         loss_while_subscribing_ = {};
         socket_ = connection_->socket();
         subscription_ = std::make_shared<subscription>(kind_, object_, weak_from_this());
-        call_details_ = std::make_shared<error_details>();
+        const auto call_details = std::make_shared<error_details>(); // owned by the handler
         connection_->async_call(
             subscription_,
             call_handler(asio::bind_cancellation_slot(
                 cancel_call_.slot(),
-                [self = shared_from_this(), d = call_details_, n = subscribe_.number()](error_code ec, bool) {
+                [self = shared_from_this(), d = call_details, n = subscribe_.number()](error_code ec, bool) {
                     self->on_subscribed(n, {ec, *d});
                 })),
-            call_details_.get());
+            call_details.get());
     }
 
     void abort_all() noexcept
@@ -324,7 +324,6 @@ private:
     std::shared_ptr<subscription> subscription_; // null: the source takes no events
     std::shared_ptr<connection_socket> socket_;  // of the connection on which the source is subscribed
     asio::cancellation_signal cancel_call_;
-    std::shared_ptr<error_details> call_details_;
     pending_operation<void(error_code)> subscribe_;
     pending_operation<void(error_code, std::unique_ptr<erased_event>)> receive_;
     pending_operation<void(error_code)> unsubscribe_;

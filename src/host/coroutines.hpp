@@ -15,65 +15,67 @@
 #include <type_traits>
 #include <utility>
 
-// The operations of the compiled implementations, for coroutines in here. None throws: each returns its
+// The operations of the compiled implementations as coroutines. None of them throws: each returns its
 // failure.
 namespace avirt::detail {
 
-/// Awaits the operation that launch(handler) launches; returns what its handler gets, as a tuple.
+/// Awaits the operation that launch(handler) launches. Returns the handler's arguments as a tuple.
 template <class Signature, class Launch>
-auto awaiting(Launch launch)
+auto await_operation(Launch launch)
 {
     constexpr auto token = asio::as_tuple(asio::use_awaitable);
     return asio::async_initiate<decltype(token), Signature>(
         [launch](auto handler) { launch(std::move(handler)); }, token);
 }
 
-/// The handler with the slot that cancels its operation; without one, the coroutine's own does.
+/// Binds the slot that cancels the operation to its handler. If the slot is not connected, the coroutine's
+/// own slot cancels the operation.
 template <class ErasedHandler, class Handler>
-ErasedHandler cancelled_by(const asio::cancellation_slot& slot, Handler handler)
+ErasedHandler bind_slot(const asio::cancellation_slot& slot, Handler handler)
 {
     if (slot.is_connected())
         return ErasedHandler(asio::bind_cancellation_slot(slot, std::move(handler)));
     return ErasedHandler(std::move(handler));
 }
 
-inline asio::awaitable<failure> open(std::shared_ptr<connection_impl> on, open_options options)
+inline asio::awaitable<failure> open(std::shared_ptr<connection_impl> connection, open_options options)
 {
     failure f;
-    std::tie(f.code) = co_await awaiting<void(error_code)>(
-        [&](auto handler) { on->async_open(options, wait_handler(std::move(handler)), &f.details); });
+    std::tie(f.code) = co_await await_operation<void(error_code)>(
+        [&](auto handler) { connection->async_open(options, wait_handler(std::move(handler)), &f.details); });
     co_return f;
 }
 
 inline asio::awaitable<failure> subscribe(std::shared_ptr<event_source_impl> source)
 {
     failure f;
-    std::tie(f.code) = co_await awaiting<void(error_code)>(
+    std::tie(f.code) = co_await await_operation<void(error_code)>(
         [&](auto handler) { source->async_subscribe(wait_handler(std::move(handler)), &f.details); });
     co_return f;
 }
 
 inline asio::awaitable<void> resubscribe(std::shared_ptr<event_source_impl> source)
 {
-    co_await awaiting<void(error_code)>(
+    co_await await_operation<void(error_code)>(
         [&](auto handler) { source->async_resubscribe(wait_handler(std::move(handler)), nullptr); });
 }
 
-inline asio::awaitable<failure> wait_closed(std::shared_ptr<connection_impl> on, asio::cancellation_slot slot)
+inline asio::awaitable<failure> wait_closed(
+    std::shared_ptr<connection_impl> connection, asio::cancellation_slot slot)
 {
     failure f;
     close_reason reason{};
-    std::tie(f.code, reason) = co_await awaiting<void(error_code, close_reason)>([&](auto handler) {
-        on->async_wait_closed(cancelled_by<closed_handler>(slot, std::move(handler)), &f.details);
+    std::tie(f.code, reason) = co_await await_operation<void(error_code, close_reason)>([&](auto handler) {
+        connection->async_wait_closed(bind_slot<closed_handler>(slot, std::move(handler)), &f.details);
     });
     co_return f;
 }
 
-/// A value where there is no failure.
+/// The value of an operation that succeeded, or its failure.
 template <class T>
 struct outcome
 {
-    failure why{};
+    failure error{};
     T value{};
 };
 
@@ -83,9 +85,9 @@ asio::awaitable<outcome<Event>> receive(
 {
     outcome<Event> result;
     std::unique_ptr<erased_event> event;
-    std::tie(result.why.code, event) =
-        co_await awaiting<void(error_code, std::unique_ptr<erased_event>)>([&](auto handler) {
-            source->async_receive(cancelled_by<event_handler>(slot, std::move(handler)), &result.why.details);
+    std::tie(result.error.code, event) =
+        co_await await_operation<void(error_code, std::unique_ptr<erased_event>)>([&](auto handler) {
+            source->async_receive(bind_slot<event_handler>(slot, std::move(handler)), &result.error.details);
         });
     if (event)
         result.value = std::move(static_cast<held_event<Event>&>(*event).event);
@@ -98,9 +100,10 @@ asio::awaitable<outcome<call_result<F>>> call_on(std::shared_ptr<connection_impl
     outcome<call_result<F>> result;
     const auto f = std::make_shared<call<F>>(std::move(function));
     bool has_returned = false;
-    std::tie(result.why.code, has_returned) = co_await awaiting<void(error_code, bool)>([&](auto handler) {
-        connection->async_call(f, call_handler(std::move(handler)), &result.why.details);
-    });
+    std::tie(result.error.code, has_returned) =
+        co_await await_operation<void(error_code, bool)>([&](auto handler) {
+            connection->async_call(f, call_handler(std::move(handler)), &result.error.details);
+        });
     if (has_returned)
         result.value = f->take_result();
     co_return result;

@@ -26,7 +26,7 @@
 namespace avirt::detail {
 namespace {
 
-/// The state that a domain was in when this was reported, where that says it.
+/// The state in which a domain was when the lifecycle event was reported, if the event tells that.
 std::optional<int> state_after(int event) noexcept
 {
     switch (event) {
@@ -49,7 +49,7 @@ std::optional<int> state_after(int event) noexcept
 
 const error_code aborted = asio::error::operation_aborted;
 
-failure gone()
+failure domain_gone()
 {
     failure f(error_code(VIR_ERR_NO_DOMAIN, libvirt_category()));
     f.details.domain = VIR_FROM_DOM;
@@ -58,7 +58,7 @@ failure gone()
     return f;
 }
 
-/// One operation: its coroutine, and who waits for that.
+/// One async_wait_for_state(): the operation, and how to cancel the coroutine that performs it.
 struct state_wait final : connection_user, std::enable_shared_from_this<state_wait>
 {
     explicit state_wait(asio::any_io_executor s) : strand(std::move(s)) {}
@@ -66,16 +66,17 @@ struct state_wait final : connection_user, std::enable_shared_from_this<state_wa
     void abort() noexcept override
     {
         is_aborted = true;
-        abort(asio::cancellation_type::total); // A call that has begun since must not cost the connection.
+        // Total, so that a call that is running is not interrupted.
+        emit_cancellation(asio::cancellation_type::total);
     }
 
-    void abort(asio::cancellation_type type) noexcept
+    void emit_cancellation(asio::cancellation_type type) noexcept
     {
-        // Behind its first step, which says what may cancel it.
-        asio::post(strand, [self = shared_from_this(), type] { self->cancel.emit(type); });
+        // Posted, so that the coroutine has executed its first step, which enables cancellation.
+        asio::post(strand, [self = shared_from_this(), type] { self->cancellation.emit(type); });
     }
 
-    void end(std::exception_ptr e)
+    void complete(std::exception_ptr e)
     {
         try {
             if (e)
@@ -84,49 +85,50 @@ struct state_wait final : connection_user, std::enable_shared_from_this<state_wa
         catch (...) {
             result = current_failure();
         }
-        done.complete(std::move(result));
+        operation.complete(std::move(result));
     }
 
     const asio::any_io_executor strand;
-    asio::cancellation_signal cancel; // on the strand
+    asio::cancellation_signal cancellation; // used on the strand only
     std::atomic<bool> is_aborted{false};
-    pending_operation<void(error_code)> done;
+    pending_operation<void(error_code)> operation;
     failure result;
 };
 
-/// A call that has begun is not ended by each type of cancellation.
+/// Whether the operation has been cancelled. Tested after each call, because not every type of cancellation
+/// ends a call that has begun.
 bool is_cancelled(const state_wait& wait, const asio::cancellation_state& state) noexcept
 {
     return wait.is_aborted || state.cancelled() != asio::cancellation_type::none;
 }
 
-/// Waits with a subscription that is made already.
+/// Waits while @p events is subscribed.
 asio::awaitable<failure> wait_for_state(
     std::shared_ptr<connection_impl> connection, std::shared_ptr<event_source_impl> events,
-    std::shared_ptr<domain> about, int state, std::shared_ptr<state_wait> wait)
+    std::shared_ptr<domain> vm, int state, std::shared_ptr<state_wait> wait)
 {
-    const auto ask = [about](virConnectPtr) { return status_of(about->ref()); };
+    const auto ask_for_status = [vm](virConnectPtr) { return status_of(vm->ref()); };
     bool was_started = false;
     while (!wait->is_aborted) {
-        auto now = co_await call_on(connection, ask);
-        if (now.why)
-            co_return now.why;
+        auto now = co_await call_on(connection, ask_for_status);
+        if (now.error)
+            co_return now.error;
         const auto cancellation = co_await asio::this_coro::cancellation_state;
         if (is_cancelled(*wait, cancellation))
             break;
         if (now.value ? now.value->state == state : state == VIR_DOMAIN_SHUTOFF)
             co_return failure();
         if (!now.value)
-            co_return gone();
+            co_return domain_gone();
         const auto next = co_await receive<domain_lifecycle>(events);
-        if (next.why && next.why.code != error::events_lost)
-            co_return next.why;
-        if (next.why) {
+        if (next.error && next.error.code != error::events_lost)
+            co_return next.error;
+        if (next.error) {
             was_started = false;
             continue;
         }
         const int event = next.value.event;
-        // One that starts paused is reported as started first: whether it has run, the next event tells.
+        // A domain that starts paused is also reported as started. Only the next event tells whether it ran.
         const bool has_run = was_started && event != VIR_DOMAIN_EVENT_SUSPENDED;
         if (state_after(event) == state || (state == VIR_DOMAIN_RUNNING && has_run))
             co_return failure();
@@ -143,8 +145,8 @@ asio::awaitable<failure> find_and_wait(
         return std::make_shared<domain>(find_domain(c, name).release());
     };
     auto found = co_await call_on(connection, find);
-    if (found.why)
-        co_return found.why;
+    if (found.error)
+        co_return found.error;
     const auto cancellation = co_await asio::this_coro::cancellation_state;
     if (is_cancelled(*wait, cancellation))
         co_return failure(aborted);
@@ -153,10 +155,10 @@ asio::awaitable<failure> find_and_wait(
     const auto events =
         event_source_impl::make(wait->strand, connection, kind_of<domain_lifecycle>(), options);
     auto result = co_await subscribe(events);
-    if (!result) // Cancelled or not: that is seen there.
+    if (!result) // wait_for_state() tests whether the operation has been cancelled meanwhile.
         result = co_await wait_for_state(connection, events, found.value, state, wait);
     else if (state == VIR_DOMAIN_SHUTOFF && result.code == condition::not_found)
-        result = {}; // It has gone since it was found.
+        result = {}; // The domain has ceased to exist since it was found.
     events->close();
     co_return result;
 }
@@ -168,7 +170,7 @@ asio::awaitable<void> run(
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     co_await asio::this_coro::throw_if_cancelled(false);
     auto result = co_await find_and_wait(connection, std::move(name), state, wait);
-    // What else it failed with may come of that: a connection that is not open any more.
+    // After a cancellation, another failure may be its consequence: the connection is not open any more.
     const auto cancellation = co_await asio::this_coro::cancellation_state;
     if (result && is_cancelled(*wait, cancellation))
         result = aborted;
@@ -184,13 +186,14 @@ void async_wait_for_state(
     const auto wait = std::make_shared<state_wait>(strand_of(executor));
     on_cancel(handler, [weak = std::weak_ptr(wait)](asio::cancellation_type type) {
         if (const auto w = weak.lock())
-            w->abort(type);
+            w->emit_cancellation(type);
     });
-    wait->done.start(std::move(handler), executor, details);
+    wait->operation.start(std::move(handler), executor, details);
     connection->add_user(wait);
     asio::co_spawn(
         wait->strand, run(std::move(connection), std::move(name), state, wait),
-        asio::bind_cancellation_slot(wait->cancel.slot(), [wait](std::exception_ptr e) { wait->end(e); }));
+        asio::bind_cancellation_slot(
+            wait->cancellation.slot(), [wait](std::exception_ptr e) { wait->complete(e); }));
 }
 
 } // namespace avirt::detail

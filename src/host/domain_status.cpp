@@ -39,7 +39,7 @@ std::vector<domain_status> list_domains(virConnectPtr connection)
     {
         void operator()(virDomainPtr* array) const noexcept
         {
-            std::free(array); // As libvirt says.
+            std::free(array); // virConnectListAllDomains allocates it with malloc.
         }
     };
     virDomainPtr* array = nullptr;
@@ -57,7 +57,8 @@ std::vector<domain_status> list_domains(virConnectPtr connection)
         catch (const exception& e) {
             if (e.code() == condition::connection_lost)
                 throw;
-            result.push_back(identity_of(d.ref())); // Who may list a domain may not always read it.
+            result.push_back(
+                identity_of(d.ref())); // The user may be allowed to list a domain but not to read it.
         }
     }
     return result;

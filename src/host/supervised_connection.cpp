@@ -6,6 +6,7 @@
 #include "core/pending_operation.hpp"
 #include "host/coroutines.hpp"
 #include "host/domain_status.hpp"
+#include "host/report_queue.hpp"
 #include "loop/connection_socket.hpp"
 #include "loop/event_registry.hpp"
 
@@ -28,9 +29,10 @@ namespace {
 
 const error_code aborted = asio::error::operation_aborted;
 
-constexpr std::chrono::milliseconds shortest_delay{1}; // between two tries in vain
+constexpr std::chrono::milliseconds shortest_delay{1}; // between two attempts to open the connection
 
-/// One coroutine does it all, on a strand; the lock is between it and who receives.
+/// A single coroutine, on a strand, opens and watches the connection and queues the reports. The lock guards
+/// what it shares with the functions that the application calls.
 class supervisor_impl_object final : public supervisor_impl,
                                      public context_object,
                                      public std::enable_shared_from_this<supervisor_impl_object>
@@ -42,7 +44,8 @@ public:
         : executor_(executor),
           strand_(strand_of(executor)),
           connection_(std::move(connection)),
-          options_(std::move(options))
+          options_(std::move(options)),
+          reports_(options_.capacity)
     {
     }
 
@@ -50,12 +53,12 @@ public:
     {
         const std::lock_guard guard(mutex_);
         if (is_closed_)
-            return end(*source);
+            return stop_following(*source);
         source->set_followed(true);
         std::erase_if(followed_, [](const auto& s) { return s.expired(); });
         followed_.push_back(source);
         if (is_connected_)
-            source->async_resubscribe([](const error_code&) {}, nullptr); // A receive tells where that fails.
+            source->async_resubscribe([](const error_code&) {}, nullptr); // A receive reports the failure.
     }
 
     void cancel() noexcept override
@@ -71,13 +74,13 @@ public:
             return;
         receive_.complete(aborted, {});
         reports_.clear();
-        for (const auto& source : followed_now())
-            end(*source);
+        for (const auto& source : followed_sources())
+            stop_following(*source);
         connection_->close();
         if (executor_)
             asio::post(strand_, [self = shared_from_this()] {
-                self->stop_->emit(asio::cancellation_type::terminal);
-                self->wake_.emit(asio::cancellation_type::total);
+                self->end_coroutine_->emit(asio::cancellation_type::terminal);
+                self->end_waiting_.emit(asio::cancellation_type::total);
             });
     }
 
@@ -87,15 +90,15 @@ public:
         const auto receive = receive_.take();
         executor_ = {};
         strand_ = {};
-        stop_.reset();
-        held.unlock(); // The handler ends outside the lock: it may own this very supervisor.
+        end_coroutine_.reset();
+        held.unlock(); // The handler is destroyed outside the lock: it may own this supervisor.
     }
 
     void async_receive(report_handler handler, error_details* details) override
     {
         const std::lock_guard guard(mutex_);
         if (!executor_)
-            return; // The context is gone, and with it everybody who could be told.
+            return; // The context has ended: no handler can be called any more.
         const auto refused = receive_                ? error::operation_in_progress
             : is_closed_                             ? error::not_open
             : !event_registry::instance().is_bound() ? error::no_event_loop
@@ -107,20 +110,20 @@ public:
                 self->cancel_receive(n);
         });
         receive_.start(std::move(handler), executor_, details);
-        start();
-        feed();
+        start_coroutine();
+        complete_receive();
     }
 
 private:
-    void start()
+    void start_coroutine()
     {
         if (std::exchange(is_started_, true))
             return;
-        // Not here and now: the caller has the lock.
+        // Posted, because the caller holds the lock.
         asio::post(strand_, [self = shared_from_this(), strand = strand_] {
             asio::co_spawn(
                 strand, supervise(self),
-                asio::bind_cancellation_slot(self->stop_->slot(), [self](std::exception_ptr e) {
+                asio::bind_cancellation_slot(self->end_coroutine_->slot(), [self](std::exception_ptr e) {
                     if (e)
                         std::rethrow_exception(e);
                 }));
@@ -136,10 +139,9 @@ private:
         while (!self->is_closed()) {
             auto f = co_await open(self->connection_, self->options_.open);
             if (!f) {
-                const bool was_connected = co_await self->serve(executor, f);
-                if (was_connected)
+                if (co_await self->watch_connection(executor, f))
                     delay = self->options_.first_delay;
-                self->give_up(f);
+                self->close_connection(f);
             }
             if (self->is_closed())
                 break;
@@ -150,8 +152,10 @@ private:
         }
     }
 
-    /// From an open connection to its loss, which goes to @p why. Returns whether all was well for a while.
-    asio::awaitable<bool> serve(asio::any_io_executor executor, failure& why)
+    /// Reports what happens on an open connection until it is lost. Returns whether a snapshot was reported.
+    ///
+    /// @param why is set to the reason of the loss.
+    asio::awaitable<bool> watch_connection(asio::any_io_executor executor, failure& why)
     {
         const auto lifecycle = event_source_impl::make(
             executor, connection_, kind_of<domain_lifecycle>(), event_source_options());
@@ -160,26 +164,26 @@ private:
         if (why && has_events)
             co_return false;
         co_await subscribe_followed();
-        why = co_await take_snapshot();
-        const bool was_well = !why;
+        why = co_await report_snapshot();
+        const bool was_connected = !why;
         while (!why && !is_closed()) {
-            if (wants_snapshot())
-                why = co_await take_snapshot();
+            if (needs_snapshot())
+                why = co_await report_snapshot();
             else if (has_events)
-                why = co_await pass_on(lifecycle);
+                why = co_await report_next_change(lifecycle);
             else
                 why = co_await wait_for_loss();
-            if (why.code == aborted && wants_snapshot()) // It was woken.
+            if (why.code == aborted && needs_snapshot()) // end_waiting_ was emitted.
                 why = {};
         }
         lifecycle->close();
-        co_return was_well;
+        co_return was_connected;
     }
 
-    /// Where the driver reports nothing.
+    /// Waits until the connection is lost, if the driver does not report lifecycle events.
     asio::awaitable<failure> wait_for_loss()
     {
-        auto f = co_await wait_closed(connection_, wake_.slot());
+        auto f = co_await wait_closed(connection_, end_waiting_.slot());
         const auto socket = connection_->socket();
         if (!f && socket)
             f = lost_failure(*socket);
@@ -191,96 +195,89 @@ private:
         std::vector<std::shared_ptr<event_source_impl>> sources;
         {
             const std::lock_guard guard(mutex_);
-            is_connected_ = true; // Whoever comes now subscribes himself.
-            sources = followed_now();
+            is_connected_ = true; // From now on follow() subscribes further sources.
+            sources = followed_sources();
         }
         for (const auto& source : sources)
             co_await resubscribe(source);
     }
 
-    asio::awaitable<failure> take_snapshot()
+    asio::awaitable<failure> report_snapshot()
     {
         {
             const std::lock_guard guard(mutex_);
-            wants_snapshot_ = false;
+            reports_.begin_snapshot();
         }
         auto listed = co_await call_on(connection_, &list_domains);
-        if (listed.why)
-            co_return listed.why;
+        if (listed.error)
+            co_return listed.error;
         host_connected connected;
         connected.domains = std::move(listed.value);
         report(std::move(connected));
         co_return failure();
     }
 
-    /// Each event leads to a look at its domain: what is reported is what is, not what was.
-    asio::awaitable<failure> pass_on(std::shared_ptr<event_source_impl> lifecycle)
+    /// Waits for the next event, and reports the current state of its domain.
+    asio::awaitable<failure> report_next_change(std::shared_ptr<event_source_impl> lifecycle)
     {
-        auto next = co_await receive<domain_lifecycle>(lifecycle, wake_.slot());
-        if (next.why.code == error::events_lost)
-            co_return co_await take_snapshot();
-        if (next.why)
-            co_return next.why;
-        co_return co_await look_at(std::move(next.value));
+        auto next = co_await receive<domain_lifecycle>(lifecycle, end_waiting_.slot());
+        if (next.error.code == error::events_lost)
+            co_return co_await report_snapshot();
+        if (next.error)
+            co_return next.error;
+        co_return co_await report_change(std::move(next.value));
     }
 
-    asio::awaitable<failure> look_at(domain_lifecycle event)
+    /// The state is asked for when the report is made, because the event may be outdated.
+    asio::awaitable<failure> report_change(domain_lifecycle event)
     {
-        const auto ask = [about = std::make_shared<domain>(event.domain.ref())](virConnectPtr) {
-            return status_of(about->ref());
+        const auto ask_for_status = [vm = std::make_shared<domain>(event.domain.ref())](virConnectPtr) {
+            return status_of(vm->ref());
         };
-        auto looked = co_await call_on(connection_, ask);
-        if (looked.why.code == condition::connection_lost || looked.why.code == aborted)
-            co_return looked.why;
+        auto status = co_await call_on(connection_, ask_for_status);
+        if (status.error.code == condition::connection_lost || status.error.code == aborted)
+            co_return status.error;
         domain_changed changed;
         changed.event = event.event;
         changed.detail = event.detail;
-        changed.is_gone = !looked.why && !looked.value;
-        changed.status = looked.value ? std::move(*looked.value) : identity_of(std::move(event.domain));
+        changed.is_gone = !status.error && !status.value;
+        changed.status = status.value ? std::move(*status.value) : identity_of(std::move(event.domain));
         report(std::move(changed));
         co_return failure();
     }
 
-    void give_up(const failure& why)
+    void close_connection(const failure& why)
     {
         const std::lock_guard guard(mutex_);
         is_connected_ = false;
-        for (const auto& source : followed_now())
+        for (const auto& source : followed_sources())
             source->on_connection_lost(why);
         connection_->close_lost(why);
     }
 
     void report(host_report r)
     {
-        std::deque<host_report> dropped; // Ends outside the lock.
+        std::deque<host_report> dropped; // Destroyed outside the lock.
         const std::lock_guard guard(mutex_);
-        // What comes before the next snapshot is in that.
-        if (is_closed_ || has_overflowed_ || (wants_snapshot_ && std::holds_alternative<domain_changed>(r)))
+        if (is_closed_)
             return;
-        if (reports_.size() >= std::max<std::size_t>(options_.capacity, 1)) {
-            dropped.swap(reports_);
-            has_overflowed_ = true;
-        }
-        else {
-            reports_.push_back(std::move(r));
-        }
-        feed();
+        dropped = reports_.push(std::move(r));
+        complete_receive();
     }
 
-    void feed()
+    /// Completes an outstanding receive with the next report, if there is one.
+    void complete_receive()
     {
         if (!receive_)
             return;
-        if (std::exchange(has_overflowed_, false)) {
+        if (reports_.take_overflow()) {
             receive_.complete(error::events_lost, {});
-            wants_snapshot_ = true;
-            asio::post(
-                strand_, [self = shared_from_this()] { self->wake_.emit(asio::cancellation_type::total); });
+            asio::post(strand_, [self = shared_from_this()] {
+                self->end_waiting_.emit(asio::cancellation_type::total);
+            });
         }
         else if (!reports_.empty()) {
-            auto next = std::move(reports_.front());
-            reports_.pop_front();
-            receive_.complete({}, std::move(next));
+            receive_.complete({}, reports_.pop());
         }
     }
 
@@ -291,13 +288,13 @@ private:
             receive_.complete(aborted, {});
     }
 
-    static void end(event_source_impl& source)
+    static void stop_following(event_source_impl& source)
     {
         source.set_followed(false);
         source.on_connection_lost(error::not_open);
     }
 
-    std::vector<std::shared_ptr<event_source_impl>> followed_now() const
+    std::vector<std::shared_ptr<event_source_impl>> followed_sources() const
     {
         std::vector<std::shared_ptr<event_source_impl>> sources;
         for (const auto& weak : followed_) {
@@ -313,10 +310,10 @@ private:
         return is_closed_;
     }
 
-    bool wants_snapshot() const
+    bool needs_snapshot() const
     {
         const std::lock_guard guard(mutex_);
-        return wants_snapshot_;
+        return reports_.needs_snapshot();
     }
 
     mutable fork_safe_mutex mutex_;
@@ -324,16 +321,16 @@ private:
     asio::any_io_executor strand_;
     const std::shared_ptr<connection_impl> connection_;
     const supervision_options options_;
-    std::optional<asio::cancellation_signal> stop_{std::in_place}; // on the strand; it knows that, too
-    asio::cancellation_signal wake_; // on the strand: ends the wait for something to happen
+    // Emitted on the strand. The slot of the first refers to the strand, so shutdown() destroys it. The
+    // second ends only the wait for an event or for the loss of the connection.
+    std::optional<asio::cancellation_signal> end_coroutine_{std::in_place};
+    asio::cancellation_signal end_waiting_;
     pending_operation<void(error_code, host_report)> receive_;
-    std::deque<host_report> reports_;
+    report_queue reports_;
     std::vector<std::weak_ptr<event_source_impl>> followed_;
     bool is_started_ = false;
     bool is_connected_ = false;
     bool is_closed_ = false;
-    bool has_overflowed_ = false; // and the next receive is to tell
-    bool wants_snapshot_ = false;
 };
 
 } // namespace

@@ -28,12 +28,11 @@ concept mutable_buffers = asio::is_mutable_buffer_sequence<T>::value;
 template <class T>
 concept const_buffers = asio::is_const_buffer_sequence<T>::value;
 
-/// A type-erased opener.
+/// A type-erased opener: open() starts the stream, on a worker thread.
 class opener_base
 {
 public:
     virtual ~opener_base() = default;
-    /// Starts the stream. Called on a worker thread.
     virtual failure open(virConnectPtr connection, virStreamPtr stream) noexcept = 0;
     /// Returns whether the stream is a console, whose errors mean more than those of other streams.
     virtual bool is_console() const noexcept = 0;
@@ -71,8 +70,7 @@ struct io_result
     std::size_t bytes = 0;
 };
 
-/// The compiled implementation behind every basic_async_stream. The class templates see this interface only,
-/// so that public headers include none of the implementation.
+/// The compiled implementation behind every basic_async_stream, of which public headers see nothing else.
 class AVIRT_DECL stream_impl
 {
 public:

@@ -27,6 +27,7 @@ public:
         supervision_options options);
     virtual ~supervisor_impl();
 
+    /// Subscribes the source whenever the connection has been opened.
     virtual void follow(const std::shared_ptr<event_source_impl>& source) = 0;
     virtual void cancel() noexcept = 0;
     virtual void close() noexcept = 0;
