@@ -111,9 +111,10 @@ BOOST_AUTO_TEST_CASE(the_end_is_final)
     receive_state s(state::maybe_more);
     s.end(eof);
     s.report();
+    BOOST_TEST(!s.may_receive());
     s.found_nothing();
     s.use_report();
-    BOOST_TEST(!s.may_receive());
+    BOOST_TEST(s.has_ended());
     BOOST_TEST(s.why_ended().code == eof.code);
 }
 
