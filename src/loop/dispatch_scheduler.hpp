@@ -58,7 +58,7 @@ public:
     bool begin_dispatch(const lock& held, const loop_backend& loop, dispatch_state::trigger due) noexcept;
     /// The same without a loop.
     bool begin_unbound(const lock& held) noexcept;
-    /// Releases the lock. @p has_more: the dispatch was ended by its budget, or by an exception.
+    /// Releases the lock. @p has_more: the dispatch was ended by its limits, or by an exception.
     void end_dispatch(lock& held, bool has_more) noexcept;
 
     bool is_bound(const lock&) const noexcept

@@ -39,9 +39,9 @@ void dispatcher::dispatch(loop_backend& loop, dispatch_state::trigger due)
         return;
     scope dispatch{*this, held};
     now_ = clock::now();
-    budget_.begin_dispatch(now_);
-    while (dispatch.has_more && budget_.has_round(now_)) {
-        const bool has_found_files = budget_.looks_at_files() && serve_watches(held, loop);
+    fairness_.begin_dispatch(now_);
+    while (dispatch.has_more && fairness_.has_round(now_)) {
+        const bool has_found_files = fairness_.looks_at_files() && serve_watches(held, loop);
         // Select the deferred calls before the timeouts are served: libvirt arms the timeout of its event
         // queue before it removes a connection's watch, possibly on another thread. Its events are then
         // delivered before the observers hear of the loss.
@@ -50,7 +50,7 @@ void dispatcher::dispatch(loop_backend& loop, dispatch_state::trigger due)
         has_progress |= serve_timeouts(held, loop);
         has_progress |= has_deferred && run_deferred(held);
         dispatch.has_more = has_progress && scheduler_.is_bound(held, loop);
-        budget_.end_round(has_found_files);
+        fairness_.end_round(has_found_files);
     }
 }
 

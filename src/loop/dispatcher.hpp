@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include "loop/dispatch_budget.hpp"
+#include "loop/dispatch_fairness.hpp"
 #include "loop/dispatch_scheduler.hpp"
 #include "loop/event_tables.hpp"
 #include "loop/loop_backend.hpp"
@@ -80,7 +80,7 @@ private:
     socket_monitor& sockets_;
 
     // Of the thread that dispatches.
-    dispatch_budget budget_;
+    dispatch_fairness fairness_;
     clock::time_point now_{}; // when the latest callback returned
     std::array<epoll_event, 64> events_{};
     std::vector<watch_table::ready> ready_watches_;

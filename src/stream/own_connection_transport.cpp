@@ -5,6 +5,7 @@
 #include "loop/close_deadline.hpp"
 #include "loop/connection_use.hpp"
 #include "loop/socket_monitor.hpp"
+#include "stream/holes.hpp"
 
 #include <boost/asio/error.hpp>
 
@@ -70,7 +71,7 @@ bool own_connection_transport::try_receive(asio::mutable_buffer buffer, io_resul
     const auto wanted = buffer.size();
     buffer += ahead_.take(buffer);
     while (buffer.size() != 0 && receive_.may_receive()) {
-        buffer += receive_up_to_hole(buffer);
+        buffer += receive(buffer);
         buffer += ahead_.take(buffer); // the hole, if there is one
     }
     result.bytes = wanted - buffer.size();
@@ -165,7 +166,7 @@ void own_connection_transport::on_writable()
 void own_connection_transport::on_hung_up()
 {
     if_listening([this](auto& operations) {
-        if (!is_paused_) // libvirt goes on reading, and finds what came before the end.
+        if (!pause_.is_paused()) // libvirt goes on reading, and finds what came before the end.
             return;
         if (!send_failure_) {
             const bool has_failed = receive_.has_ended() && receive_.why_ended().code != asio::error::eof;
@@ -220,31 +221,21 @@ void own_connection_transport::empty_queue()
 void own_connection_transport::receive_ahead(std::size_t size)
 {
     std::array<char, largest_read> bytes;
-    ahead_.append({bytes.data(), receive_up_to_hole(asio::buffer(bytes, size))});
+    ahead_.append({bytes.data(), receive(asio::buffer(bytes, size))});
 }
 
-/// Receives up to the next hole, which virStreamRecv would hand out as zeros to its end. The hole is added to
-/// what has been read ahead.
-std::size_t own_connection_transport::receive_up_to_hole(asio::mutable_buffer buffer)
+/// Receives up to the next hole, which is added to what has been read ahead.
+std::size_t own_connection_transport::receive(asio::mutable_buffer buffer)
 {
-    constexpr int at_hole = -3;
-    const auto size = std::min<std::size_t>(buffer.size(), std::numeric_limits<int>::max());
-    int n = virStreamRecvFlags(
-        stream_.get(), static_cast<char*>(buffer.data()), size, VIR_STREAM_RECV_STOP_AT_HOLE);
-    if (n > 0)
-        return static_cast<std::size_t>(n);
-    if (n == at_hole) {
-        long long length = 0;
-        n = virStreamRecvHole(stream_.get(), &length, 0);
-        if (n == 0) {
-            ahead_.append_hole(static_cast<std::uint64_t>(std::max(length, 0LL)));
-            return 0;
-        }
-    }
-    if (n == libvirt_stream::would_block)
+    const auto received = receive_up_to_hole(stream_.get(), buffer);
+    if (received.is_hole)
+        ahead_.append_hole(received.hole);
+    else if (received.result > 0)
+        return static_cast<std::size_t>(received.result);
+    else if (received.result == libvirt_stream::would_block)
         receive_.found_nothing();
     else
-        receive_.end(stream_.receive_failure(n));
+        receive_.end(stream_.receive_failure(received.result));
     return 0;
 }
 
@@ -253,19 +244,9 @@ bool own_connection_transport::is_full() const noexcept
     return ahead_.size() >= largest_read_ahead;
 }
 
-/// Takes more out of the socket only when libvirt's queue is known to be empty, and everything that came has
-/// been read: the queue has no bound, and an error that arrives behind queued data takes its place
-/// (docs/libvirt.md, "Backpressure").
 void own_connection_transport::pause_or_resume()
 {
-    const bool has_unread = receive_.may_receive() || !ahead_.empty();
-    if (has_unread == is_paused_)
-        return;
-    is_paused_ = has_unread;
-    if (is_paused_)
-        socket_monitor::instance().pause(socket_);
-    else
-        socket_monitor::instance().resume(socket_);
+    pause_.update(receive_.may_receive() || !ahead_.empty());
 }
 
 } // namespace avirt::detail

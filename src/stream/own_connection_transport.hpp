@@ -5,6 +5,7 @@
 #include "loop/socket_observer.hpp"
 #include "stream/read_ahead.hpp"
 #include "stream/receive_state.hpp"
+#include "stream/socket_pause.hpp"
 #include "stream/stream_transport.hpp"
 
 #include <cstddef>
@@ -54,7 +55,7 @@ private:
     void probe_queue();
     void empty_queue();
     void receive_ahead(std::size_t size);
-    std::size_t receive_up_to_hole(asio::mutable_buffer buffer);
+    std::size_t receive(asio::mutable_buffer buffer);
     bool is_full() const noexcept;
     void pause_or_resume();
 
@@ -62,8 +63,8 @@ private:
     connection_socket& socket_;
     read_ahead ahead_;
     receive_state receive_; // Of libvirt's queue, behind what has been read ahead.
-    bool is_paused_ = true; // The socket is; see connect_for_stream().
-    failure send_failure_;  // Why nothing can be sent any more; none: sends are possible.
+    socket_pause pause_{socket_};
+    failure send_failure_; // Why nothing can be sent any more; none: sends are possible.
 };
 
 } // namespace avirt::detail

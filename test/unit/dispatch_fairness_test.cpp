@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "loop/dispatch_budget.hpp"
+#include "loop/dispatch_fairness.hpp"
 
 #include <boost/test/unit_test.hpp>
 
@@ -8,12 +8,12 @@
 
 namespace {
 
-using avirt::detail::dispatch_budget;
+using avirt::detail::dispatch_fairness;
 
-struct budget_fixture
+struct fairness_fixture
 {
-    dispatch_budget budget;
-    const dispatch_budget::time_point start = std::chrono::steady_clock::now();
+    dispatch_fairness fairness;
+    const dispatch_fairness::time_point start = std::chrono::steady_clock::now();
 
     /// Rounds of a dispatch in which something is always due. @p ready tells of each round whether a look at
     /// the files would find one: '1' or '0'. Returns what each round did: found files, looked in vain, or did
@@ -21,34 +21,34 @@ struct budget_fixture
     std::string dispatch(const std::string& ready)
     {
         std::string result;
-        budget.begin_dispatch(start);
-        for (std::size_t i = 0; i < ready.size() && budget.has_round(start); ++i) {
-            const bool has_found = budget.looks_at_files() && ready[i] == '1';
-            result += has_found ? 'f' : budget.looks_at_files() ? 'v' : '-';
-            budget.end_round(has_found);
+        fairness.begin_dispatch(start);
+        for (std::size_t i = 0; i < ready.size() && fairness.has_round(start); ++i) {
+            const bool has_found = fairness.looks_at_files() && ready[i] == '1';
+            result += has_found ? 'f' : fairness.looks_at_files() ? 'v' : '-';
+            fairness.end_round(has_found);
         }
         return result;
     }
 };
 
-BOOST_FIXTURE_TEST_SUITE(dispatch_budget_, budget_fixture)
+BOOST_FIXTURE_TEST_SUITE(dispatch_fairness_, fairness_fixture)
 
 BOOST_AUTO_TEST_CASE(rounds_are_limited)
 {
     for (int dispatch = 0; dispatch < 2; ++dispatch) {
         int rounds = 0;
-        for (budget.begin_dispatch(start); budget.has_round(start); budget.end_round(true))
+        for (fairness.begin_dispatch(start); fairness.has_round(start); fairness.end_round(true))
             ++rounds;
-        BOOST_TEST(rounds == dispatch_budget::max_rounds);
+        BOOST_TEST(rounds == dispatch_fairness::max_rounds);
     }
 }
 
 BOOST_AUTO_TEST_CASE(no_round_begins_after_the_time)
 {
-    budget.begin_dispatch(start);
-    BOOST_TEST(budget.has_round(start));
-    BOOST_TEST(budget.has_round(start + dispatch_budget::longest_dispatch - std::chrono::nanoseconds(1)));
-    BOOST_TEST(!budget.has_round(start + dispatch_budget::longest_dispatch));
+    fairness.begin_dispatch(start);
+    BOOST_TEST(fairness.has_round(start));
+    BOOST_TEST(fairness.has_round(start + dispatch_fairness::longest_dispatch - std::chrono::nanoseconds(1)));
+    BOOST_TEST(!fairness.has_round(start + dispatch_fairness::longest_dispatch));
 }
 
 BOOST_AUTO_TEST_CASE(without_files_every_other_round_looks)

@@ -8,7 +8,7 @@ namespace avirt::detail {
 /// Limits the rounds of one dispatch, so that other handlers of the context have their turn, and decides
 /// which of them look at the files. A round serves every file that is ready and every timeout that is due
 /// once: a timeout of 0 ms fires in each round (docs/libvirt.md, "Timeouts").
-class dispatch_budget
+class dispatch_fairness
 {
 public:
     using time_point = std::chrono::steady_clock::time_point;
