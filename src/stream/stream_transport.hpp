@@ -32,8 +32,8 @@ public:
 
     /// Starts to follow what libvirt reports about the stream.
     virtual failure listen() = 0;
-    /// Calls @p then once libvirt will not report anything any more, and no report is under way: at once, with
-    /// the lock held, or later without it.
+    /// Calls @p then once libvirt will not report anything any more, and no report is under way: at once,
+    /// with the lock held, or later without it.
     virtual void stop_listening(std::function<void()> then) = 0;
     /// Gives libvirt's stream to the caller.
     virtual virStreamPtr release() = 0;
