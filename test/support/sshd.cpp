@@ -74,7 +74,8 @@ sshd::sshd(const fs::path& runtime_directory)
     configure();
     guardian_ = ::fork();
     if (guardian_ == 0)
-        run_daemon_process(directory_, [this] { prepare(); }, [this] { return run(); });
+        run_daemon_process(
+            directory_, [this] { prepare(); }, [this] { return run(); });
     if (!eventually([this] { return is_listened_on(port_); }))
         throw std::runtime_error("sshd does not start; see " + (directory_ / "log").string());
 }
