@@ -21,7 +21,7 @@ namespace {
 /// Maximum size of a packet, for the daemon that takes or sends it.
 constexpr std::size_t largest_packet = 262120;
 
-/// How much is taken out of libvirt's queue at a time if no read waits for it.
+/// The most that is taken out of libvirt's queue at a time before a send.
 constexpr std::size_t largest_read = 64 * 1024;
 
 /// How much may have been read ahead before a write has to wait: each write reads what comes in meanwhile.
