@@ -32,6 +32,9 @@ public:
     ~connection_impl_object() override
     {
         close();
+        // Jobs that have not returned own the state, and may outlive the context.
+        const std::lock_guard guard(state_->mutex);
+        state_->executor = {};
     }
 
     virConnectPtr add_reference() const noexcept override
@@ -149,10 +152,11 @@ public:
             return complete_now(
                 state_->executor, std::move(handler), details,
                 closing_->is_pending() ? error::operation_in_progress : error::not_open);
+        auto job = closing_->make_job(); // First: if there is no memory for it, nothing has changed.
         abort_operations(interruption::if_unused);
         calls_->free_detached(interruption::if_unused);
         calls_->reset_order();
-        closing_->start(std::move(handler), details);
+        closing_->start(std::move(job), std::move(handler), details);
     }
 
     void async_call(

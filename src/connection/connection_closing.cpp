@@ -23,15 +23,18 @@ bool connection_closing::is_pending() const noexcept
     return static_cast<bool>(operation_);
 }
 
-void connection_closing::start(wait_handler&& handler, error_details* details)
+worker_pool::job_ptr connection_closing::make_job()
+{
+    return worker_pool::instance().make([self = shared_from_this(), connection = connection_->connection,
+                                         socket = connection_->socket, number = operation_.number() + 1] {
+        const closing_scope scope(socket);
+        self->on_closed(number, virConnectClose(connection) < 0 ? last_failure() : failure());
+    });
+}
+
+void connection_closing::start(worker_pool::job_ptr job, wait_handler&& handler, error_details* details)
 {
     const auto number = operation_.number() + 1;
-    const auto job =
-        worker_pool::instance().make([self = shared_from_this(), connection = connection_->connection,
-                                      socket = connection_->socket, number] {
-            const closing_scope scope(socket);
-            self->on_closed(number, virConnectClose(connection) < 0 ? last_failure() : failure());
-        });
     on_cancel(handler, [weak = weak_from_this(), number](asio::cancellation_type) {
         if (const auto self = weak.lock())
             self->cancel(number);

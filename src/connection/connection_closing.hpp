@@ -4,6 +4,7 @@
 #include "connection/close_wait.hpp"
 #include "connection/connection_state.hpp"
 #include "core/pending_operation.hpp"
+#include "core/worker_pool.hpp"
 #include "loop/connection_socket.hpp"
 #include "loop/connection_use.hpp"
 
@@ -23,8 +24,10 @@ public:
 
     bool is_pending() const noexcept;
 
-    /// Takes the open connection out of the shared state and starts to close it.
-    void start(wait_handler&& handler, error_details* details);
+    /// Makes the job that closes the open connection.
+    worker_pool::job_ptr make_job();
+    /// Takes the open connection out of the shared state, and starts the job.
+    void start(worker_pool::job_ptr job, wait_handler&& handler, error_details* details);
 
     /// Completes the operation, if it is pending, with operation_aborted, and cuts the connection off.
     void abort() noexcept;

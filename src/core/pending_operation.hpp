@@ -6,9 +6,11 @@
 
 #include <boost/asio/any_completion_executor.hpp>
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/append.hpp>
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/cancellation_type.hpp>
+#include <boost/asio/consign.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/prefer.hpp>
 
@@ -58,8 +60,12 @@ public:
         auto completed = take();
         if (f && completed->details)
             *completed->details = std::move(f.details);
+        // The handler's executor goes with the handler: whatever it owns must not end on this thread later.
         asio::post(
-            completed->io_executor, asio::append(std::move(completed->handler), f.code, std::move(args)...));
+            completed->io_executor,
+            asio::consign(
+                asio::append(std::move(completed->handler), f.code, std::move(args)...),
+                std::move(completed->executor)));
     }
 
     struct state

@@ -2,6 +2,7 @@
 #include "loop/loop_objects.hpp"
 
 #include "core/loop_interface.hpp"
+#include "core/worker_pool.hpp"
 #include "loop/fork_handlers.hpp"
 
 namespace avirt::detail {
@@ -9,6 +10,7 @@ namespace avirt::detail {
 loop_objects& loop_objects::instance()
 {
     static auto& objects = *[] {
+        worker_pool::instance(); // Here: later it would be made under the lock of the tables.
         auto* o = new loop_objects;
         loop_interface::set(o->registry);
         install_fork_handlers();

@@ -120,7 +120,7 @@ private:
                 is_busy ? error::operation_in_progress : error::not_open);
         cancel_io();
         ending_ = std::make_shared<stream_ending>(shared_from_this());
-        ending_->start(std::exchange(transport_, nullptr), function, std::move(handler), executor_, details);
+        ending_->start(transport_, function, std::move(handler), executor_, details);
     }
 
     bool is_opening() const noexcept

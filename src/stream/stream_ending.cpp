@@ -12,7 +12,7 @@
 namespace avirt::detail {
 
 void stream_ending::start(
-    std::shared_ptr<stream_transport> transport, end_function function, wait_handler handler,
+    std::shared_ptr<stream_transport>& transport, end_function function, wait_handler handler,
     const asio::any_io_executor& executor, error_details* details)
 {
     on_cancel(handler, [weak = weak_from_this()](asio::cancellation_type) {
@@ -25,7 +25,7 @@ void stream_ending::start(
     });
     operation_.start(std::move(handler), executor, details);
     transport_ = transport;
-    start(std::move(transport), function);
+    start(std::exchange(transport, nullptr), function);
 }
 
 void stream_ending::start(std::shared_ptr<stream_transport> transport, end_function function)

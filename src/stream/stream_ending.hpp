@@ -22,9 +22,9 @@ public:
 
     explicit stream_ending(const std::shared_ptr<waiting_operations>& stream) : stream_(stream) {}
 
-    /// Ends the stream for an operation.
+    /// Ends the stream for an operation. Takes @p transport over once nothing can fail any more.
     void start(
-        std::shared_ptr<stream_transport> transport, end_function function, wait_handler handler,
+        std::shared_ptr<stream_transport>& transport, end_function function, wait_handler handler,
         const asio::any_io_executor& executor, error_details* details);
     /// Ends the stream. No operation waits for the result.
     void start(std::shared_ptr<stream_transport> transport, end_function function);

@@ -3,6 +3,7 @@
 // Checks that loop, context, connection and stream can be destroyed in every order, with operations pending,
 // without crashes or leaks. LeakSanitizer finds leaked memory, /proc/self/fd leaked files.
 
+#include "support/eventually.hpp"
 #include "support/gate.hpp"
 #include "support/loop_fixture.hpp"
 #include "support/open_files.hpp"
@@ -20,6 +21,7 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -206,6 +208,29 @@ BOOST_AUTO_TEST_CASE(coroutines_on_a_strand_end_with_its_context)
         w.io.reset();
         gate.open();
     });
+}
+
+// The call goes on when its connection is destroyed, and must not use the executor of the context afterwards.
+BOOST_AUTO_TEST_CASE(a_call_outlives_its_connection_and_its_context)
+{
+    asio::io_context io;
+    const avirt::event_loop loop{io};
+    support::gate g;
+    auto context = std::make_unique<asio::io_context>();
+    std::optional<avirt::connection> conn(std::in_place, asio::make_strand(*context));
+    bool is_open = false;
+    conn->async_open("test:///default", [&](error_code ec) { is_open = !ec; });
+    support::run_until(io, [&] {
+        context->restart();
+        context->poll();
+        return is_open;
+    });
+    conn->async_call(g.entry(), [](error_code, int) {});
+    BOOST_REQUIRE(support::eventually([&] { return g.arrived() == 1; }));
+    conn.reset();
+    context.reset();
+    g.open();
+    BOOST_TEST(support::eventually([&] { return loop.stats().abandoned_calls == 0; }));
 }
 
 BOOST_AUTO_TEST_CASE(the_next_loop_takes_over)
