@@ -135,6 +135,8 @@ bool worker_pool::withdraw(const job_ptr& j) noexcept
 
 void worker_pool::release_loop(const job_ptr& j) noexcept
 {
+    if (is_of_parent(*j))
+        return;
     {
         const lock held(mutex_);
         if (j->state_ != job::state::running || !std::exchange(j->holds_loop_, false))

@@ -68,8 +68,10 @@ void dispatch_scheduler::wake() noexcept
 void dispatch_scheduler::work_changed() noexcept
 {
     auto held = tables_.acquire();
-    // A loop that is idle would not keep its context running.
-    if (state_.current() == dispatch_state::phase::idle || is_drained())
+    // An idle loop keeps its context running once there is work; any other becomes idle once there is none.
+    // The count changes outside the lock, so the loop may have seen the change already.
+    const bool is_idle = state_.current() == dispatch_state::phase::idle;
+    if (is_idle != is_drained())
         wake(held);
 }
 

@@ -148,6 +148,16 @@ BOOST_AUTO_TEST_CASE(an_earlier_deadline_is_armed_without_a_dispatch)
     BOOST_TEST(loop->posted == 1);
 }
 
+// A dispatch here would run after the loop has reported that it is idle.
+BOOST_AUTO_TEST_CASE(work_that_the_idle_loop_knows_to_have_ended_schedules_no_dispatch)
+{
+    scheduler.bind(loop);
+    BOOST_TEST(dispatch(*loop, trigger::post));
+    BOOST_TEST(loop->idled == 1);
+    scheduler.work_changed();
+    BOOST_TEST(loop->posted == 1);
+}
+
 BOOST_AUTO_TEST_CASE(a_dispatch_of_another_loop_does_nothing)
 {
     const fake_loop other;
