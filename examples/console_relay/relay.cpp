@@ -20,6 +20,28 @@ constexpr auto nothrow = asio::as_tuple(asio::use_awaitable);
 
 } // namespace
 
+/// While it exists, nothing else is written to a sink, and nothing is read from the guest.
+class relay::write_turn
+{
+public:
+    explicit write_turn(relay& r) : relay_(r)
+    {
+        relay_.is_writing_ = true;
+    }
+
+    ~write_turn()
+    {
+        relay_.is_writing_ = false;
+        relay_.on_written_.cancel();
+    }
+
+    write_turn(const write_turn&) = delete;
+    write_turn& operator=(const write_turn&) = delete;
+
+private:
+    relay& relay_;
+};
+
 std::string said(const avirt::exception& e)
 {
     return e.details().message.empty() ? e.code().message() : e.details().message;
@@ -28,7 +50,8 @@ std::string said(const avirt::exception& e)
 relay::relay(asio::any_io_executor executor)
     : stream_(executor),
       on_turn_(executor),
-      on_sent_(executor, steady_clock::time_point::max())
+      on_sent_(executor, steady_clock::time_point::max()),
+      on_written_(executor, steady_clock::time_point::max())
 {
 }
 
@@ -86,19 +109,28 @@ asio::awaitable<ending> relay::from_guest()
         pace_.heard();
         on_turn_.cancel();
         const std::string_view output(buffer.data(), n);
-        const auto to = sink_;
-        bool is_taken = false;
-        if (to) {
-            is_writing_ = true;
-            is_taken = co_await to->write(output);
-            is_writing_ = false;
-            last_activity_ = steady_clock::now();
-        }
-        if (is_taken && !remembers_)
-            continue;
-        missed_ += output;
-        missed_.erase(0, missed_.size() - std::min(missed_.size(), max_missed));
+        co_await forward(output);
     }
+}
+
+asio::awaitable<void> relay::forward(std::string_view output)
+{
+    co_await turn_to_write();
+    const write_turn turn(*this);
+    bool is_taken = false;
+    if (const auto to = sink_)
+        is_taken = co_await to->write(output);
+    last_activity_ = steady_clock::now();
+    if (is_taken && !remembers_)
+        co_return;
+    missed_ += output;
+    missed_.erase(0, missed_.size() - std::min(missed_.size(), max_missed));
+}
+
+asio::awaitable<void> relay::turn_to_write()
+{
+    while (is_writing_)
+        co_await on_written_.async_wait(nothrow);
 }
 
 asio::awaitable<ending> relay::to_guest()
@@ -198,11 +230,12 @@ asio::awaitable<void> relay::silence(steady_clock::duration time)
 
 asio::awaitable<void> relay::attach(std::shared_ptr<sink> to)
 {
-    while (!missed_.empty()) {
-        const auto missed = std::exchange(missed_, {});
+    co_await turn_to_write();
+    const write_turn turn(*this);
+    if (auto missed = std::exchange(missed_, {}); !missed.empty()) {
         const bool is_taken = co_await to->write(missed);
         if (!is_taken) {
-            missed_ = missed + missed_;
+            missed_ = std::move(missed);
             co_return;
         }
     }

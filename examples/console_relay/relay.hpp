@@ -62,7 +62,8 @@ public:
     /// A guest whose output waits for the sink is not silent.
     asio::awaitable<void> silence(std::chrono::steady_clock::duration time);
 
-    /// Sends the guest's output to @p to, beginning with the latest output that no sink has taken.
+    /// Sends the guest's output to @p to, beginning with the latest output that no sink has taken. Nothing is
+    /// read from the guest until that has been taken.
     asio::awaitable<void> attach(std::shared_ptr<sink> to);
     void detach();
 
@@ -91,8 +92,12 @@ public:
     }
 
 private:
+    class write_turn;
+
     asio::awaitable<ending> from_guest();
     asio::awaitable<ending> to_guest();
+    asio::awaitable<void> forward(std::string_view output);
+    asio::awaitable<void> turn_to_write();
     asio::awaitable<void> turn_to_send();
     bool keep(std::string_view input);
     ending console_failed(const avirt::exception& why) const;
@@ -109,7 +114,8 @@ private:
     bool is_sending_ = false;
     bool takes_risks_ = false;
     pacing pace_;
-    asio::steady_timer on_turn_; // Cancelling one of these two timers wakes its waiters.
+    asio::steady_timer on_turn_; // Cancelling one of these three timers wakes its waiters.
     asio::steady_timer on_sent_;
+    asio::steady_timer on_written_;
     std::chrono::steady_clock::time_point last_activity_;
 };

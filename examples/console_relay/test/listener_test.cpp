@@ -2,14 +2,11 @@
 #include "relay_daemon.hpp"
 #include "relay_program.hpp"
 
-#include <support/packet_proxy.hpp>
-
 #include <boost/test/unit_test.hpp>
 
 #include <csignal>
 #include <fstream>
 #include <iomanip>
-#include <mutex>
 #include <sstream>
 
 #include <sys/stat.h>
@@ -45,26 +42,6 @@ struct relay_with_listeners : private_directory
     std::string at_path = "unix:" + path() + "/console";
     std::string at_port;
     relay_program relay;
-};
-
-/// Records what the daemon sends of a guest's console.
-struct wiretap
-{
-    std::mutex mutex;
-    std::string console;
-    support::packet_proxy proxy{
-        daemon::instance().libvirtd().socket(), [this](const support::packet_proxy::packet& p) {
-            const std::lock_guard guard(mutex);
-            if (!p.from_client && p.is_stream_data())
-                console += p.payload;
-            return support::packet_proxy::verdict::pass;
-        }};
-
-    std::string seen()
-    {
-        const std::lock_guard guard(mutex);
-        return console;
-    }
 };
 
 struct relay_of_flood : wiretap, relay_with_listeners

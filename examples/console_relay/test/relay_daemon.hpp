@@ -2,10 +2,12 @@
 #pragma once
 
 #include "support/libvirtd.hpp"
+#include "support/packet_proxy.hpp"
 
 #include <libvirt/libvirt.h>
 
 #include <map>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -52,6 +54,26 @@ private:
     std::string uri_ = libvirtd_.uri();
     virConnectPtr connection_ = nullptr;
     std::map<std::string, virDomainPtr> guests_;
+};
+
+/// Records what the daemon sends of a guest's console.
+struct wiretap
+{
+    std::mutex mutex;
+    std::string console;
+    support::packet_proxy proxy{
+        daemon::instance().libvirtd().socket(), [this](const support::packet_proxy::packet& p) {
+            const std::lock_guard guard(mutex);
+            if (!p.from_client && p.is_stream_data())
+                console += p.payload;
+            return support::packet_proxy::verdict::pass;
+        }};
+
+    std::string seen()
+    {
+        const std::lock_guard guard(mutex);
+        return console;
+    }
 };
 
 } // namespace relay_test
