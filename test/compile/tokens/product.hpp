@@ -12,7 +12,7 @@
 #include <cstddef>
 #include <utility>
 
-// with_details at each place of each chain of two token adapters, around one token. Building is the test.
+// with_details at each place of each chain of two token adapters, around one token. Compiling it is the test.
 
 namespace tokens {
 
