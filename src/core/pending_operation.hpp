@@ -7,11 +7,14 @@
 #include <boost/asio/any_completion_executor.hpp>
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/append.hpp>
+#include <boost/asio/associated_allocator.hpp>
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
+#include <boost/asio/bind_allocator.hpp>
 #include <boost/asio/cancellation_type.hpp>
-#include <boost/asio/consign.hpp>
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
 
 #include <cstdint>
@@ -60,12 +63,17 @@ public:
         auto completed = take();
         if (f && completed->details)
             *completed->details = std::move(f.details);
-        // The handler's executor goes with the handler: whatever it owns must not end on this thread later.
+        // A function without an associated executor: Asio would copy the handler's executor here, and what
+        // the copy owns could end on this thread after the handler has been invoked.
+        const auto allocator = asio::get_associated_allocator(completed->handler);
         asio::post(
             completed->io_executor,
-            asio::consign(
-                asio::append(std::move(completed->handler), f.code, std::move(args)...),
-                std::move(completed->executor)));
+            asio::bind_allocator(
+                allocator,
+                [handler = std::move(completed->handler), executor = std::move(completed->executor),
+                 code = f.code, ... values = std::move(args)]() mutable {
+                    asio::dispatch(asio::append(std::move(handler), code, std::move(values)...));
+                }));
     }
 
     struct state
