@@ -66,13 +66,15 @@ public:
         // A function without an associated executor: Asio would copy the handler's executor here, and what
         // the copy owns could end on this thread after the handler has been invoked.
         const auto allocator = asio::get_associated_allocator(completed->handler);
+        const auto io_executor = completed->io_executor;
         asio::post(
-            completed->io_executor,
+            io_executor,
             asio::bind_allocator(
                 allocator,
-                [handler = std::move(completed->handler), executor = std::move(completed->executor),
-                 code = f.code, ... values = std::move(args)]() mutable {
-                    asio::dispatch(asio::append(std::move(handler), code, std::move(values)...));
+                [ended = std::move(*completed), code = f.code, ... values = std::move(args)]() mutable {
+                    asio::dispatch(
+                        ended.io_executor,
+                        asio::append(std::move(ended.handler), code, std::move(values)...));
                 }));
     }
 
