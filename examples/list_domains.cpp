@@ -18,13 +18,6 @@
 
 namespace asio = boost::asio;
 
-const char* name_of(int state)
-{
-    constexpr const char* names[] = {"unknown",       "running",  "blocked", "paused",
-                                     "shutting down", "shut off", "crashed", "suspended"};
-    return state >= 0 && static_cast<std::size_t>(state) < std::size(names) ? names[state] : "unknown";
-}
-
 /// Runs on a worker thread, where it may make any number of blocking calls.
 std::vector<avirt::domain_status> find_domains(virConnectPtr connection)
 {
@@ -55,7 +48,8 @@ asio::awaitable<void> list(asio::io_context& io, std::string uri)
     for (const auto& d : domains) {
         const auto id = virDomainGetID(d.domain.get());
         std::cout << std::setw(5) << (id == static_cast<unsigned>(-1) ? "-" : std::to_string(id)) << "  "
-                  << std::left << std::setw(30) << d.name << std::right << "  " << name_of(d.state) << '\n';
+                  << std::left << std::setw(30) << d.name << std::right << "  "
+                  << avirt::to_string(virDomainState(d.state)) << '\n';
     }
     co_await connection.async_close();
 }

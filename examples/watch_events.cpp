@@ -39,20 +39,6 @@ std::ostream& line()
                      << std::setfill(' ') << ' ';
 }
 
-const char* state_name(int state)
-{
-    constexpr const char* names[] = {"unknown",       "running",  "blocked", "paused",
-                                     "shutting down", "shut off", "crashed", "suspended"};
-    return state >= 0 && static_cast<std::size_t>(state) < std::size(names) ? names[state] : "unknown";
-}
-
-const char* lifecycle_name(int event)
-{
-    constexpr const char* names[] = {"defined", "undefined", "started",      "suspended", "resumed",
-                                     "stopped", "shut down", "pm-suspended", "crashed"};
-    return event >= 0 && static_cast<std::size_t>(event) < std::size(names) ? names[event] : "changed";
-}
-
 /// The name of an event's object. libvirt knows these names without asking the daemon.
 std::string name_of(const avirt::domain& domain)
 {
@@ -337,7 +323,7 @@ using known_domains = std::map<std::string, avirt::domain_status>;
 void print(const known_domains& domains)
 {
     for (const auto& [uuid, domain] : domains)
-        line() << "= " << domain.name << ": " << state_name(domain.state) << std::endl;
+        line() << "= " << domain.name << ": " << avirt::to_string(virDomainState(domain.state)) << std::endl;
     line() << "= " << domains.size() << " domains" << std::endl;
 }
 
@@ -360,8 +346,8 @@ void note(known_domains&, const avirt::host_disconnected& report)
 void note(known_domains& domains, const avirt::domain_changed& report)
 {
     const auto& s = report.status;
-    line() << "domain " << s.name << ": " << lifecycle_name(report.event) << ", now "
-           << (report.is_gone ? "gone" : state_name(s.state)) << std::endl;
+    line() << "domain " << s.name << ": " << avirt::to_string(virDomainEventType(report.event)) << ", now "
+           << (report.is_gone ? "gone" : avirt::to_string(virDomainState(s.state))) << std::endl;
     if (report.is_gone)
         domains.erase(s.uuid);
     else

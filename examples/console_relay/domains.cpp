@@ -10,6 +10,7 @@
 #include <memory>
 #include <set>
 #include <sstream>
+#include <string_view>
 #include <vector>
 
 namespace {
@@ -31,21 +32,12 @@ std::string consoles(const std::string& description)
     return list.empty() ? "none" : list;
 }
 
-const char* state(virDomainPtr domain)
+std::string_view state(virDomainPtr domain)
 {
     int state = VIR_DOMAIN_NOSTATE;
     if (virDomainGetState(domain, &state, nullptr, 0) < 0)
         avirt::throw_last_error();
-    switch (state) {
-    case VIR_DOMAIN_RUNNING:
-        return "running";
-    case VIR_DOMAIN_PAUSED:
-        return "paused";
-    case VIR_DOMAIN_SHUTOFF:
-        return "shut off";
-    default:
-        return "other";
-    }
+    return avirt::to_string(virDomainState(state));
 }
 
 } // namespace
@@ -60,7 +52,7 @@ std::string list_domains(virConnectPtr connection)
     std::free(found);
 
     std::ostringstream table;
-    const auto row = [&](const char* domain, const char* state, const std::string& consoles) {
+    const auto row = [&](std::string_view domain, std::string_view state, const std::string& consoles) {
         table << std::left << std::setw(24) << domain << ' ' << std::setw(9) << state << ' ' << consoles
               << '\n';
     };

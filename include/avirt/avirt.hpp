@@ -17,6 +17,7 @@
 #include <avirt/event_source_options.hpp>
 #include <avirt/events.hpp>
 #include <avirt/handle.hpp>
+#include <avirt/host_feed.hpp>
 #include <avirt/host_report.hpp>
 #include <avirt/open_options.hpp>
 #include <avirt/openers.hpp>
@@ -25,4 +26,6 @@
 #include <avirt/slow_callback_report.hpp>
 #include <avirt/supervised_connection.hpp>
 #include <avirt/supervision_options.hpp>
+#include <avirt/to_string.hpp>
+#include <avirt/volume_info.hpp>
 #include <avirt/with_details.hpp>

@@ -281,9 +281,10 @@ public:
     ///
     /// @par Completion signature
     /// `void(error_code, R)`, or `void(error_code)` if f returns void. R is the owning handle if f returns a
-    /// pointer to a libvirt object, std::string if f returns a `char*` (which is freed), and the type that f
-    /// returns otherwise. A result that no operation waits for any more is released. On failure R is
-    /// value-initialised, but an integer keeps its value.
+    /// pointer to a libvirt object, a vector of handles if f returns a std::vector of such pointers,
+    /// std::string if f returns a `char*` (which is freed), and the type that f returns otherwise. A result
+    /// that no operation waits for any more is released. On failure R is value-initialised, but an integer
+    /// keeps its value.
     ///
     /// @par Errors
     /// @li error::not_open: the connection is not open.

@@ -4,6 +4,8 @@
 #include <avirt/connection.hpp>
 #include <avirt/detail/initiation.hpp>
 #include <avirt/error.hpp>
+#include <avirt/supervised_connection.hpp>
+#include <avirt/to_string.hpp>
 
 #include <memory>
 #include <string>
@@ -16,6 +18,23 @@ namespace detail {
 AVIRT_DECL void async_wait_for_state(
     std::shared_ptr<connection_impl> connection, const asio::any_io_executor& executor, std::string name,
     int state, wait_handler handler, error_details* details);
+
+AVIRT_DECL void async_wait_for_state(
+    std::shared_ptr<supervisor_impl> host, const asio::any_io_executor& executor, std::string name, int state,
+    wait_handler handler, error_details* details);
+
+template <class Object, class Token>
+auto initiate_wait_for_state(Object& on, std::string name, int state, Token& token)
+{
+    const auto launch = [](Object& object, auto&& handler, error_details* details, std::string which,
+                           int wanted) {
+        detail::async_wait_for_state(
+            detail::implementation_of(object), object.get_executor(), std::move(which), wanted,
+            detail::wait_handler(std::forward<decltype(handler)>(handler)), details);
+    };
+    return asio::async_initiate<Token, void(error_code)>(
+        detail::initiation(on, launch), token, std::move(name), state);
+}
 
 } // namespace detail
 
@@ -56,14 +75,41 @@ template <
     BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
 auto async_wait_for_state(basic_connection<Executor>& conn, std::string name, int state, Token&& token = {})
 {
-    const auto launch = [](basic_connection<Executor>& on, auto&& handler, error_details* details,
-                           std::string which, int wanted) {
-        detail::async_wait_for_state(
-            detail::implementation_of(on), on.get_executor(), std::move(which), wanted,
-            detail::wait_handler(std::forward<decltype(handler)>(handler)), details);
-    };
-    return asio::async_initiate<Token, void(error_code)>(
-        detail::initiation(conn, launch), token, std::move(name), state);
+    return detail::initiate_wait_for_state(conn, std::move(name), state, token);
+}
+
+/// Asynchronously waits until a domain is in a state, on a host that may go away and come back meanwhile.
+///
+/// The operation also succeeds if the domain has been in the state for a moment only, provided that libvirt
+/// reports that; not if that was while the connection was lost.
+///
+/// @param host The supervised connection. Several threads may launch the operation at the same time.
+/// @param name The domain's name or UUID.
+/// @param state virDomainState. A domain that has ceased to exist is in the state VIR_DOMAIN_SHUTOFF.
+/// @param token The completion token.
+///
+/// @par Completion signature
+/// `void(error_code)`
+///
+/// @par Errors
+/// @li error::not_open: the host was closed.
+/// @li error::no_event_loop: no event_loop exists.
+/// @li condition::not_found: the domain does not exist, or ceased to exist while another state was awaited.
+/// @li condition::not_supported: the driver does not report events.
+///
+/// @par Per-operation cancellation
+/// Terminal, partial and total.
+///
+/// @code
+/// co_await avirt::async_wait_for_state(host, "vm1", VIR_DOMAIN_RUNNING);
+/// @endcode
+template <
+    class Executor,
+    BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
+auto async_wait_for_state(
+    basic_supervised_connection<Executor>& host, std::string name, int state, Token&& token = {})
+{
+    return detail::initiate_wait_for_state(host, std::move(name), state, token);
 }
 
 } // namespace avirt

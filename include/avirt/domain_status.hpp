@@ -12,6 +12,7 @@ namespace avirt {
 /// A domain, and the state that it was in when libvirt was asked.
 struct domain_status
 {
+    /// Empty in a report if the domain is gone, or if the connection has been lost since.
     avirt::domain domain{};
     std::string name{};
     std::string uuid{};

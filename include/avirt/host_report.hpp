@@ -10,13 +10,26 @@
 
 namespace avirt {
 
+/// Reports that something happened to a domain.
+struct domain_changed
+{
+    domain_status status{}; ///< The domain's state afterwards.
+    bool is_gone = false;   ///< Whether the domain no longer exists; its state is VIR_DOMAIN_NOSTATE then.
+    int event = 0;          ///< virDomainEventType: what happened.
+    int detail = 0;         ///< The detail of that event, such as virDomainEventStartedDetailType.
+};
+
 /// Reports that the connection is open: for the first time, again, or still, after reports were lost.
 ///
-/// The handles keep libvirt's connection alive.
+/// The handles keep libvirt's connection alive: run() does not return before they are destroyed.
 struct host_connected
 {
     /// All domains. They replace everything that was reported before.
     std::vector<domain_status> domains{};
+    /// Each domain whose state is not the one that was reported last. What happened meanwhile is not known:
+    /// the event is the one that leads from the former state to the present one, or -1 if no single event
+    /// does; the detail is -1. Empty in the first report.
+    std::vector<domain_changed> missed{};
 };
 
 /// Reports that the connection is lost, or could not be opened.
@@ -25,15 +38,6 @@ struct host_disconnected
     error_code error{};
     error_details details{};
     std::chrono::milliseconds retry_in{}; ///< Time until the next attempt to open the connection.
-};
-
-/// Reports that something happened to a domain.
-struct domain_changed
-{
-    domain_status status{}; ///< The domain's state afterwards.
-    bool is_gone = false;   ///< Whether the domain no longer exists; its state is VIR_DOMAIN_NOSTATE then.
-    int event = 0;          ///< virDomainEventType: what happened.
-    int detail = 0;         ///< The detail of that event, such as virDomainEventStartedDetailType.
 };
 
 /// What a supervised connection reports.

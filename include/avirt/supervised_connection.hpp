@@ -23,16 +23,19 @@ namespace avirt {
 /// connection is lost is contained in the next host_connected. While the daemon is away, avirt tries to
 /// open the connection from time to time.
 ///
-/// Supervision begins with the first async_receive() and ends with close() or the destruction of the object;
-/// until then it keeps the context running. Destroying the object never blocks. A moved-from object can only
-/// be assigned to or destroyed.
+/// Supervision begins with the first operation on the object or on a host_feed of it, and ends with close()
+/// or the destruction of the object; until then it keeps the context running. Destroying the object never
+/// blocks. A moved-from object can only be assigned to or destroyed.
 ///
 /// @par Thread safety
 /// @e Distinct @e objects: Safe.@n
-/// @e Shared @e objects: Unsafe.
+/// @e Shared @e objects: Safe for async_receive(), follow(), retry_now(), cancel() and close(), for the
+/// construction of feeds, and for the operations on connection(). To move, assign to or destroy the object, a
+/// thread must have it to itself.
 ///
 /// @par libvirt
-/// virConnectOpenAuth, virConnectDomainEventRegisterAny, virConnectListAllDomains, virDomainGetState.
+/// virConnectOpenAuth, virConnectDomainEventRegisterAny, virConnectListAllDomains,
+/// virConnectGetAllDomainStats, virDomainGetState.
 ///
 /// @code
 /// avirt::supervision_options options;
@@ -132,6 +135,18 @@ public:
         impl_->follow(detail::implementation_of(source));
     }
 
+    /// Ends the delay before the next attempt to open the connection, if there is one.
+    ///
+    /// @code
+    /// // The network is back:
+    /// host.retry_now();
+    /// @endcode
+    void retry_now() noexcept
+    {
+        if (impl_)
+            impl_->retry_now();
+    }
+
     /// Cancels an outstanding async_receive(), which completes with operation_aborted. Supervision continues.
     void cancel() noexcept
     {
@@ -147,7 +162,7 @@ public:
             impl_->close();
     }
 
-    /// Asynchronously receives the next report.
+    /// Asynchronously receives the next report. Further receivers are host_feed objects.
     ///
     /// If the daemon cannot be reached, the operation succeeds with a host_disconnected.
     ///
@@ -157,7 +172,9 @@ public:
     /// `void(error_code, host_report)`
     ///
     /// @par Errors
-    /// @li error::events_lost: the queue of reports overflowed and was dropped. A host_connected follows.
+    /// @li error::events_lost: the queue of reports overflowed and was dropped. The next report is
+    /// host_connected, whose `missed` names what was missed; while the host is away, it is host_disconnected,
+    /// and host_connected follows later.
     /// @li error::no_event_loop: no event_loop exists.
     /// @li error::operation_in_progress: a receive is outstanding.
     /// @li error::not_open: close() was called.

@@ -12,7 +12,8 @@ namespace avirt {
 struct supervision_options
 {
     open_options open{};
-    /// Time between the loss of the connection and the first attempt to open it again.
+    /// Least time between the loss of the connection and the first attempt to open it again. The actual time
+    /// is random, up to twice as long, so that many hosts that were lost together do not return in step.
     std::chrono::milliseconds first_delay{100};
     /// The delay doubles with each failed attempt, up to this limit.
     std::chrono::milliseconds longest_delay{30'000};

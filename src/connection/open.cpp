@@ -119,7 +119,7 @@ failure open_timed_out()
     details.domain = VIR_FROM_RPC;
     details.code = VIR_ERR_OPERATION_TIMEOUT;
     details.level = VIR_ERR_ERROR;
-    details.message = "the connection could not be opened in time";
+    details.message = "the daemon does not answer: the connection could not be opened in time";
     const error_code code(details.code, libvirt_category());
     return {code, std::move(details)};
 }

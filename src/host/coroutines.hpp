@@ -3,6 +3,7 @@
 
 #include <avirt/detail/connection_impl.hpp>
 #include <avirt/detail/event_source_impl.hpp>
+#include <avirt/detail/supervisor_impl.hpp>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -91,6 +92,16 @@ asio::awaitable<outcome<Event>> receive(
         });
     if (event)
         result.value = std::move(static_cast<held_event<Event>&>(*event).event);
+    co_return result;
+}
+
+inline asio::awaitable<outcome<host_report>> receive(std::shared_ptr<host_feed_impl> feed)
+{
+    outcome<host_report> result;
+    std::tie(result.error.code, result.value) =
+        co_await await_operation<void(error_code, host_report)>([&](auto handler) {
+            feed->async_receive(report_handler(std::move(handler)), &result.error.details);
+        });
     co_return result;
 }
 

@@ -5,7 +5,12 @@
 
 #include <libvirt/virterror.h>
 
+#include <cstddef>
 #include <cstdlib>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
 #include <utility>
 
 namespace avirt::detail {
@@ -33,33 +38,98 @@ std::optional<domain_status> status_of(domain d)
     throw exception(f.code, std::move(f.details));
 }
 
+namespace {
+
+struct array_free
+{
+    void operator()(virDomainPtr* array) const noexcept
+    {
+        std::free(array); // virConnectListAllDomains allocates it with malloc.
+    }
+};
+
+struct stats_free
+{
+    void operator()(virDomainStatsRecordPtr* records) const noexcept
+    {
+        virDomainStatsRecordListFree(records);
+    }
+};
+
+using states = std::map<std::string, domain_status>; // by UUID
+
+domain another_reference(virDomainPtr d) noexcept
+{
+    virDomainRef(d);
+    return domain(d);
+}
+
+int parameter(const virDomainStatsRecord& record, const char* name, int otherwise) noexcept
+{
+    int value = otherwise;
+    virTypedParamsGetInt(record.params, record.nparams, name, &value);
+    return value;
+}
+
+/// Asks for the states of all domains at once. Returns nothing if the driver cannot tell them so.
+std::optional<states> all_states(virConnectPtr connection)
+{
+    virDomainStatsRecordPtr* records = nullptr;
+    const int count = virConnectGetAllDomainStats(connection, VIR_DOMAIN_STATS_STATE, &records, 0);
+    if (count < 0) {
+        auto f = last_failure();
+        if (f.code == condition::connection_lost)
+            throw exception(f.code, std::move(f.details));
+        return std::nullopt;
+    }
+    const std::unique_ptr<virDomainStatsRecordPtr, stats_free> owner(records);
+    states result;
+    for (const auto* record : std::span(records, static_cast<std::size_t>(count))) {
+        auto status = identity_of(another_reference(record->dom));
+        status.state = parameter(*record, "state.state", VIR_DOMAIN_NOSTATE);
+        status.reason = parameter(*record, "state.reason", 0);
+        result.insert_or_assign(status.uuid, std::move(status));
+    }
+    return result;
+}
+
+/// As status_of(), but without a state if the user may list the domain but not read it.
+std::optional<domain_status> status_of_listed(domain d)
+{
+    try {
+        return status_of(d.ref());
+    }
+    catch (const exception& e) {
+        if (e.code() == condition::connection_lost)
+            throw;
+        return identity_of(std::move(d));
+    }
+}
+
+} // namespace
+
 std::vector<domain_status> list_domains(virConnectPtr connection)
 {
-    struct array_free
-    {
-        void operator()(virDomainPtr* array) const noexcept
-        {
-            std::free(array); // virConnectListAllDomains allocates it with malloc.
-        }
-    };
     virDomainPtr* array = nullptr;
     const int count = virConnectListAllDomains(connection, &array, 0);
     if (count < 0)
         throw_last_error();
     const std::unique_ptr<virDomainPtr, array_free> owner(array);
-    std::vector<domain> all(array, array + count);
+    std::vector<domain> listed(array, array + count);
+    auto known = all_states(connection);
     std::vector<domain_status> result;
-    for (const auto& d : all) {
-        try {
-            if (auto status = status_of(d.ref()))
+    result.reserve(listed.size());
+    for (auto& d : listed) {
+        if (!known) {
+            if (auto status = status_of_listed(std::move(d)))
                 result.push_back(std::move(*status));
+            continue;
         }
-        catch (const exception& e) {
-            if (e.code() == condition::connection_lost)
-                throw;
-            result.push_back(
-                identity_of(d.ref())); // The user may be allowed to list a domain but not to read it.
-        }
+        // A domain without a state is one that the user may not read, or that has ceased to exist since it
+        // was listed; an event tells the latter.
+        auto identity = identity_of(std::move(d));
+        const auto found = known->find(identity.uuid);
+        result.push_back(found == known->end() ? std::move(identity) : std::move(found->second));
     }
     return result;
 }

@@ -17,7 +17,8 @@ domain_status identity_of(domain d);
 /// Asks for the domain's state. Returns nothing if the domain does not exist any more.
 std::optional<domain_status> status_of(domain d);
 
-/// All domains of the connection, with their states.
+/// All domains of the connection, with their states. Asks the daemon twice, however many domains there are;
+/// once for each domain only if the driver cannot tell all states at once.
 std::vector<domain_status> list_domains(virConnectPtr connection);
 
 } // namespace avirt::detail

@@ -6,47 +6,89 @@
 #include <variant>
 
 namespace avirt::detail {
+namespace {
+
+bool is_snapshot(const published_report& r) noexcept
+{
+    return std::holds_alternative<host_connected>(r.report);
+}
+
+} // namespace
 
 report_queue::report_queue(std::size_t capacity) noexcept : capacity_(std::max<std::size_t>(capacity, 1)) {}
 
-std::deque<host_report> report_queue::push(host_report r)
+void report_queue::push(report_ptr r, const host_record& record)
 {
-    std::deque<host_report> dropped;
-    if (has_overflowed_ || (needs_snapshot_ && std::holds_alternative<domain_changed>(r)))
-        return dropped;
-    if (reports_.size() >= capacity_) {
-        dropped.swap(reports_);
-        has_overflowed_ = true;
+    if (phase_ == phase::overflowed || phase_ == phase::starting_over)
+        return remember_states_before(*r);
+    if (phase_ == phase::host_away && is_snapshot(*r)) {
+        remember_states_before(*r);
+        return start_over(record);
     }
-    else {
-        reports_.push_back(std::move(r));
-    }
-    return dropped;
+    const bool is_full = reports_.size() == capacity_ || (is_snapshot(*r) && snapshots_ == max_snapshots);
+    if (!is_full)
+        return add(std::move(r));
+    phase_ = phase::overflowed;
+    for (const auto& dropped : reports_)
+        remember_states_before(*dropped);
+    remember_states_before(*r);
+    clear();
 }
 
-host_report report_queue::pop()
+void report_queue::start_over(const host_record& record)
+{
+    if (phase_ != phase::starting_over && phase_ != phase::host_away)
+        return;
+    auto present = record.present_to(told_);
+    if (!present)
+        return;
+    if (is_snapshot(*present)) {
+        phase_ = phase::in_step;
+        told_.clear();
+    }
+    else if (std::exchange(phase_, phase::host_away) == phase::host_away) {
+        return; // It has been told that already.
+    }
+    add(std::move(present));
+}
+
+void report_queue::add(report_ptr r)
+{
+    snapshots_ += is_snapshot(*r);
+    reports_.push_back(std::move(r));
+}
+
+report_ptr report_queue::pop()
 {
     auto first = std::move(reports_.front());
     reports_.pop_front();
+    if (is_snapshot(*first)) {
+        --snapshots_;
+        has_received_snapshot_ = true;
+    }
     return first;
-}
-
-void report_queue::clear() noexcept
-{
-    reports_.clear();
 }
 
 bool report_queue::take_overflow() noexcept
 {
-    if (!std::exchange(has_overflowed_, false))
+    if (phase_ != phase::overflowed)
         return false;
-    needs_snapshot_ = true;
+    phase_ = phase::starting_over;
     return true;
 }
 
-void report_queue::begin_snapshot() noexcept
+void report_queue::clear() noexcept
 {
-    needs_snapshot_ = false;
+    snapshots_ = 0;
+    reports_.clear();
+}
+
+void report_queue::remember_states_before(const published_report& missed)
+{
+    if (!has_received_snapshot_)
+        return;
+    for (const auto& before : missed.previous)
+        told_.try_emplace(before.uuid, before);
 }
 
 } // namespace avirt::detail

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <avirt/supervised_connection.hpp>
 
+#include "connection/open.hpp"
 #include "core/context_objects.hpp"
 #include "core/fork_gate.hpp"
-#include "core/pending_operation.hpp"
 #include "host/coroutines.hpp"
 #include "host/domain_status.hpp"
-#include "host/report_queue.hpp"
+#include "host/report_broadcast.hpp"
+#include "host/retry_delay.hpp"
 #include "loop/connection_socket.hpp"
-#include "loop/event_registry.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -17,22 +17,57 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 
-#include <algorithm>
+#include <atomic>
 #include <chrono>
-#include <deque>
 #include <mutex>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace avirt::detail {
 namespace {
 
 const error_code aborted = asio::error::operation_aborted;
 
-constexpr std::chrono::milliseconds shortest_delay{1}; // between two attempts to open the connection
+/// Cancels all operations of a connection when a time is over. Used on a strand.
+class time_limit : public std::enable_shared_from_this<time_limit>
+{
+public:
+    explicit time_limit(const asio::any_io_executor& executor) : timer_(executor) {}
 
-/// A single coroutine, on a strand, opens and watches the connection and queues the reports. The lock guards
-/// what it shares with the functions that the application calls.
+    /// @param time zero or less: never.
+    void start(std::chrono::milliseconds time, std::shared_ptr<connection_impl> connection)
+    {
+        if (time <= std::chrono::milliseconds(0))
+            return;
+        timer_.expires_after(time);
+        timer_.async_wait([self = shared_from_this(), connection = std::move(connection)](error_code) {
+            if (self->has_ended_)
+                return;
+            self->is_over_ = true;
+            connection->cancel();
+        });
+    }
+
+    void end()
+    {
+        has_ended_ = true;
+        timer_.cancel();
+    }
+
+    bool is_over() const noexcept
+    {
+        return is_over_;
+    }
+
+private:
+    asio::steady_timer timer_;
+    bool has_ended_ = false;
+    bool is_over_ = false;
+};
+
+/// A single coroutine, on a strand, opens and watches the connection and publishes the reports. The lock
+/// guards what it shares with the functions that the application calls.
 class supervisor_impl_object final : public supervisor_impl,
                                      public context_object,
                                      public std::enable_shared_from_this<supervisor_impl_object>
@@ -45,7 +80,7 @@ public:
           strand_(strand_of(executor)),
           connection_(std::move(connection)),
           options_(std::move(options)),
-          reports_(options_.capacity)
+          reports_(std::make_shared<report_broadcast>(executor))
     {
     }
 
@@ -61,10 +96,25 @@ public:
             source->async_resubscribe([](const error_code&) {}, nullptr); // A receive reports the failure.
     }
 
-    void cancel() noexcept override
+    void retry_now() noexcept override
     {
         const std::lock_guard guard(mutex_);
-        receive_.complete(aborted, {});
+        if (executor_)
+            asio::post(strand_, [self = shared_from_this()] {
+                if (self->delay_)
+                    self->delay_->cancel();
+            });
+    }
+
+    void cancel() noexcept override
+    {
+        std::shared_ptr<report_receiver> own;
+        {
+            const std::lock_guard guard(mutex_);
+            own = own_receiver_;
+        }
+        if (own)
+            reports_->cancel(*own);
     }
 
     void close() noexcept override
@@ -72,8 +122,7 @@ public:
         const std::lock_guard guard(mutex_);
         if (std::exchange(is_closed_, true))
             return;
-        receive_.complete(aborted, {});
-        reports_.clear();
+        reports_->close();
         for (const auto& source : followed_sources())
             stop_following(*source);
         connection_->close();
@@ -86,38 +135,62 @@ public:
 
     void shutdown() noexcept override
     {
-        std::unique_lock held(mutex_);
-        const auto receive = receive_.take();
-        executor_ = {};
-        strand_ = {};
-        end_coroutine_.reset();
-        held.unlock(); // The handler is destroyed outside the lock: it may own this supervisor.
+        {
+            const std::lock_guard guard(mutex_);
+            executor_ = {};
+            strand_ = {};
+            end_coroutine_.reset();
+        }
+        reports_->shutdown();
     }
 
     void async_receive(report_handler handler, error_details* details) override
     {
-        const std::lock_guard guard(mutex_);
-        if (!executor_)
-            return; // The context has ended: no handler can be called any more.
-        const auto refused = receive_                ? error::operation_in_progress
-            : is_closed_                             ? error::not_open
-            : !event_registry::instance().is_bound() ? error::no_event_loop
-                                                     : error{};
-        if (refused != error{})
-            return complete_now(executor_, std::move(handler), details, refused, {});
-        on_cancel(handler, [weak = weak_from_this(), n = receive_.number() + 1](asio::cancellation_type) {
-            if (const auto self = weak.lock())
-                self->cancel_receive(n);
-        });
-        receive_.start(std::move(handler), executor_, details);
-        start_coroutine();
-        complete_receive();
+        async_receive_for(own_receiver(), std::move(handler), details);
+    }
+
+    std::shared_ptr<report_receiver> add_receiver(std::size_t capacity) override
+    {
+        return reports_->add_receiver(capacity);
+    }
+
+    void async_receive_for(
+        const std::shared_ptr<report_receiver>& receiver, report_handler handler,
+        error_details* details) override
+    {
+        if (reports_->async_receive(receiver, std::move(handler), details))
+            start_coroutine();
+    }
+
+    void cancel(report_receiver& receiver) noexcept override
+    {
+        reports_->cancel(receiver);
+    }
+
+    void remove(report_receiver& receiver) noexcept override
+    {
+        reports_->remove(receiver);
+    }
+
+    bool has_events() const noexcept override
+    {
+        return has_events_;
     }
 
 private:
+    /// The receiver of the supervised connection itself.
+    std::shared_ptr<report_receiver> own_receiver()
+    {
+        const std::lock_guard guard(mutex_);
+        if (!own_receiver_)
+            own_receiver_ = reports_->add_receiver(options_.capacity);
+        return own_receiver_;
+    }
+
     void start_coroutine()
     {
-        if (std::exchange(is_started_, true))
+        const std::lock_guard guard(mutex_);
+        if (!executor_ || is_closed_ || std::exchange(is_started_, true))
             return;
         // Posted, because the caller holds the lock.
         asio::post(strand_, [self = shared_from_this(), strand = strand_] {
@@ -134,22 +207,28 @@ private:
     {
         co_await asio::this_coro::throw_if_cancelled(false);
         const asio::any_io_executor executor = co_await asio::this_coro::executor;
-        asio::steady_timer timer(executor);
-        auto delay = self->options_.first_delay;
+        retry_delay delay(self->options_.first_delay, self->options_.longest_delay);
         while (!self->is_closed()) {
             auto f = co_await open(self->connection_, self->options_.open);
             if (!f) {
                 if (co_await self->watch_connection(executor, f))
-                    delay = self->options_.first_delay;
+                    delay.reset();
                 self->close_connection(f);
             }
             if (self->is_closed())
                 break;
-            self->report(host_disconnected{f.code, f.details, delay});
-            timer.expires_after(delay);
-            co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
-            delay = std::min(std::max(2 * delay, shortest_delay), self->options_.longest_delay);
+            const auto retry_in = delay.next();
+            self->reports_->disconnected({f.code, f.details, retry_in});
+            co_await self->wait_to_retry(executor, retry_in);
         }
+    }
+
+    asio::awaitable<void> wait_to_retry(asio::any_io_executor executor, std::chrono::milliseconds time)
+    {
+        asio::steady_timer timer(executor, time);
+        delay_ = &timer;
+        co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+        delay_ = nullptr;
     }
 
     /// Reports what happens on an open connection until it is lost. Returns whether a snapshot was reported.
@@ -159,25 +238,33 @@ private:
     {
         const auto lifecycle = event_source_impl::make(
             executor, connection_, kind_of<domain_lifecycle>(), event_source_options());
-        why = co_await subscribe(lifecycle);
-        const bool has_events = why.code != condition::not_supported;
-        if (why && has_events)
-            co_return false;
-        co_await subscribe_followed();
-        why = co_await report_snapshot();
+        why = co_await report_first_snapshot(executor, lifecycle);
         const bool was_connected = !why;
         while (!why && !is_closed()) {
-            if (needs_snapshot())
-                why = co_await report_snapshot();
-            else if (has_events)
+            if (has_events_)
                 why = co_await report_next_change(lifecycle);
             else
                 why = co_await wait_for_loss();
-            if (why.code == aborted && needs_snapshot()) // end_waiting_ was emitted.
-                why = {};
         }
         lifecycle->close();
         co_return was_connected;
+    }
+
+    /// Subscribes to the events before it asks for the state of the host, so that no change is missed. A
+    /// daemon that accepts connections may not answer any more: all this has the time limit of the open.
+    asio::awaitable<failure> report_first_snapshot(
+        asio::any_io_executor executor, std::shared_ptr<event_source_impl> lifecycle)
+    {
+        const auto limit = std::make_shared<time_limit>(executor);
+        limit->start(options_.open.timeout, connection_);
+        auto why = co_await subscribe(lifecycle);
+        has_events_ = why.code != condition::not_supported;
+        if (!why || !has_events_) {
+            co_await subscribe_followed();
+            why = co_await report_snapshot();
+        }
+        limit->end();
+        co_return why && limit->is_over() ? open_timed_out() : why;
     }
 
     /// Waits until the connection is lost, if the driver does not report lifecycle events.
@@ -204,16 +291,10 @@ private:
 
     asio::awaitable<failure> report_snapshot()
     {
-        {
-            const std::lock_guard guard(mutex_);
-            reports_.begin_snapshot();
-        }
         auto listed = co_await call_on(connection_, &list_domains);
         if (listed.error)
             co_return listed.error;
-        host_connected connected;
-        connected.domains = std::move(listed.value);
-        report(std::move(connected));
+        reports_->connected(std::move(listed.value));
         co_return failure();
     }
 
@@ -242,7 +323,7 @@ private:
         changed.detail = event.detail;
         changed.is_gone = !status.error && !status.value;
         changed.status = status.value ? std::move(*status.value) : identity_of(std::move(event.domain));
-        report(std::move(changed));
+        reports_->changed(std::move(changed));
         co_return failure();
     }
 
@@ -253,39 +334,6 @@ private:
         for (const auto& source : followed_sources())
             source->on_connection_lost(why);
         connection_->close_lost(why);
-    }
-
-    void report(host_report r)
-    {
-        std::deque<host_report> dropped; // Destroyed outside the lock.
-        const std::lock_guard guard(mutex_);
-        if (is_closed_)
-            return;
-        dropped = reports_.push(std::move(r));
-        complete_receive();
-    }
-
-    /// Completes an outstanding receive with the next report, if there is one.
-    void complete_receive()
-    {
-        if (!receive_)
-            return;
-        if (reports_.take_overflow()) {
-            receive_.complete(error::events_lost, {});
-            asio::post(strand_, [self = shared_from_this()] {
-                self->end_waiting_.emit(asio::cancellation_type::total);
-            });
-        }
-        else if (!reports_.empty()) {
-            receive_.complete({}, reports_.pop());
-        }
-    }
-
-    void cancel_receive(std::uint64_t number)
-    {
-        const std::lock_guard guard(mutex_);
-        if (receive_.number() == number)
-            receive_.complete(aborted, {});
     }
 
     static void stop_following(event_source_impl& source)
@@ -310,12 +358,6 @@ private:
         return is_closed_;
     }
 
-    bool needs_snapshot() const
-    {
-        const std::lock_guard guard(mutex_);
-        return reports_.needs_snapshot();
-    }
-
     mutable fork_safe_mutex mutex_;
     asio::any_io_executor executor_;
     asio::any_io_executor strand_;
@@ -325,9 +367,11 @@ private:
     // second ends only the wait for an event or for the loss of the connection.
     std::optional<asio::cancellation_signal> end_coroutine_{std::in_place};
     asio::cancellation_signal end_waiting_;
-    pending_operation<void(error_code, host_report)> receive_;
-    report_queue reports_;
+    const std::shared_ptr<report_broadcast> reports_;
+    std::shared_ptr<report_receiver> own_receiver_; // null until the first async_receive()
     std::vector<std::weak_ptr<event_source_impl>> followed_;
+    std::atomic<bool> has_events_{true};
+    asio::steady_timer* delay_ = nullptr; // used on the strand only; null: no delay is under way
     bool is_started_ = false;
     bool is_connected_ = false;
     bool is_closed_ = false;

@@ -8,6 +8,7 @@
 #include <libvirt/virterror.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -111,6 +112,22 @@ BOOST_AUTO_TEST_CASE(pointers_and_handles)
         call<avirt::domain>([](virConnectPtr c) { return avirt::domain(virDomainLookupByName(c, "?")); });
     BOOST_TEST(none.ec == avirt::condition::not_found);
     BOOST_TEST(!none.result);
+}
+
+BOOST_AUTO_TEST_CASE(lists_of_pointers)
+{
+    const auto all = call<std::vector<avirt::domain>>([](virConnectPtr c) {
+        virDomainPtr* array = nullptr;
+        const int count = virConnectListAllDomains(c, &array, 0);
+        if (count < 0)
+            avirt::throw_last_error();
+        std::vector<virDomainPtr> domains(array, array + count);
+        std::free(array);
+        return domains;
+    });
+    BOOST_TEST(!all.ec);
+    BOOST_REQUIRE(all.result.size() == 1u);
+    BOOST_TEST(virDomainGetName(all.result[0].get()) == std::string("test"));
 }
 
 BOOST_AUTO_TEST_CASE(move_only_functions_and_other_results)

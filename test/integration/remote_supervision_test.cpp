@@ -2,15 +2,21 @@
 #include "event_operations.hpp"
 #include "remote_fixture.hpp"
 
+#include <avirt/host_feed.hpp>
 #include <avirt/supervised_connection.hpp>
+#include <support/packet_proxy.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <variant>
 
@@ -23,6 +29,12 @@ using namespace std::chrono_literals;
 struct supervised_daemon
 {
     support::libvirtd own;
+    std::atomic<int> proxied_calls{0};
+    support::packet_proxy proxy{own.socket(), [this](const support::packet_proxy::packet& p) {
+                                    proxied_calls +=
+                                        p.from_client && p.type == support::packet_proxy::packet::kind::call;
+                                    return support::packet_proxy::verdict::pass;
+                                }};
 };
 
 struct supervision_fixture : supervised_daemon, with_events<remote_fixture>
@@ -141,8 +153,12 @@ BOOST_AUTO_TEST_CASE(changes_while_the_daemon_is_away)
     forget_guest("goes");
 
     come_back();
-    next<avirt::host_connected>();
+    const auto back = next<avirt::host_connected>();
     BOOST_TEST((states == domain_states{{"stays", VIR_DOMAIN_SHUTOFF}}));
+    BOOST_REQUIRE(back.missed.size() == 1u);
+    BOOST_TEST(back.missed[0].status.name == "goes");
+    BOOST_TEST(back.missed[0].is_gone);
+    BOOST_TEST(back.missed[0].event == int{VIR_DOMAIN_EVENT_UNDEFINED});
     define("comes");
     next<avirt::domain_changed>();
     BOOST_TEST((states == domain_states{{"stays", VIR_DOMAIN_SHUTOFF}, {"comes", VIR_DOMAIN_SHUTOFF}}));
@@ -299,6 +315,75 @@ BOOST_AUTO_TEST_CASE(a_wait_sees_the_brief_shutdown_state)
     send("\4", 1); // Ctrl-D makes the guest power off.
     run_until_done(waited);
     BOOST_TEST(waited.ec() == error_code());
+}
+
+BOOST_AUTO_TEST_CASE(a_wait_on_a_host_outlives_the_loss_of_its_connection)
+{
+    define("guest");
+    outcome waited;
+    avirt::async_wait_for_state(host, "guest", VIR_DOMAIN_RUNNING, waited.handler());
+    next<avirt::host_connected>();
+    for (int i = 0; i < 2; ++i) {
+        leave(SIGKILL);
+        next<avirt::host_disconnected>();
+        come_back();
+        next<avirt::host_connected>();
+        BOOST_TEST(!waited);
+    }
+    on_guest("guest", virDomainCreate);
+    run_until_done(waited);
+    BOOST_TEST(waited.ec() == error_code());
+    on_guest("guest", virDomainDestroy);
+}
+
+BOOST_AUTO_TEST_CASE(the_number_of_questions_does_not_depend_on_the_number_of_domains)
+{
+    auto through_proxy = options();
+    through_proxy.open.uri = proxy.uri();
+    const auto connect = [&] {
+        host.close();
+        run_until([&] { return io.poll() == 0 && loop.stats().running_calls == 0; });
+        proxied_calls = 0;
+        host = avirt::supervised_connection(io, through_proxy);
+        next<avirt::host_connected>();
+        return proxied_calls.load();
+    };
+    define("first");
+    const int for_one = connect();
+    constexpr int domains = 20;
+    for (int i = 1; i < domains; ++i)
+        define("guest" + std::to_string(i));
+    while (states.size() < domains)
+        receive_report();
+    BOOST_TEST(connect() == for_one);
+    BOOST_TEST(states.size() == std::size_t{domains});
+
+    proxied_calls = 0;
+    define("last");
+    next<avirt::domain_changed>();
+    BOOST_TEST(proxied_calls == 1);
+}
+
+BOOST_AUTO_TEST_CASE(reports_that_nobody_receives_keep_no_lost_connection_open)
+{
+    const auto open_files = [] {
+        const std::filesystem::directory_iterator files("/proc/self/fd");
+        return std::distance(begin(files), end(files));
+    };
+    const auto restart = [&] {
+        leave(SIGKILL);
+        next<avirt::host_disconnected>();
+        come_back();
+        next<avirt::host_connected>();
+    };
+    define("guest");
+    next<avirt::host_connected>();
+    const avirt::host_feed idle{host};
+    restart();
+    const auto before = open_files();
+    for (int i = 0; i < 3; ++i)
+        restart();
+    run_until([&] { return open_files() <= before; });
 }
 
 BOOST_AUTO_TEST_CASE(a_wait_for_a_state_ends_with_the_connection)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "remote_fixture.hpp"
 
+#include <avirt/volume_info.hpp>
 #include <support/resident_bytes.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -9,7 +10,9 @@
 #include <boost/asio/write.hpp>
 #include <boost/test/data/test_case.hpp>
 
+#include <filesystem>
 #include <optional>
+#include <utility>
 
 // Uploads and downloads of volumes through a daemon.
 
@@ -124,6 +127,33 @@ BOOST_AUTO_TEST_CASE(errors_of_opening)
         == avirt::condition::not_found));
     BOOST_TEST(failure_of(avirt::volume_upload{{"", ""}}) == boost::system::errc::invalid_argument);
     BOOST_TEST(!stream.is_open());
+}
+
+BOOST_AUTO_TEST_CASE(type_and_sizes)
+{
+    make_pool();
+    const auto path = make_volume("sparse", 5000);
+    std::filesystem::resize_file(path, 1'000'000);
+    outcome asked;
+    std::optional<avirt::volume_info> info;
+    const auto ask = [&](avirt::volume_locator where) {
+        asked = {};
+        avirt::async_volume_info(
+            conn, std::move(where), [&, h = asked.handler()](error_code ec, avirt::volume_info i) mutable {
+                info = i;
+                h(ec);
+            });
+        run_until_done(asked);
+        return asked.ec();
+    };
+    BOOST_TEST(!ask(avirt::volume_locator::at_path(path.string())));
+    BOOST_TEST(info->type == int{VIR_STORAGE_VOL_FILE});
+    BOOST_TEST(info->capacity == 1'000'000u);
+    BOOST_TEST(info->physical == 1'000'000u);
+    BOOST_TEST(info->allocation < 100'000u);
+    BOOST_TEST((ask({"nothing", "x"}) == avirt::condition::not_found));
+    BOOST_TEST(info->capacity == 0u);
+    BOOST_TEST((ask({"", ""}) == boost::system::errc::invalid_argument));
 }
 
 BOOST_AUTO_TEST_CASE(found_by_path_and_key)

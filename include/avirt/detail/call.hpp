@@ -16,6 +16,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace avirt::detail {
 
@@ -84,6 +85,22 @@ struct owned_result<Pointer>
     static type take(Pointer object) noexcept
     {
         return type(object);
+    }
+};
+
+template <libvirt_object Pointer>
+struct owned_result<std::vector<Pointer>>
+{
+    using type = std::vector<handle<Pointer>>;
+
+    static type take(const std::vector<Pointer>& objects)
+    try {
+        return type(objects.begin(), objects.end());
+    }
+    catch (...) { // There is no memory for the handles.
+        for (const auto object : objects)
+            release_reference(object);
+        throw;
     }
 };
 
