@@ -77,8 +77,10 @@ constexpr phase all[] = {phase::unbound,  phase::unbound_dispatching, phase::idl
 void check_request(phase from, bool deferred, action expected, phase to)
 {
     auto s = in(from);
-    BOOST_TEST(s.request(deferred) == expected, "request in " << from);
-    BOOST_TEST(s.current() == to, "request in " << from);
+    BOOST_TEST_INFO("request in " << from);
+    BOOST_TEST(s.request(deferred) == expected);
+    BOOST_TEST_INFO("request in " << from);
+    BOOST_TEST(s.current() == to);
 }
 
 } // namespace
@@ -126,16 +128,19 @@ BOOST_AUTO_TEST_CASE(only_the_dispatch_that_is_scheduled_begins)
 {
     for (const auto p : all) {
         auto by_post = in(p);
-        BOOST_TEST(by_post.begin(trigger::post) == (p == phase::posted), "post in " << p);
+        BOOST_TEST_INFO("post in " << p);
+        BOOST_TEST(by_post.begin(trigger::post) == (p == phase::posted));
         BOOST_TEST(by_post.current() == (p == phase::posted ? phase::dispatching : p));
 
         const bool is_awaiting = p == phase::awaiting || p == phase::signalled;
         auto by_readiness = in(p);
-        BOOST_TEST(by_readiness.begin(trigger::readiness) == is_awaiting, "readiness in " << p);
+        BOOST_TEST_INFO("readiness in " << p);
+        BOOST_TEST(by_readiness.begin(trigger::readiness) == is_awaiting);
         BOOST_TEST(by_readiness.current() == (is_awaiting ? phase::dispatching : p));
 
         auto without_loop = in(p);
-        BOOST_TEST(without_loop.begin_unbound() == (p == phase::unbound), "unbound in " << p);
+        BOOST_TEST_INFO("unbound in " << p);
+        BOOST_TEST(without_loop.begin_unbound() == (p == phase::unbound));
         BOOST_TEST(without_loop.current() == (p == phase::unbound ? phase::unbound_dispatching : p));
     }
 }
@@ -203,10 +208,13 @@ BOOST_AUTO_TEST_CASE(a_failure_that_was_overtaken_changes_nothing)
 {
     for (const auto p : all) {
         auto s = in(p);
-        if (p != phase::posted)
-            BOOST_TEST(!s.fail(trigger::post), "post in " << p);
-        if (p != phase::awaiting && p != phase::signalled)
-            BOOST_TEST(!s.fail(trigger::readiness), "readiness in " << p);
+        BOOST_TEST_CONTEXT("in " << p)
+        {
+            if (p != phase::posted)
+                BOOST_TEST(!s.fail(trigger::post));
+            if (p != phase::awaiting && p != phase::signalled)
+                BOOST_TEST(!s.fail(trigger::readiness));
+        }
         BOOST_TEST(s.current() == p);
     }
 }
