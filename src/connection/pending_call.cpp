@@ -54,7 +54,7 @@ void pending_call::complete(failure f, bool has_returned)
 
 void pending_call::detach()
 {
-    worker_pool::instance().release_loop(job_);
+    worker_pool::instance().detach(job_);
     operation_.complete(error_code(asio::error::operation_aborted), false);
 }
 

@@ -3,6 +3,7 @@
 
 #include <boost/intrusive/list.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -36,14 +37,16 @@ private:
     friend class job_scheduler;
     friend class worker_pool;
 
-    enum class state { made, queued, running, abandoned, done };
+    enum class state { made, queued, running, detached, abandoned, done };
 
     std::function<void()> function_;
     const std::shared_ptr<job_lane> lane_;
     const job_scheduler* const scheduler_; // A forked child has another.
     job_queue* queue_ = nullptr;           // the current or last one
     std::shared_ptr<worker_job> self_{};   // while the job is in a queue
+    std::chrono::steady_clock::time_point begun_at_{};
     state state_ = state::made;
+    bool is_stuck_ = false;
     bool holds_loop_ = true;
     bool is_reused_ = false; // The pool keeps the job for post().
 };
@@ -57,6 +60,31 @@ public:
     bool empty() const noexcept
     {
         return jobs_.empty();
+    }
+
+    std::size_t size() const noexcept
+    {
+        return jobs_.size();
+    }
+
+    worker_job& front() noexcept
+    {
+        return jobs_.front();
+    }
+
+    const worker_job& front() const noexcept
+    {
+        return jobs_.front();
+    }
+
+    /// Whether the job, which is in this queue, is one of the first @p count.
+    bool has_among_first(std::size_t count, const worker_job& j) const noexcept
+    {
+        for (auto next = jobs_.begin(); next != jobs_.end() && count > 0; ++next, --count) {
+            if (&*next == &j)
+                return true;
+        }
+        return false;
     }
 
     void push(const job_ptr& j) noexcept
@@ -97,10 +125,12 @@ private:
 class job_lane : public job_hook
 {
     friend class job_scheduler;
+    using list = boost::intrusive::list<job_lane>;
 
     const job_scheduler* scheduler_ = nullptr; // A forked child has another.
+    list* list_ = nullptr;                     // the scheduler's list in which the lane is
     job_queue waiting_;
-    std::size_t running_ = 0; // including the jobs that only wait for a thread
+    std::size_t running_ = 0;
 };
 
 } // namespace avirt::detail

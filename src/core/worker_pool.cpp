@@ -16,6 +16,7 @@ namespace avirt::detail {
 namespace {
 
 using namespace std::chrono_literals;
+using clock = std::chrono::steady_clock;
 
 /// How long the end of the process waits for the jobs that end something.
 constexpr auto time_limit_at_exit = 5s;
@@ -133,13 +134,13 @@ bool worker_pool::withdraw(const job_ptr& j) noexcept
     return true;
 }
 
-void worker_pool::release_loop(const job_ptr& j) noexcept
+void worker_pool::detach(const job_ptr& j) noexcept
 {
     if (is_of_parent(*j))
         return;
     {
         const lock held(mutex_);
-        if (j->state_ != job::state::running || !std::exchange(j->holds_loop_, false))
+        if (!jobs_.detach(*j) || !std::exchange(j->holds_loop_, false))
             return;
     }
     let_loop_go();
@@ -199,24 +200,41 @@ job_scheduler::priority worker_pool::startable() const noexcept
     return is_exiting_ ? job_scheduler::priority::high : job_scheduler::priority::any;
 }
 
-/// Gives a thread to each ready job, up to the limit. Returns an error if a thread could not be created.
+bool worker_pool::may_start_job() const noexcept
+{
+    return is_exiting_ || jobs_.has_room();
+}
+
+/// Gives a thread to each ready job, up to the limits. Returns an error if a thread could not be created.
 error_code worker_pool::give_threads_locked() noexcept
 {
-    while (jobs_.has_ready(startable())) {
-        if (threads_.busy() >= max_threads_ && !is_exiting_)
+    error_code no_thread;
+    while (jobs_.has_ready(startable()) && (is_exiting_ || threads_.busy() < max_threads_)) {
+        const bool must_watch = !may_start_job();
+        if (must_watch && is_watched_)
             break;
-        auto* thread = is_exiting_ ? nullptr : threads_.take_idle();
-        if (!thread) {
-            error_code why;
-            thread = threads_.start([this](worker_threads::iterator self) { work(self); }, why);
-            if (!thread)
-                return why;
-            if (is_exiting_) // wait_at_exit() may already have gone through the threads.
-                thread->thread.detach();
-        }
-        thread->next = jobs_.take_next(startable());
+        auto* const thread = take_thread(no_thread);
+        if (!thread)
+            break;
+        if (must_watch)
+            is_watched_ = thread->watches = true;
+        else
+            thread->next = jobs_.take_next(startable(), clock::now());
     }
-    return {};
+    return no_thread;
+}
+
+/// Returns a thread that is to get a task. Returns null, and why, if there is none.
+worker* worker_pool::take_thread(error_code& why) noexcept
+{
+    if (!is_exiting_) {
+        if (auto* const idle = threads_.take_idle())
+            return idle;
+    }
+    auto* const thread = threads_.start([this](worker_threads::iterator self) { work(self); }, why);
+    if (thread && is_exiting_) // wait_at_exit() may already have gone through the threads.
+        thread->thread.detach();
+    return thread;
 }
 
 /// Tries again later to create threads. If no thread exists, nothing else would start the jobs.
@@ -260,14 +278,41 @@ void worker_pool::let_loop_go() noexcept
 void worker_pool::work(worker_threads::iterator self) noexcept
 {
     lock held(mutex_);
-    while (const auto j = std::exchange(self->next, nullptr)) {
-        run(held, j);
-        self->next = jobs_.take_next(startable());
-        if (!self->next && !is_exiting_)
+    while (self->has_task()) {
+        if (self->watches)
+            watch(held, *self);
+        if (const auto j = std::exchange(self->next, nullptr))
+            run(held, j);
+        take_job(*self);
+        if (!self->has_task() && !is_exiting_)
             threads_.rest(held, self, is_exiting_);
     }
     if (!is_exiting_) // Otherwise wait_at_exit() is going through the threads.
         threads_.remove(self);
+}
+
+/// Gives the calling thread its next task, if there is one.
+void worker_pool::take_job(worker& self) noexcept
+{
+    if (may_start_job())
+        self.next = jobs_.take_next(startable(), clock::now());
+    else if (!is_watched_ && jobs_.has_ready(startable()))
+        is_watched_ = self.watches = true;
+}
+
+/// Finds stuck jobs and starts others in their place, until none waits for that.
+void worker_pool::watch(lock& held, worker& self) noexcept
+{
+    while (!may_start_job() && jobs_.has_ready(startable())) {
+        self.wake.wait_until(held, jobs_.next_stuck_at());
+        jobs_.mark_stuck(clock::now());
+        if (give_threads_locked()) {
+            held.unlock();
+            retry_later();
+            held.lock();
+        }
+    }
+    is_watched_ = self.watches = false;
 }
 
 void worker_pool::run(lock& held, const job_ptr& j) noexcept
@@ -279,7 +324,7 @@ void worker_pool::run(lock& held, const job_ptr& j) noexcept
         j->function_ = nullptr; // Everything that it holds is destroyed before the loop may be idle.
     }
     held.lock();
-    const bool was_waited_for = jobs_.finish(*j);
+    const bool was_waited_for = jobs_.finish(*j, clock::now());
     if (was_waited_for && j->holds_loop_) {
         held.unlock();
         let_loop_go();

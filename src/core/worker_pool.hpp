@@ -20,7 +20,10 @@ namespace avirt::detail {
 ///
 /// The jobs of one connection share a lane, in which only so many run at a time. Lanes share nothing but the
 /// limit on the number of threads. A job that ends something (finish, abort, close, release) has no lane: it
-/// has priority over the others, and never waits behind calls that may be stuck.
+/// has priority over the others.
+///
+/// The jobs of a thousand healthy connections share a few threads (job_scheduler). If jobs wait for these
+/// threads, another thread watches until some are stuck, and gives threads to as many others.
 ///
 /// A job that may not return for long can be abandoned: it no longer counts against its lane, and neither the
 /// loop nor the end of the process waits for it. Its thread counts as one until the job returns.
@@ -59,8 +62,8 @@ public:
     /// Drops the job if it has not begun. Returns false if it has.
     bool withdraw(const job_ptr& j) noexcept;
 
-    /// The loop no longer waits for the job, which runs on.
-    void release_loop(const job_ptr& j) noexcept;
+    /// The loop no longer waits for the job, which runs on and counts as abandoned until it returns.
+    void detach(const job_ptr& j) noexcept;
 
     /// Stops waiting for the job. Returns whether it had not begun, and was dropped.
     bool abandon(const job_ptr& j) noexcept;
@@ -95,7 +98,9 @@ private:
     job_ptr make_reusable();
     bool is_of_parent(const job& j) const noexcept;
     job_scheduler::priority startable() const noexcept;
+    bool may_start_job() const noexcept;
     error_code give_threads_locked() noexcept;
+    worker* take_thread(error_code& why) noexcept;
     void retry_later() noexcept;
     void retry() noexcept;
     void hold_loop() noexcept;
@@ -103,7 +108,9 @@ private:
 
     // On the pool's threads.
     void work(worker_threads::iterator self) noexcept;
+    void take_job(worker& self) noexcept;
     void run(lock& held, const job_ptr& j) noexcept;
+    void watch(lock& held, worker& self) noexcept;
 
     void wait_at_exit() noexcept;
 
@@ -116,6 +123,7 @@ private:
     job_queue reusable_jobs_; // for post()
     std::atomic<std::size_t> loop_holders_{0};
     std::size_t max_threads_ = 1024;
+    bool is_watched_ = false;
     bool is_retry_pending_ = false;
     bool is_exiting_ = false;
 };

@@ -69,11 +69,11 @@ void worker_threads::rest(lock& held, iterator self, const bool& must_stop)
 {
     idle_.splice(idle_.begin(), busy_, self);
     const auto end = std::chrono::steady_clock::now() + idle_time;
-    while (!self->next && !must_stop) {
+    while (!self->has_task() && !must_stop) {
         if (self->wake.wait_until(held, end) == std::cv_status::timeout)
             break;
     }
-    if (!self->next && !must_stop) // Otherwise take_idle() has made the thread busy.
+    if (!self->has_task() && !must_stop) // Otherwise take_idle() has made the thread busy.
         busy_.splice(busy_.end(), idle_, self);
 }
 

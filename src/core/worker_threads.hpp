@@ -19,7 +19,13 @@ struct worker
 {
     std::thread thread;
     std::condition_variable wake;
-    job_ptr next; // the job that the thread is to run
+    job_ptr next;         // the job that the thread is to run
+    bool watches = false; // The thread is to watch for stuck jobs.
+
+    bool has_task() const noexcept
+    {
+        return next || watches;
+    }
 };
 
 /// The threads of the worker_pool: a thread is busy or idle. Guarded by the pool's lock.

@@ -77,7 +77,7 @@ BOOST_AUTO_TEST_CASE(a_child_does_not_wait_for_its_parents_jobs)
         for (const auto& j : {running, queued}) {
             if (!child_pool.withdraw(j) || !child_pool.abandon(j))
                 return false;
-            child_pool.release_loop(j);
+            child_pool.detach(j);
         }
         return event_registry::instance().is_idle() && counts_nothing(child_pool)
             && runs_a_job(child_pool, lane);

@@ -247,6 +247,17 @@ BOOST_AUTO_TEST_CASE(urgent_jobs_get_the_next_thread)
     BOOST_TEST(order == "uunn");
 }
 
+BOOST_AUTO_TEST_CASE(stuck_jobs_take_no_thread_from_others)
+{
+    gate g;
+    for (int i = 0; i < 500; ++i)
+        submit(g.entry(), i % 2 == 0 ? nullptr : std::make_shared<job_lane>());
+    std::atomic<bool> done = false;
+    submit([&] { done = true; });
+    BOOST_TEST(eventually([&] { return done.load(); }));
+    BOOST_TEST(runs(500, 0));
+}
+
 BOOST_AUTO_TEST_CASE(idle_threads_end)
 {
     {
