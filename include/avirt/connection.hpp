@@ -294,10 +294,12 @@ public:
     ///
     /// @par Per-operation cancellation
     /// Terminal, partial and total until f is called; afterwards partial and terminal. The operation
-    /// completes at once.@n Partial cancellation gives up waiting: f runs on until the connection is
-    /// closed.@n Terminal cancellation frees the thread of f: avirt shuts down the socket of a remote
-    /// connection, so that f returns and the connection is lost. Without a socket f runs to its end on a
-    /// thread that counts against no limit.
+    /// completes at once.@n Partial cancellation gives up waiting: f runs on, counts as one of
+    /// event_loop_options::max_blocking_calls and of event_loop_stats::abandoned_calls until it returns, and
+    /// what it returns is released. The connection stays as it is (with libvirt older than 10.4, later calls
+    /// wait for f); closing it frees the thread of f.@n Terminal cancellation frees the thread of f: avirt
+    /// shuts down the socket of a remote connection, so that f returns and the connection is lost. Without a
+    /// socket f runs to its end on a thread that counts against no limit.
     ///
     /// @code
     /// avirt::domain vm = co_await conn.async_call(avirt::calling(virDomainLookupByName, name));
@@ -311,8 +313,14 @@ public:
         return initiate_call<&detail::connection_impl::async_call>(token, std::forward<F>(f));
     }
 
-    /// Asynchronously calls a function on a connection that is opened for this call and closed after it, so
-    /// that a call that takes long does not hold up others.
+    /// Asynchronously calls a function on a connection that it does not share with other calls, so that a
+    /// call that takes long does not hold up others.
+    ///
+    /// The connection is opened for this call. If f returns nothing, a number, text, or a container of these,
+    /// the connection then waits for the next such call, so that over SSH, for instance, not every call
+    /// starts a process. Up to four of them wait, for ten seconds each. Of other results avirt cannot tell
+    /// whether they refer to the connection, and closes it. So f must not leave anything on the connection
+    /// that its result does not show: an object of the connection that it stores elsewhere, or a callback.
     ///
     /// libvirt's drivers inside this process (test:///, qemu:///embed) need no other connection: the function
     /// is called on this connection, concurrently with other calls. On a connection that was opened elsewhere

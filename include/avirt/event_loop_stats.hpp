@@ -18,7 +18,7 @@ struct event_loop_stats
     std::size_t running_calls = 0; ///< Blocking calls that are running on worker threads.
     /// Blocking calls that wait for a thread, or for another call on their connection.
     std::size_t queued_calls = 0;
-    std::size_t abandoned_calls = 0; ///< Calls that a terminal cancellation abandoned, and that still run.
+    std::size_t abandoned_calls = 0; ///< Calls that still run although their operations were cancelled.
 };
 
 } // namespace avirt

@@ -88,6 +88,7 @@ call_queue::handler_list call_queue::take_handlers()
     }
     calls_.clear();
     free_detached(interruption::always);
+    ready_.close_all();
     return handlers;
 }
 
@@ -145,7 +146,7 @@ void call_queue::start_on_own_connection(pending_call& c, std::shared_ptr<const 
     submit(
         c,
         [self = shared_from_this(), number = c.number, function = c.function, options = std::move(options),
-         socket = c.socket] { self->run_on_own_connection(number, *function, *options, socket); });
+         socket = c.socket] { self->run_on_own_connection(number, *function, options, socket); });
 }
 
 bool call_queue::submit(pending_call& c, std::function<void()> job)
@@ -202,19 +203,58 @@ void call_queue::run(
 }
 
 void call_queue::run_on_own_connection(
-    std::uint64_t number, call_base& function, const connect_options& options,
+    std::uint64_t number, call_base& function, const std::shared_ptr<const connect_options>& options,
     const std::shared_ptr<connection_socket>& socket)
 {
     failure f;
-    set_time_to_connect(number, options);
-    virConnectPtr own = connect(options, socket, f);
-    if (own && begin_on_own_connection(number)) {
-        const owner_scope naming(socket);
-        f = explain_by_socket(function.run(own), socket);
+    auto own = take_ready(number);
+    if (!own.native) {
+        set_time_to_connect(number, *options);
+        own = {connect(*options, socket, f), socket};
     }
-    on_returned(number, std::move(f));
-    if (own)
-        close_now(own);
+    if (own.native && begin_on_own_connection(number)) {
+        const owner_scope naming(own.socket);
+        f = explain_by_socket(function.run(own.native), own.socket);
+    }
+    bool is_kept = false;
+    {
+        // Under one lock: a cancellation must not interrupt the connection while the next call uses it.
+        const std::lock_guard guard(connection_->mutex);
+        is_kept = own.native && function.leaves_no_object() && keep(own, options);
+        on_returned_locked(number, std::move(f));
+    }
+    if (own.native && !is_kept)
+        close_now(own.native);
+}
+
+/// Returns a connection that is ready for the call, or none.
+ready_connections::connection call_queue::take_ready(std::uint64_t number)
+{
+    const std::lock_guard guard(connection_->mutex);
+    const auto c = find(number);
+    if (c == calls_.end())
+        return {};
+    auto ready = ready_.take();
+    if (ready.native)
+        c->socket = ready.socket;
+    return ready;
+}
+
+/// Keeps the connection for later calls, unless the application's has been given up. Returns whether it did.
+bool call_queue::keep(
+    const ready_connections::connection& own, const std::shared_ptr<const connect_options>& options)
+{
+    return connection_->reopen_options() == options
+        && ready_.keep(own, [weak = weak_from_this()](std::uint64_t number) {
+               if (const auto self = weak.lock())
+                   self->close_ready(number);
+           });
+}
+
+void call_queue::close_ready(std::uint64_t number)
+{
+    const std::lock_guard guard(connection_->mutex);
+    ready_.close(number);
 }
 
 void call_queue::set_time_to_connect(std::uint64_t number, const connect_options& options)
@@ -258,6 +298,11 @@ void call_queue::set_socket(std::uint64_t number, const std::shared_ptr<connecti
 void call_queue::on_returned(std::uint64_t number, failure f)
 {
     const std::lock_guard guard(connection_->mutex);
+    on_returned_locked(number, std::move(f));
+}
+
+void call_queue::on_returned_locked(std::uint64_t number, failure f)
+{
     if (exclusive_ == number)
         exclusive_ = 0;
     std::erase_if(detached_, [&](const pending_call& c) { return c.number == number; });

@@ -4,6 +4,7 @@
 #include "connection/connection_reference.hpp"
 #include "connection/connection_state.hpp"
 #include "connection/pending_call.hpp"
+#include "connection/ready_connections.hpp"
 #include "loop/connection_socket.hpp"
 
 #include <avirt/detail/call.hpp>
@@ -31,8 +32,8 @@ public:
     /// Calls the function on the connection.
     void call(std::shared_ptr<call_base> function, call_handler&& handler, error_details* details);
 
-    /// Calls the function on a connection that is opened for this call; on the connection itself if no other
-    /// connection is needed or if it is not known how to open one.
+    /// Calls the function on a connection that no other call uses meanwhile; on the connection itself if no
+    /// other connection is needed or if it is not known how to open one.
     void call_on_own_connection(
         std::shared_ptr<call_base> function, call_handler&& handler, error_details* details);
 
@@ -45,10 +46,12 @@ public:
     /// Frees the threads of the calls that are still running although their operations have completed.
     void free_detached(interruption allowed) noexcept;
 
-    /// Forgets the call for which the others wait: it was made on a connection that has been given up.
-    void reset_order() noexcept
+    /// The connection has been given up. Forgets the call for which the others wait, and closes the
+    /// connections that are ready for calls.
+    void forget_connection() noexcept
     {
         exclusive_ = 0;
+        ready_.close_all();
     }
 
     /// Ends all calls without completing them, because the context ends. The caller destroys the handlers
@@ -79,20 +82,26 @@ private:
         std::uint64_t number, call_base& function, connection_reference& connection,
         std::shared_ptr<connection_socket> socket, bool must_find_socket);
     void run_on_own_connection(
-        std::uint64_t number, call_base& function, const connect_options& options,
+        std::uint64_t number, call_base& function, const std::shared_ptr<const connect_options>& options,
         const std::shared_ptr<connection_socket>& socket);
+    ready_connections::connection take_ready(std::uint64_t number);
     void set_time_to_connect(std::uint64_t number, const connect_options& options);
     bool begin_on_own_connection(std::uint64_t number);
+    bool keep(
+        const ready_connections::connection& own, const std::shared_ptr<const connect_options>& options);
     void set_socket(std::uint64_t number, const std::shared_ptr<connection_socket>& socket);
     void on_returned(std::uint64_t number, failure f);
+    void on_returned_locked(std::uint64_t number, failure f);
 
     // On the loop, or where a cancellation signal is emitted.
     void time_out(std::uint64_t number);
+    void close_ready(std::uint64_t number);
     void cancel(std::uint64_t number, asio::cancellation_type type);
 
     const std::shared_ptr<connection_state> connection_;
     std::list<pending_call> calls_;
     std::list<pending_call> detached_; // They run on, but their operations have completed.
+    ready_connections ready_;
     std::uint64_t last_number_ = 0;
     std::uint64_t exclusive_ = 0; // the call for which the others wait, if calls must be ordered; 0: none
 };

@@ -89,7 +89,7 @@ public:
         wait_->abort();
         if (state_->socket)
             close_deadline::instance().share(state_->socket);
-        calls_->reset_order();
+        calls_->forget_connection();
         return state_->release();
     }
 
@@ -155,7 +155,7 @@ public:
         auto job = closing_->make_job(); // First: if there is no memory for it, nothing has changed.
         abort_operations(interruption::if_unused);
         calls_->free_detached(interruption::if_unused);
-        calls_->reset_order();
+        calls_->forget_connection();
         closing_->start(std::move(job), std::move(handler), details);
     }
 
@@ -208,7 +208,7 @@ private:
 
     void close_connection() noexcept
     {
-        calls_->reset_order();
+        calls_->forget_connection();
         if (virConnectPtr connection = state_->release())
             close_later(connection);
     }

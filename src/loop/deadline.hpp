@@ -11,11 +11,16 @@ namespace avirt::detail {
 class deadline
 {
 public:
-    /// @param after zero or less: never.
+    /// @param after zero or less: never. Never either if no event loop is bound, or if there is no memory.
     deadline(std::chrono::milliseconds after, std::function<void()> function);
     ~deadline();
     deadline(const deadline&) = delete;
     deadline& operator=(const deadline&) = delete;
+
+    bool is_set() const noexcept
+    {
+        return timer_ >= 0;
+    }
 
 private:
     int timer_ = -1;

@@ -54,6 +54,13 @@ packet_proxy::~packet_proxy()
     }
 }
 
+void packet_proxy::cut_latest()
+{
+    const std::lock_guard guard(mutex_);
+    ::shutdown(links_.back().client, SHUT_RDWR);
+    ::shutdown(links_.back().daemon, SHUT_RDWR);
+}
+
 std::string packet_proxy::uri() const
 {
     return "qemu+unix:///session?socket=" + (directory_.path / "socket").string();
@@ -65,7 +72,10 @@ void packet_proxy::accept_clients()
         const int client = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
         if (client < 0)
             return;
-        auto& l = links_.emplace_back(link{client, connect_to(daemon_)});
+        const int daemon = connect_to(daemon_);
+        const std::lock_guard guard(mutex_);
+        ++accepted_;
+        auto& l = links_.emplace_back(link{client, daemon});
         l.up = std::thread([this, &l] { forward(l, true); });
         l.down = std::thread([this, &l] { forward(l, false); });
     }

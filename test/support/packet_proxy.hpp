@@ -3,6 +3,8 @@
 
 #include "support/temporary_directory.hpp"
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -59,6 +61,15 @@ public:
 
     std::string uri() const;
 
+    /// The number of clients that have connected so far.
+    std::size_t accepted() const noexcept
+    {
+        return accepted_;
+    }
+
+    /// Closes both sides of the latest client's connection.
+    void cut_latest();
+
 private:
     struct link
     {
@@ -76,6 +87,7 @@ private:
     const temporary_directory directory_{"/tmp/avirt-proxy-"};
     int listener_ = -1;
     std::mutex mutex_;
+    std::atomic<std::size_t> accepted_{0};
     std::list<link> links_;
     std::thread acceptor_;
 };

@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -30,6 +31,13 @@ public:
 
     /// Whether the function is avirt's own: cancelling the call does not interrupt the connection.
     virtual bool is_internal() const noexcept
+    {
+        return false;
+    }
+
+    /// Whether the function's result refers to no object of the connection, which may serve another call
+    /// then.
+    virtual bool leaves_no_object() const noexcept
     {
         return false;
     }
@@ -122,6 +130,21 @@ struct owned_result<void>
     using type = void;
 };
 
+/// Whether a result of the type cannot refer to a connection: a number, text, or a container of these.
+template <class T>
+inline constexpr bool is_plain_value = std::is_void_v<T> || std::is_arithmetic_v<T> || std::is_enum_v<T>;
+
+template <std::ranges::range Range>
+inline constexpr bool is_plain_value<Range> =
+    !std::ranges::borrowed_range<Range> && is_plain_value<std::ranges::range_value_t<Range>>;
+
+template <class T>
+inline constexpr bool is_plain_value<std::optional<T>> = is_plain_value<T>;
+
+template <class First, class Second>
+inline constexpr bool is_plain_value<std::pair<First, Second>> =
+    is_plain_value<std::remove_const_t<First>>&& is_plain_value<Second>;
+
 template <class F>
 using raw_call_result = std::decay_t<std::invoke_result_t<F&, virConnectPtr>>;
 
@@ -170,6 +193,11 @@ public:
         }
         function_.reset();
         return f;
+    }
+
+    bool leaves_no_object() const noexcept override
+    {
+        return is_plain_value<result_type>;
     }
 
     result_type take_result()
