@@ -45,8 +45,9 @@ concept connection_function = requires(std::decay_t<F>& f, virConnectPtr connect
 ///
 /// @par Thread safety
 /// @e Distinct @e objects: Safe.@n
-/// @e Shared @e objects: Unsafe. As with Asio's own objects, cancellation signals have to be emitted in the
-/// object's strand.
+/// @e Shared @e objects: Safe. Streams and event sources may be opened on it from any thread. To move, assign
+/// to or destroy the object, a thread must have it to itself. As with Asio's own objects, a cancellation
+/// signal has to be emitted in the strand in which its operation is started and completes.
 ///
 /// @code
 /// avirt::connection conn{io};
