@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Serves the domains of a host to any number of HTTP clients. libvirtd may be restarted meanwhile.
+//
+//     host_daemon ADDRESS PORT [URI]
+//
+//     GET  /domains               lists the domains and their states
+//     POST /domains/NAME/ACTION   start, shutdown, destroy, suspend, resume or reboot
+//     GET  /events                sends what happens, when it happens (server-sent events)
+//
+// Port 0 is any free port. SIGINT and SIGTERM end the program. Clients are not authenticated: choose ADDRESS
+// accordingly, such as 127.0.0.1.
+
+#include <avirt/avirt.hpp>
+
+#include <boost/asio.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <boost/json/src.hpp> // Boost.JSON without its library
+#include <libvirt/libvirt.h>
+
+#include <charconv>
+#include <chrono>
+#include <exception>
+#include <iostream>
+#include <list>
+#include <map>
+#include <string>
+#include <string_view>
+#include <variant>
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+namespace json = boost::json;
+using asio::ip::tcp;
+using boost::system::error_code;
+using request = http::request<http::string_body>;
+using response = http::response<http::string_body>;
+using namespace asio::experimental::awaitable_operators;
+using namespace std::chrono_literals;
+
+constexpr auto call_limit = 5s;      // for an answer of libvirtd
+constexpr auto client_limit = 1min;  // for a client to send its next request, or to take what it is sent
+constexpr auto heartbeat = 15s;      // between signs of life in a stream of events
+constexpr auto body_limit = 16384;   // bytes of a request; no request needs any
+constexpr auto waiting_reports = 64; // of a client that reads slowly
+
+// ---- reports as JSON
+
+json::object as_json(const avirt::domain_status& d)
+{
+    const auto state = virDomainState(d.state);
+    return {
+        {"name", d.name},
+        {"uuid", d.uuid},
+        {"state", avirt::to_string(state)},
+        {"reason", avirt::to_string(state, d.reason)}};
+}
+
+json::object as_json(const avirt::host_connected& report)
+{
+    json::array domains;
+    for (const auto& d : report.domains)
+        domains.push_back(as_json(d));
+    return {{"report", "host_connected"}, {"domains", domains}};
+}
+
+json::object as_json(const avirt::host_disconnected& report)
+{
+    return {
+        {"report", "host_disconnected"},
+        {"error", report.error.message()},
+        {"details", report.details.message},
+        {"retry_within_ms", report.retry_in.count()}};
+}
+
+json::object as_json(const avirt::domain_changed& report)
+{
+    const auto event = virDomainEventType(report.event);
+    return {
+        {"report", "domain_changed"},
+        {"event", avirt::to_string(event)},
+        {"detail", avirt::to_string(event, report.detail)},
+        {"is_gone", report.is_gone},
+        {"domain", as_json(report.status)}};
+}
+
+json::object as_json(const avirt::host_report& report)
+{
+    return std::visit([](const auto& r) { return as_json(r); }, report);
+}
+
+// ---- requests and responses
+
+response respond(http::status status, const json::value& body)
+{
+    response r{status, 11};
+    r.set(http::field::content_type, "application/json");
+    r.body() = json::serialize(body) + '\n';
+    r.prepare_payload();
+    return r;
+}
+
+response refuse_method(std::string_view allowed)
+{
+    auto r = respond(http::status::method_not_allowed, {{"error", "wrong method"}});
+    r.set(http::field::allow, allowed);
+    return r;
+}
+
+/// Does not ask libvirtd: a new feed begins with the state of the host as avirt knows it.
+asio::awaitable<response> list_domains(avirt::supervised_connection& host)
+{
+    avirt::host_feed feed{host};
+    auto [ec, report] =
+        co_await feed.async_receive(avirt::cancel_after(call_limit, asio::as_tuple(asio::use_awaitable)));
+    if (ec) // The first attempt to connect to the host is still under way, or the program ends.
+        co_return respond(http::status::service_unavailable, {{"error", "not connected yet"}});
+    const bool is_connected = std::holds_alternative<avirt::host_connected>(report);
+    co_return respond(is_connected ? http::status::ok : http::status::service_unavailable, as_json(report));
+}
+
+using action = int (*)(virDomainPtr);
+
+const std::map<std::string_view, action> actions{
+    {"start", virDomainCreate},    {"shutdown", virDomainShutdown},
+    {"destroy", virDomainDestroy}, {"suspend", virDomainSuspend},
+    {"resume", virDomainResume},   {"reboot", [](virDomainPtr domain) { return virDomainReboot(domain, 0); }},
+};
+
+/// Runs on a worker thread, and may block. If it returns a negative number, the call fails with libvirt's
+/// error.
+int perform(virConnectPtr connection, const char* name, action a)
+{
+    const avirt::domain domain{virDomainLookupByName(connection, name)};
+    return domain ? a(domain.get()) : -1;
+}
+
+http::status status_of(error_code ec)
+{
+    using avirt::condition;
+    using http::status;
+    const bool is_away = ec == avirt::error::not_open || ec == condition::connection_lost;
+    return is_away                                              ? status::service_unavailable
+        : ec == asio::error::operation_aborted                  ? status::gateway_timeout
+        : ec == condition::not_found                            ? status::not_found
+        : ec == condition::denied                               ? status::forbidden
+        : ec == condition::wrong_state || ec == condition::busy ? status::conflict
+                                                                : status::bad_gateway;
+}
+
+/// The cancellation is partial, because all clients share the connection: a terminal one would free the
+/// thread of a stuck call by cutting the connection. The call goes on, and may succeed later.
+asio::awaitable<response> act(avirt::supervised_connection& host, std::string name, action a)
+{
+    avirt::error_details details;
+    const auto limited = avirt::cancel_after(
+        call_limit, asio::cancellation_type::partial, asio::as_tuple(asio::use_awaitable));
+    auto [ec, result] = co_await host.connection().async_call(
+        avirt::calling(perform, name, a), avirt::with_details(limited, details));
+    if (!ec)
+        co_return response{http::status::no_content, 11};
+    co_return respond(status_of(ec), {{"error", ec.message()}, {"details", details.message}});
+}
+
+/// "my%20vm" is "my vm".
+std::string decode(std::string_view text)
+{
+    std::string result;
+    for (; !text.empty(); text.remove_prefix(1)) {
+        unsigned char byte = static_cast<unsigned char>(text[0]);
+        if (byte == '%' && text.size() > 2) {
+            std::from_chars(text.data() + 1, text.data() + 3, byte, 16);
+            text.remove_prefix(2);
+        }
+        result += static_cast<char>(byte);
+    }
+    return result;
+}
+
+asio::awaitable<response> answer(avirt::supervised_connection& host, const request& asked)
+{
+    const std::string_view target = asked.target();
+    if (target == "/domains" && asked.method() == http::verb::get)
+        co_return co_await list_domains(host);
+    if (target == "/domains" || target == "/events") // serve() answers the GET of events.
+        co_return refuse_method("GET");
+
+    constexpr std::string_view prefix = "/domains/";
+    const auto slash = target.rfind('/');
+    const auto known = actions.find(target.substr(slash + 1));
+    if (!target.starts_with(prefix) || slash <= prefix.size() || known == actions.end())
+        co_return respond(http::status::not_found, {{"error", "no such resource"}});
+    if (asked.method() != http::verb::post)
+        co_return refuse_method("POST");
+    const auto name = decode(target.substr(prefix.size(), slash - prefix.size()));
+    co_return co_await act(host, name, known->second);
+}
+
+// ---- streams of events
+
+/// Returns the next event as a client gets it; nothing after the end of the supervision.
+asio::awaitable<std::string> next_event(avirt::host_feed& feed)
+{
+    auto [ec, report] =
+        co_await feed.async_receive(avirt::cancel_after(heartbeat, asio::as_tuple(asio::use_awaitable)));
+    if (!ec)
+        co_return "data: " + json::serialize(as_json(report)) + "\n\n";
+    if (ec == avirt::error::events_lost) // The client is too slow. host_connected follows.
+        co_return "data: {\"report\":\"events_lost\"}\n\n";
+    if (ec == asio::error::operation_aborted) // Nothing has happened. Clients ignore this line.
+        co_return ":\n\n";
+    co_return "";
+}
+
+/// A client that reads slowly delays its own feed only, which drops the reports that it cannot keep.
+asio::awaitable<void> send_events(beast::tcp_stream& client, avirt::supervised_connection& host)
+{
+    avirt::host_feed feed{host, waiting_reports};
+    error_code ec;
+    while (!ec) {
+        const auto event = co_await next_event(feed);
+        if (event.empty())
+            co_return;
+        client.expires_after(client_limit);
+        co_await asio::async_write(
+            client, asio::buffer(event), asio::redirect_error(asio::use_awaitable, ec));
+    }
+}
+
+/// A client that sends more than its request has left as well.
+asio::awaitable<void> until_gone(beast::tcp_stream& client)
+{
+    char byte;
+    co_await client.async_read_some(asio::buffer(&byte, 1), asio::as_tuple(asio::use_awaitable));
+}
+
+// ---- clients
+
+asio::awaitable<void> serve(beast::tcp_stream& client, avirt::supervised_connection& host)
+try {
+    beast::flat_buffer buffer;
+    for (bool goes_on = true; goes_on;) {
+        http::request_parser<http::string_body> parser;
+        parser.body_limit(body_limit);
+        client.expires_after(client_limit);
+        co_await http::async_read(client, buffer, parser, asio::use_awaitable);
+        const auto& asked = parser.get();
+
+        if (asked.target() == "/events" && asked.method() == http::verb::get) {
+            http::response<http::empty_body> header{http::status::ok, 11};
+            header.set(http::field::content_type, "text/event-stream");
+            header.set(http::field::cache_control, "no-store");
+            header.keep_alive(false);
+            co_await http::async_write(client, header, asio::use_awaitable);
+            client.expires_never();
+            co_await (until_gone(client) || send_events(client, host));
+            co_return;
+        }
+
+        auto given = co_await answer(host, asked);
+        goes_on = asked.keep_alive();
+        given.keep_alive(goes_on);
+        client.expires_after(client_limit);
+        co_await http::async_write(client, given, asio::use_awaitable);
+    }
+}
+catch (const boost::system::system_error&) {
+    // The client has gone, is too slow, or does not speak HTTP.
+}
+
+void rethrow(std::exception_ptr e)
+{
+    if (e)
+        std::rethrow_exception(e);
+}
+
+asio::awaitable<void> accept(
+    tcp::acceptor& acceptor, std::list<beast::tcp_stream>& clients, avirt::supervised_connection& host)
+{
+    asio::steady_timer pause{acceptor.get_executor()};
+    for (;;) {
+        auto [ec, socket] = co_await acceptor.async_accept(asio::as_tuple(asio::use_awaitable));
+        if (!acceptor.is_open())
+            co_return;
+        if (ec) { // Too many open files, for instance.
+            pause.expires_after(1s);
+            co_await pause.async_wait(asio::use_awaitable);
+            continue;
+        }
+        const auto client = clients.emplace(clients.end(), std::move(socket));
+        asio::co_spawn(
+            acceptor.get_executor(), serve(*client, host), [&clients, client](std::exception_ptr e) {
+                clients.erase(client);
+                rethrow(e);
+            });
+    }
+}
+
+/// The first receive begins the supervision.
+asio::awaitable<void> log(avirt::supervised_connection& host)
+{
+    for (;;) {
+        auto [ec, report] = co_await host.async_receive(asio::as_tuple(asio::use_awaitable));
+        if (!ec)
+            std::clog << json::serialize(as_json(report)) << std::endl;
+        else if (ec != avirt::error::events_lost)
+            co_return;
+    }
+}
+
+int usage()
+{
+    std::cerr << "usage: host_daemon ADDRESS PORT [URI]\n"
+                 "ADDRESS is an IP address, such as 127.0.0.1. PORT 0 is any free port.\n";
+    return 2;
+}
+
+int main(int argc, char* argv[])
+try {
+    if (argc != 3 && argc != 4)
+        return usage();
+    error_code ec;
+    const auto address = asio::ip::make_address(argv[1], ec);
+    asio::ip::port_type port = 0;
+    const std::string_view digits = argv[2];
+    const auto parsed = std::from_chars(digits.begin(), digits.end(), port);
+    if (ec || parsed.ec != std::errc() || parsed.ptr != digits.end())
+        return usage();
+
+    asio::io_context io; // One thread runs it, so operations and their timeouts need no strands.
+    avirt::event_loop loop{io};
+    tcp::acceptor acceptor{io, {address, port}};
+    // What a client does not read is to wait in its feed, which is bounded, rather than in the kernel.
+    acceptor.set_option(asio::socket_base::send_buffer_size(65536));
+    std::cout << "listening on " << acceptor.local_endpoint() << std::endl;
+
+    avirt::supervision_options options;
+    options.open.uri = argc == 4 ? argv[3] : "";
+    options.longest_delay = 5s;
+    avirt::supervised_connection host{io, options};
+    std::list<beast::tcp_stream> clients;
+
+    asio::co_spawn(io, log(host), rethrow);
+    asio::co_spawn(io, accept(acceptor, clients, host), rethrow);
+    asio::signal_set signals{io, SIGINT, SIGTERM};
+    signals.async_wait([&](error_code, int) {
+        acceptor.close();
+        host.close();
+        for (auto& client : clients)
+            client.close();
+    });
+    io.run(); // Returns when nothing of this is left.
+}
+catch (const std::exception& e) {
+    std::cerr << "host_daemon: " << e.what() << '\n';
+    return 1;
+}
