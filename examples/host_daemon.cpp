@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Serves the domains of a host to any number of HTTP clients. libvirtd may be restarted meanwhile.
+// Serves the domains of a host over HTTP. It listens on 127.0.0.1, because clients are not authenticated.
 //
-//     host_daemon ADDRESS PORT [URI]
+//     host_daemon PORT [URI]      port 0 is any free port; SIGINT and SIGTERM end the program
 //
 //     GET  /domains               lists the domains and their states
 //     POST /domains/NAME/ACTION   start, shutdown, destroy, suspend, resume or reboot
 //     GET  /events                sends what happens, when it happens (server-sent events)
-//
-// Port 0 is any free port. SIGINT and SIGTERM end the program. Clients are not authenticated: choose ADDRESS
-// accordingly, such as 127.0.0.1.
 
 #include <avirt/avirt.hpp>
 
@@ -28,6 +25,8 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <utility>
 #include <variant>
 
 namespace asio = boost::asio;
@@ -36,18 +35,13 @@ namespace http = boost::beast::http;
 namespace json = boost::json;
 using asio::ip::tcp;
 using boost::system::error_code;
-using request = http::request<http::string_body>;
 using response = http::response<http::string_body>;
 using namespace asio::experimental::awaitable_operators;
 using namespace std::chrono_literals;
 
-constexpr auto call_limit = 5s;      // for an answer of libvirtd
-constexpr auto client_limit = 1min;  // for a client to send its next request, or to take what it is sent
-constexpr auto heartbeat = 15s;      // between signs of life in a stream of events
-constexpr auto body_limit = 16384;   // bytes of a request; no request needs any
-constexpr auto waiting_reports = 64; // of a client that reads slowly
-
-// ---- reports as JSON
+constexpr auto call_limit = 5s;     // for an answer of libvirtd
+constexpr auto client_limit = 1min; // for a client to send its next request, or to take what it is sent
+constexpr auto heartbeat = 15s;     // between signs of life in a stream of events
 
 json::object as_json(const avirt::domain_status& d)
 {
@@ -92,8 +86,6 @@ json::object as_json(const avirt::host_report& report)
     return std::visit([](const auto& r) { return as_json(r); }, report);
 }
 
-// ---- requests and responses
-
 response respond(http::status status, const json::value& body)
 {
     response r{status, 11};
@@ -103,21 +95,11 @@ response respond(http::status status, const json::value& body)
     return r;
 }
 
-response refuse_method(std::string_view allowed)
-{
-    auto r = respond(http::status::method_not_allowed, {{"error", "wrong method"}});
-    r.set(http::field::allow, allowed);
-    return r;
-}
-
 /// Does not ask libvirtd: a new feed begins with the state of the host as avirt knows it.
 asio::awaitable<response> list_domains(avirt::supervised_connection& host)
 {
     avirt::host_feed feed{host};
-    auto [ec, report] =
-        co_await feed.async_receive(avirt::cancel_after(call_limit, asio::as_tuple(asio::use_awaitable)));
-    if (ec) // The first attempt to connect to the host is still under way, or the program ends.
-        co_return respond(http::status::service_unavailable, {{"error", "not connected yet"}});
+    const auto report = co_await feed.async_receive(asio::use_awaitable);
     const bool is_connected = std::holds_alternative<avirt::host_connected>(report);
     co_return respond(is_connected ? http::status::ok : http::status::service_unavailable, as_json(report));
 }
@@ -130,8 +112,7 @@ const std::map<std::string_view, action> actions{
     {"resume", virDomainResume},   {"reboot", [](virDomainPtr domain) { return virDomainReboot(domain, 0); }},
 };
 
-/// Runs on a worker thread, and may block. If it returns a negative number, the call fails with libvirt's
-/// error.
+/// Runs on a worker thread. A negative result is a failure, whose reason is libvirt's last error.
 int perform(virConnectPtr connection, const char* name, action a)
 {
     const avirt::domain domain{virDomainLookupByName(connection, name)};
@@ -142,13 +123,12 @@ http::status status_of(error_code ec)
 {
     using avirt::condition;
     using http::status;
-    const bool is_away = ec == avirt::error::not_open || ec == condition::connection_lost;
-    return is_away                                              ? status::service_unavailable
-        : ec == asio::error::operation_aborted                  ? status::gateway_timeout
-        : ec == condition::not_found                            ? status::not_found
-        : ec == condition::denied                               ? status::forbidden
-        : ec == condition::wrong_state || ec == condition::busy ? status::conflict
-                                                                : status::bad_gateway;
+    return ec == avirt::error::not_open || ec == condition::connection_lost ? status::service_unavailable
+        : ec == asio::error::operation_aborted                              ? status::gateway_timeout
+        : ec == condition::not_found                                        ? status::not_found
+        : ec == condition::denied                                           ? status::forbidden
+        : ec == condition::wrong_state || ec == condition::busy             ? status::conflict
+                                                                            : status::bad_gateway;
 }
 
 /// The cancellation is partial, because all clients share the connection: a terminal one would free the
@@ -166,63 +146,53 @@ asio::awaitable<response> act(avirt::supervised_connection& host, std::string na
 }
 
 /// "my%20vm" is "my vm".
-std::string decode(std::string_view text)
+std::string decode(std::string text)
 {
-    std::string result;
-    for (; !text.empty(); text.remove_prefix(1)) {
-        unsigned char byte = static_cast<unsigned char>(text[0]);
-        if (byte == '%' && text.size() > 2) {
-            std::from_chars(text.data() + 1, text.data() + 3, byte, 16);
-            text.remove_prefix(2);
-        }
-        result += static_cast<char>(byte);
+    for (auto i = text.find('%'); i != std::string::npos && i + 2 < text.size(); i = text.find('%', i + 1)) {
+        unsigned char byte = '%';
+        std::from_chars(&text[i + 1], &text[i + 3], byte, 16);
+        text.replace(i, 3, 1, static_cast<char>(byte));
     }
-    return result;
+    return text;
 }
 
-asio::awaitable<response> answer(avirt::supervised_connection& host, const request& asked)
+asio::awaitable<response> answer(
+    avirt::supervised_connection& host, const http::request<http::empty_body>& asked)
 {
-    const std::string_view target = asked.target();
-    if (target == "/domains" && asked.method() == http::verb::get)
-        co_return co_await list_domains(host);
-    if (target == "/domains" || target == "/events") // serve() answers the GET of events.
-        co_return refuse_method("GET");
-
     constexpr std::string_view prefix = "/domains/";
+    const std::string_view target = asked.target();
     const auto slash = target.rfind('/');
     const auto known = actions.find(target.substr(slash + 1));
-    if (!target.starts_with(prefix) || slash <= prefix.size() || known == actions.end())
+    const bool is_action = target.starts_with(prefix) && slash > prefix.size() && known != actions.end();
+    if (!is_action && target != "/domains" && target != "/events")
         co_return respond(http::status::not_found, {{"error", "no such resource"}});
-    if (asked.method() != http::verb::post)
-        co_return refuse_method("POST");
-    const auto name = decode(target.substr(prefix.size(), slash - prefix.size()));
+
+    const auto allowed = is_action ? http::verb::post : http::verb::get;
+    if (asked.method() != allowed) {
+        auto refusal = respond(http::status::method_not_allowed, {{"error", "wrong method"}});
+        refusal.set(http::field::allow, http::to_string(allowed));
+        co_return refusal;
+    }
+    if (!is_action)
+        co_return co_await list_domains(host);
+    const auto name = decode(std::string(target.substr(prefix.size(), slash - prefix.size())));
     co_return co_await act(host, name, known->second);
-}
-
-// ---- streams of events
-
-/// Returns the next event as a client gets it; nothing after the end of the supervision.
-asio::awaitable<std::string> next_event(avirt::host_feed& feed)
-{
-    auto [ec, report] =
-        co_await feed.async_receive(avirt::cancel_after(heartbeat, asio::as_tuple(asio::use_awaitable)));
-    if (!ec)
-        co_return "data: " + json::serialize(as_json(report)) + "\n\n";
-    if (ec == avirt::error::events_lost) // The client is too slow. host_connected follows.
-        co_return "data: {\"report\":\"events_lost\"}\n\n";
-    if (ec == asio::error::operation_aborted) // Nothing has happened. Clients ignore this line.
-        co_return ":\n\n";
-    co_return "";
 }
 
 /// A client that reads slowly delays its own feed only, which drops the reports that it cannot keep.
 asio::awaitable<void> send_events(beast::tcp_stream& client, avirt::supervised_connection& host)
 {
-    avirt::host_feed feed{host, waiting_reports};
+    avirt::host_feed feed{host, 64};
     error_code ec;
     while (!ec) {
-        const auto event = co_await next_event(feed);
-        if (event.empty())
+        const auto report = co_await feed.async_receive(
+            avirt::cancel_after(heartbeat, asio::redirect_error(asio::use_awaitable, ec)));
+        std::string event = ":\n\n"; // Nothing has happened. Clients ignore this line.
+        if (!ec)
+            event = "data: " + json::serialize(as_json(report)) + "\n\n";
+        else if (ec == avirt::error::events_lost) // The next report is host_connected.
+            event = "data: {\"report\":\"events_lost\"}\n\n";
+        else if (ec != asio::error::operation_aborted)
             co_return;
         client.expires_after(client_limit);
         co_await asio::async_write(
@@ -230,21 +200,12 @@ asio::awaitable<void> send_events(beast::tcp_stream& client, avirt::supervised_c
     }
 }
 
-/// A client that sends more than its request has left as well.
-asio::awaitable<void> until_gone(beast::tcp_stream& client)
-{
-    char byte;
-    co_await client.async_read_some(asio::buffer(&byte, 1), asio::as_tuple(asio::use_awaitable));
-}
-
-// ---- clients
-
+/// Ends with an exception if the client leaves, is too slow or does not speak HTTP.
 asio::awaitable<void> serve(beast::tcp_stream& client, avirt::supervised_connection& host)
-try {
+{
     beast::flat_buffer buffer;
     for (bool goes_on = true; goes_on;) {
-        http::request_parser<http::string_body> parser;
-        parser.body_limit(body_limit);
+        http::request_parser<http::empty_body> parser;
         client.expires_after(client_limit);
         co_await http::async_read(client, buffer, parser, asio::use_awaitable);
         const auto& asked = parser.get();
@@ -252,11 +213,12 @@ try {
         if (asked.target() == "/events" && asked.method() == http::verb::get) {
             http::response<http::empty_body> header{http::status::ok, 11};
             header.set(http::field::content_type, "text/event-stream");
-            header.set(http::field::cache_control, "no-store");
             header.keep_alive(false);
             co_await http::async_write(client, header, asio::use_awaitable);
             client.expires_never();
-            co_await (until_gone(client) || send_events(client, host));
+            char byte; // A client that leaves, or sends any more, ends the stream.
+            auto gone = client.async_read_some(asio::buffer(&byte, 1), asio::as_tuple(asio::use_awaitable));
+            co_await (std::move(gone) || send_events(client, host));
             co_return;
         }
 
@@ -267,83 +229,65 @@ try {
         co_await http::async_write(client, given, asio::use_awaitable);
     }
 }
-catch (const boost::system::system_error&) {
-    // The client has gone, is too slow, or does not speak HTTP.
-}
-
-void rethrow(std::exception_ptr e)
-{
-    if (e)
-        std::rethrow_exception(e);
-}
 
 asio::awaitable<void> accept(
     tcp::acceptor& acceptor, std::list<beast::tcp_stream>& clients, avirt::supervised_connection& host)
 {
-    asio::steady_timer pause{acceptor.get_executor()};
     for (;;) {
         auto [ec, socket] = co_await acceptor.async_accept(asio::as_tuple(asio::use_awaitable));
         if (!acceptor.is_open())
             co_return;
         if (ec) { // Too many open files, for instance.
-            pause.expires_after(1s);
+            asio::steady_timer pause{acceptor.get_executor(), 1s};
             co_await pause.async_wait(asio::use_awaitable);
             continue;
         }
         const auto client = clients.emplace(clients.end(), std::move(socket));
-        asio::co_spawn(
-            acceptor.get_executor(), serve(*client, host), [&clients, client](std::exception_ptr e) {
-                clients.erase(client);
-                rethrow(e);
-            });
+        const auto erase = [&clients, client](std::exception_ptr) { clients.erase(client); };
+        asio::co_spawn(acceptor.get_executor(), serve(*client, host), erase);
     }
 }
 
 /// The first receive begins the supervision.
-asio::awaitable<void> log(avirt::supervised_connection& host)
+asio::awaitable<void> log_reports(avirt::supervised_connection& host)
 {
-    for (;;) {
-        auto [ec, report] = co_await host.async_receive(asio::as_tuple(asio::use_awaitable));
+    error_code ec;
+    while (ec != avirt::error::not_open) {
+        const auto report = co_await host.async_receive(asio::redirect_error(asio::use_awaitable, ec));
         if (!ec)
             std::clog << json::serialize(as_json(report)) << std::endl;
-        else if (ec != avirt::error::events_lost)
-            co_return;
     }
-}
-
-int usage()
-{
-    std::cerr << "usage: host_daemon ADDRESS PORT [URI]\n"
-                 "ADDRESS is an IP address, such as 127.0.0.1. PORT 0 is any free port.\n";
-    return 2;
 }
 
 int main(int argc, char* argv[])
 try {
-    if (argc != 3 && argc != 4)
-        return usage();
-    error_code ec;
-    const auto address = asio::ip::make_address(argv[1], ec);
+    const std::string_view digits = argc == 2 || argc == 3 ? argv[1] : "";
     asio::ip::port_type port = 0;
-    const std::string_view digits = argv[2];
-    const auto parsed = std::from_chars(digits.begin(), digits.end(), port);
-    if (ec || parsed.ec != std::errc() || parsed.ptr != digits.end())
-        return usage();
+    const auto [end, error] = std::from_chars(digits.begin(), digits.end(), port);
+    if (error != std::errc() || end != digits.end()) {
+        std::cerr << "usage: host_daemon PORT [URI]\nPORT is a number; 0 is any free port.\n";
+        return 2;
+    }
 
     asio::io_context io; // One thread runs it, so operations and their timeouts need no strands.
     avirt::event_loop loop{io};
-    tcp::acceptor acceptor{io, {address, port}};
+    tcp::acceptor acceptor{io, {asio::ip::address_v4::loopback(), port}};
     // What a client does not read is to wait in its feed, which is bounded, rather than in the kernel.
     acceptor.set_option(asio::socket_base::send_buffer_size(65536));
     std::cout << "listening on " << acceptor.local_endpoint() << std::endl;
 
     avirt::supervision_options options;
-    options.open.uri = argc == 4 ? argv[3] : "";
+    options.open.uri = argc == 3 ? argv[2] : "";
+    options.open.timeout = call_limit;
     options.longest_delay = 5s;
     avirt::supervised_connection host{io, options};
     std::list<beast::tcp_stream> clients;
 
-    asio::co_spawn(io, log(host), rethrow);
+    const auto rethrow = [](std::exception_ptr e) {
+        if (e)
+            std::rethrow_exception(e);
+    };
+    asio::co_spawn(io, log_reports(host), rethrow);
     asio::co_spawn(io, accept(acceptor, clients, host), rethrow);
     asio::signal_set signals{io, SIGINT, SIGTERM};
     signals.async_wait([&](error_code, int) {
