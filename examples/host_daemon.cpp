@@ -41,7 +41,6 @@ using namespace std::chrono_literals;
 
 constexpr auto call_limit = 5s;     // for an answer of libvirtd
 constexpr auto client_limit = 1min; // for a client to send its next request, or to take what it is sent
-constexpr auto heartbeat = 15s;     // between signs of life in a stream of events
 
 json::object as_json(const avirt::domain_status& d)
 {
@@ -95,7 +94,7 @@ response respond(http::status status, const json::value& body)
     return r;
 }
 
-/// Does not ask libvirtd: a new feed begins with the state of the host as avirt knows it.
+/// Does not ask libvirtd: a new feed begins with the state of the host, as soon as avirt knows it.
 asio::awaitable<response> list_domains(avirt::supervised_connection& host)
 {
     avirt::host_feed feed{host};
@@ -142,7 +141,8 @@ asio::awaitable<response> act(avirt::supervised_connection& host, std::string na
         avirt::calling(perform, name, a), avirt::with_details(limited, details));
     if (!ec)
         co_return response{http::status::no_content, 11};
-    co_return respond(status_of(ec), {{"error", ec.message()}, {"details", details.message}});
+    const auto error = ec == asio::error::operation_aborted ? "no answer in time" : ec.message();
+    co_return respond(status_of(ec), {{"error", error}, {"details", details.message}});
 }
 
 /// "my%20vm" is "my vm".
@@ -186,8 +186,8 @@ asio::awaitable<void> send_events(beast::tcp_stream& client, avirt::supervised_c
     error_code ec;
     while (!ec) {
         const auto report = co_await feed.async_receive(
-            avirt::cancel_after(heartbeat, asio::redirect_error(asio::use_awaitable, ec)));
-        std::string event = ":\n\n"; // Nothing has happened. Clients ignore this line.
+            avirt::cancel_after(15s, asio::redirect_error(asio::use_awaitable, ec)));
+        std::string event = ":\n\n"; // A sign of life, which clients ignore: nothing has happened.
         if (!ec)
             event = "data: " + json::serialize(as_json(report)) + "\n\n";
         else if (ec == avirt::error::events_lost) // The next report is host_connected.
@@ -209,7 +209,6 @@ asio::awaitable<void> serve(beast::tcp_stream& client, avirt::supervised_connect
         client.expires_after(client_limit);
         co_await http::async_read(client, buffer, parser, asio::use_awaitable);
         const auto& asked = parser.get();
-
         if (asked.target() == "/events" && asked.method() == http::verb::get) {
             http::response<http::empty_body> header{http::status::ok, 11};
             header.set(http::field::content_type, "text/event-stream");
@@ -221,7 +220,6 @@ asio::awaitable<void> serve(beast::tcp_stream& client, avirt::supervised_connect
             co_await (std::move(gone) || send_events(client, host));
             co_return;
         }
-
         auto given = co_await answer(host, asked);
         goes_on = asked.keep_alive();
         given.keep_alive(goes_on);
@@ -238,8 +236,7 @@ asio::awaitable<void> accept(
         if (!acceptor.is_open())
             co_return;
         if (ec) { // Too many open files, for instance.
-            asio::steady_timer pause{acceptor.get_executor(), 1s};
-            co_await pause.async_wait(asio::use_awaitable);
+            co_await asio::steady_timer(acceptor.get_executor(), 1s).async_wait(asio::use_awaitable);
             continue;
         }
         const auto client = clients.emplace(clients.end(), std::move(socket));
@@ -278,11 +275,9 @@ try {
 
     avirt::supervision_options options;
     options.open.uri = argc == 3 ? argv[2] : "";
-    options.open.timeout = call_limit;
     options.longest_delay = 5s;
     avirt::supervised_connection host{io, options};
     std::list<beast::tcp_stream> clients;
-
     const auto rethrow = [](std::exception_ptr e) {
         if (e)
             std::rethrow_exception(e);

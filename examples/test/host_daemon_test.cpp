@@ -12,6 +12,8 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstdint>
+#include <filesystem>
 #include <future>
 #include <string>
 #include <utility>
@@ -33,16 +35,16 @@ public:
             return text.find(sentence) == 0 && text.find('\n') != std::string::npos;
         });
         BOOST_TEST_REQUIRE(is_up, printed());
-        port_ = static_cast<unsigned short>(std::stoi(printed().substr(sentence.size())));
+        port_ = static_cast<std::uint16_t>(std::stoi(printed().substr(sentence.size())));
     }
 
-    unsigned short port() const noexcept
+    std::uint16_t port() const noexcept
     {
         return port_;
     }
 
 private:
-    unsigned short port_ = 0;
+    std::uint16_t port_ = 0;
 };
 
 struct server_fixture
@@ -221,7 +223,7 @@ BOOST_AUTO_TEST_CASE(a_daemon_that_stops_for_a_while)
     BOOST_TEST((answer.wait_for(std::chrono::seconds(0)) == std::future_status::timeout));
     const auto late = answer.get();
     BOOST_TEST(late.status == 504);
-    BOOST_TEST(contains(late.body, R"("error":")"), late.body);
+    BOOST_TEST(contains(late.body, R"("error":"no answer in time")"), late.body);
 
     daemon.thaw();
     BOOST_TEST(contains(watcher.event_with("started"), R"("name":"vm")")); // What was asked for happens late.

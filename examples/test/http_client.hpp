@@ -1,21 +1,18 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <boost/asio/buffer.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/read.hpp>
-#include <boost/asio/read_until.hpp>
-#include <boost/asio/write.hpp>
+#include <boost/test/unit_test.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <string>
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-
-namespace asio = boost::asio;
+#include <unistd.h>
 
 struct http_answer
 {
@@ -28,20 +25,32 @@ struct http_answer
 class http_client
 {
 public:
-    explicit http_client(unsigned short port)
+    explicit http_client(std::uint16_t port)
     {
-        socket_.open(asio::ip::tcp::v4());
-        socket_.set_option(asio::socket_base::receive_buffer_size(4096));
-        const timeval limit{60, 0};
-        ::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-        socket_.connect({asio::ip::address_v4::loopback(), port});
+        const int little = 4096;
+        const timeval minute{60, 0};
+        sockaddr_in server{};
+        server.sin_family = AF_INET;
+        server.sin_port = htons(port);
+        server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        ::setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
+        ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &minute, sizeof minute);
+        BOOST_TEST_REQUIRE(::connect(socket_, reinterpret_cast<sockaddr*>(&server), sizeof server) == 0);
     }
+
+    ~http_client()
+    {
+        ::close(socket_);
+    }
+
+    http_client(const http_client&) = delete;
+    http_client& operator=(const http_client&) = delete;
 
     void send(const std::string& method, const std::string& target, const std::string& body = "")
     {
         const auto request = method + ' ' + target + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
             + std::to_string(body.size()) + "\r\n\r\n" + body;
-        asio::write(socket_, asio::buffer(request));
+        ::send(socket_, request.data(), request.size(), MSG_NOSIGNAL);
     }
 
     http_answer receive()
@@ -83,33 +92,44 @@ public:
 
     void end_sending()
     {
-        socket_.shutdown(asio::socket_base::shutdown_send);
+        ::shutdown(socket_, SHUT_WR);
     }
 
 private:
+    bool receive_more()
+    {
+        char some[4096];
+        const auto n = ::recv(socket_, some, sizeof some, 0);
+        if (n > 0)
+            received_.append(some, static_cast<std::size_t>(n));
+        return n > 0;
+    }
+
     std::string receive_until(const std::string& end)
     {
-        boost::system::error_code ec;
-        return taken(asio::read_until(socket_, asio::dynamic_buffer(received_), end, ec));
+        std::size_t found = 0;
+        while ((found = received_.find(end)) == std::string::npos) {
+            if (!receive_more())
+                return "";
+        }
+        return take(found + end.size());
     }
 
     std::string receive_exactly(std::size_t size)
     {
-        if (size > received_.size())
-            asio::read(
-                socket_, asio::dynamic_buffer(received_), asio::transfer_exactly(size - received_.size()));
-        return taken(size);
+        while (received_.size() < size && receive_more())
+            ;
+        return take(size);
     }
 
-    std::string taken(std::size_t size)
+    std::string take(std::size_t size)
     {
         auto result = received_.substr(0, size);
         received_.erase(0, size);
         return result;
     }
 
-    asio::io_context io_;
-    asio::ip::tcp::socket socket_{io_};
+    const int socket_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     std::string received_;
     std::string passed_;
 };
