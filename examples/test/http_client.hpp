@@ -3,6 +3,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -16,25 +18,25 @@
 
 struct http_answer
 {
-    int status = 0; // 0: the server has closed the connection
+    int status = 0; // 0: there is no answer
     std::string header{};
     std::string body{};
 };
 
-/// A client whose functions block, for a minute at most.
+/// A client whose functions block. They give up after half a minute, which a test takes for a failure.
 class http_client
 {
 public:
     explicit http_client(std::uint16_t port)
     {
         const int little = 4096;
-        const timeval minute{60, 0};
+        const timeval limit{30, 0};
         sockaddr_in server{};
         server.sin_family = AF_INET;
         server.sin_port = htons(port);
         server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         ::setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
-        ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &minute, sizeof minute);
+        ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
         BOOST_TEST_REQUIRE(::connect(socket_, reinterpret_cast<sockaddr*>(&server), sizeof server) == 0);
     }
 
@@ -76,18 +78,28 @@ public:
     /// Receives events up to one that contains the text. The result is empty if there is none.
     std::string event_with(const std::string& text)
     {
-        for (;;) {
-            auto event = receive_until("\n\n");
+        std::string event;
+        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+        while (std::chrono::steady_clock::now() < end) {
+            event = receive_until("\n\n");
             if (event.empty() || event.find(text) != std::string::npos)
                 return event;
             passed_ += event;
         }
+        return "";
     }
 
     /// The events that event_with() has passed over.
     const std::string& passed() const noexcept
     {
         return passed_;
+    }
+
+    /// Whether the server closes the connection.
+    bool is_closed()
+    {
+        event_with("no event contains this");
+        return has_ended_;
     }
 
     void end_sending()
@@ -100,6 +112,7 @@ private:
     {
         char some[4096];
         const auto n = ::recv(socket_, some, sizeof some, 0);
+        has_ended_ = n == 0 || (n < 0 && errno == ECONNRESET);
         if (n > 0)
             received_.append(some, static_cast<std::size_t>(n));
         return n > 0;
@@ -130,6 +143,7 @@ private:
     }
 
     const int socket_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool has_ended_ = false;
     std::string received_;
     std::string passed_;
 };
