@@ -45,8 +45,9 @@ concept connection_function = requires(std::decay_t<F>& f, virConnectPtr connect
 ///
 /// @par Thread safety
 /// @e Distinct @e objects: Safe.@n
-/// @e Shared @e objects: Unsafe. As with Asio's own objects, cancellation signals have to be emitted in the
-/// object's strand.
+/// @e Shared @e objects: Unsafe, but several threads may start operations on an open connection, other than
+/// to open or close it, at the same time. As with Asio's own objects, cancellation signals have to be emitted
+/// in the strand in which the operation completes.
 ///
 /// @code
 /// avirt::connection conn{io};
