@@ -80,7 +80,7 @@ json::object as_json(const avirt::domain_changed& report)
         {"domain", as_json(report.status)}};
 }
 
-json::object as_json(const avirt::host_report& report)
+json::object report_as_json(const avirt::host_report& report)
 {
     return std::visit([](const auto& r) { return as_json(r); }, report);
 }
@@ -99,8 +99,9 @@ asio::awaitable<response> list_domains(avirt::supervised_connection& host)
 {
     avirt::host_feed feed{host};
     const auto report = co_await feed.async_receive(asio::use_awaitable);
-    const bool is_connected = std::holds_alternative<avirt::host_connected>(report);
-    co_return respond(is_connected ? http::status::ok : http::status::service_unavailable, as_json(report));
+    const bool is_away = std::holds_alternative<avirt::host_disconnected>(report);
+    const auto status = is_away ? http::status::service_unavailable : http::status::ok;
+    co_return respond(status, report_as_json(report));
 }
 
 using action = int (*)(virDomainPtr);
@@ -189,7 +190,7 @@ asio::awaitable<void> send_events(beast::tcp_stream& client, avirt::supervised_c
             avirt::cancel_after(15s, asio::redirect_error(asio::use_awaitable, ec)));
         std::string event = ":\n\n"; // A sign of life, which clients ignore: nothing has happened.
         if (!ec)
-            event = "data: " + json::serialize(as_json(report)) + "\n\n";
+            event = "data: " + json::serialize(report_as_json(report)) + "\n\n";
         else if (ec == avirt::error::events_lost) // The next report is host_connected.
             event = "data: {\"report\":\"events_lost\"}\n\n";
         else if (ec != asio::error::operation_aborted)
@@ -252,7 +253,7 @@ asio::awaitable<void> log_reports(avirt::supervised_connection& host)
     while (ec != avirt::error::not_open) {
         const auto report = co_await host.async_receive(asio::redirect_error(asio::use_awaitable, ec));
         if (!ec)
-            std::clog << json::serialize(as_json(report)) << std::endl;
+            std::clog << json::serialize(report_as_json(report)) << std::endl;
     }
 }
 
