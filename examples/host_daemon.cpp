@@ -261,8 +261,8 @@ int main(int argc, char* argv[])
 try {
     const std::string_view digits = argc == 2 || argc == 3 ? argv[1] : "";
     asio::ip::port_type port = 0;
-    const auto [end, error] = std::from_chars(digits.begin(), digits.end(), port);
-    if (error != std::errc() || end != digits.end()) {
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+    if (error != std::errc() || end != digits.data() + digits.size()) {
         std::cerr << "usage: host_daemon PORT [URI]\nPORT is a number; 0 is any free port.\n";
         return 2;
     }
