@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
-#include <avirt/error.hpp>
-#include <avirt/handle.hpp>
+#include "domains.hpp"
+#include "example.hpp"
+
 #include <support/eventually.hpp>
 #include <support/libvirtd.hpp>
 
@@ -9,90 +10,20 @@
 #include <libvirt/virterror.h>
 
 #include <csignal>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <map>
 #include <sstream>
 #include <string>
-#include <vector>
-
-#include <fcntl.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <utility>
 
 // Runs watch_events, with a daemon that is killed again and again, and list_domains. The test itself has no
 // event loop: it uses the daemon like any other client.
 
-extern "C" const unsigned char avirt_demo_guest[512];
-
 namespace {
 
 namespace fs = std::filesystem;
-using states = std::map<std::string, std::string>;
-
-/// A running example and its output.
-class example
-{
-public:
-    example(const char* path, const std::string& argument, fs::path output) : output_(std::move(output))
-    {
-        const auto parent = ::getpid();
-        pid_ = ::fork();
-        if (pid_ != 0)
-            return;
-        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-        const int fd = ::open(output_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
-        if (::getppid() != parent || ::dup2(fd, 1) < 0 || ::dup2(fd, 2) < 0)
-            ::_exit(126);
-        ::execl(path, path, argument.c_str(), nullptr);
-        ::_exit(127);
-    }
-
-    ~example()
-    {
-        if (pid_ > 0)
-            end(SIGKILL);
-    }
-
-    example(const example&) = delete;
-    example& operator=(const example&) = delete;
-
-    /// Sends the signal. Returns the exit status, or 128 + n if signal n ended the example.
-    int end(int signal)
-    {
-        ::kill(pid_, signal);
-        int status = 0;
-        ::waitpid(std::exchange(pid_, -1), &status, 0);
-        return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    }
-
-    std::string printed() const
-    {
-        std::ifstream file(output_);
-        return {std::istreambuf_iterator<char>(file), {}};
-    }
-
-    bool has_printed(const std::string& text) const
-    {
-        return printed().find(text) != std::string::npos;
-    }
-
-protected:
-    void signal(int number) const
-    {
-        ::kill(pid_, number);
-    }
-
-private:
-    const fs::path output_;
-    pid_t pid_ = -1;
-};
-
 struct watcher : example
 {
-    watcher(const std::string& uri, fs::path output) : example(WATCH_EVENTS, uri, std::move(output)) {}
+    watcher(const std::string& uri, fs::path output) : example(WATCH_EVENTS, {uri}, std::move(output)) {}
 
     /// The states of the domains as the example knows them.
     states known() const
@@ -115,90 +46,6 @@ struct watcher : example
         }
         return result;
     }
-};
-
-void check(bool ok)
-{
-    if (!ok)
-        avirt::throw_last_error();
-}
-
-/// The domains of the daemon.
-class domains
-{
-public:
-    explicit domains(const support::libvirtd& daemon) : daemon_(daemon) {}
-
-    ~domains()
-    {
-        disconnect();
-    }
-
-    domains(const domains&) = delete;
-    domains& operator=(const domains&) = delete;
-
-    void connect()
-    {
-        connection_ = virConnectOpen(daemon_.uri().c_str());
-        check(connection_ != nullptr);
-    }
-
-    void disconnect()
-    {
-        if (connection_)
-            virConnectClose(std::exchange(connection_, nullptr));
-    }
-
-    void define(const std::string& name)
-    {
-        virDomainPtr domain =
-            virDomainDefineXML(connection_, daemon_.guest_xml(name, avirt_demo_guest).c_str());
-        check(domain != nullptr);
-        virDomainFree(domain);
-    }
-
-    void change(const std::string& name, int (*function)(virDomainPtr))
-    {
-        virDomainPtr domain = virDomainLookupByName(connection_, name.c_str());
-        check(domain != nullptr);
-        const bool ok = function(domain) == 0;
-        if (ok)
-            virDomainFree(domain);
-        check(ok);
-    }
-
-    /// After a restart the daemon reports a guest as active before it has found the guest; a job on the guest
-    /// waits until then. Destroying the guest before then kills it, but fails as if the guest did not run.
-    void suspend_when_found(const std::string& name)
-    {
-        virDomainPtr domain = virDomainLookupByName(connection_, name.c_str());
-        check(domain != nullptr);
-        BOOST_TEST(support::eventually([&] { return virDomainIsActive(domain) == 1; }));
-        virDomainFree(domain);
-        change(name, virDomainSuspend);
-    }
-
-    states now() const
-    {
-        virDomainPtr* all = nullptr;
-        const int count = virConnectListAllDomains(connection_, &all, 0);
-        check(count >= 0);
-        states result;
-        for (int i = 0; i < count; ++i) {
-            int state = 0;
-            if (virDomainGetState(all[i], &state, nullptr, 0) == 0) // Otherwise the domain has just gone.
-                result[virDomainGetName(all[i])] = state == VIR_DOMAIN_RUNNING ? "running"
-                    : state == VIR_DOMAIN_PAUSED                               ? "paused"
-                                                                               : "shut off";
-            virDomainFree(all[i]);
-        }
-        std::free(all);
-        return result;
-    }
-
-private:
-    const support::libvirtd& daemon_;
-    virConnectPtr connection_ = nullptr;
 };
 
 struct watch_fixture
@@ -320,7 +167,7 @@ BOOST_AUTO_TEST_CASE(each_domain_with_its_state)
     all.define("idle");
     all.define("busy");
     all.change("busy", virDomainCreate);
-    example list(LIST_DOMAINS, daemon.uri(), daemon.directory() / "output");
+    example list(LIST_DOMAINS, {daemon.uri()}, daemon.directory() / "output");
     BOOST_TEST(list.end(0) == 0);
     const auto lines = list.printed();
     BOOST_TEST(lines.find("  -  idle ") != std::string::npos, lines);
@@ -332,7 +179,7 @@ BOOST_AUTO_TEST_CASE(each_domain_with_its_state)
 BOOST_AUTO_TEST_CASE(no_daemon)
 {
     example list(
-        LIST_DOMAINS, "qemu+unix:///session?socket=/nonexistent/socket", daemon.directory() / "output");
+        LIST_DOMAINS, {"qemu+unix:///session?socket=/nonexistent/socket"}, daemon.directory() / "output");
     BOOST_TEST(list.end(0) == 1);
     BOOST_TEST(list.has_printed("'/nonexistent/socket'"));
 }
