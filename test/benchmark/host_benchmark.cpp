@@ -146,7 +146,8 @@ memory open_without_avirt(const std::string& uri, int count, bool with_events)
 enum class silence {
     none,
     from_the_start, // They accept the connection.
-    once_connected  // Each with a call that is pending.
+    once_connected, // Each has a pending call while the healthy hosts are opened.
+    later           // Once all hosts are connected; each is called together with the healthy ones.
 };
 
 struct opened_beside
@@ -163,6 +164,13 @@ int call_daemon(virConnectPtr connection)
 {
     unsigned long version = 0;
     return virConnectGetLibVersion(connection, &version);
+}
+
+/// Calls the first hosts, and does not wait for their answers. On the loop's thread only.
+void call_in_vain(hosts& h, std::size_t count)
+{
+    for (std::size_t i = 0; i < count; ++i)
+        h.all()[i].connection().async_call(call_daemon, [](avirt::error_code, int) {});
 }
 
 /// Calls of the daemons of healthy hosts.
@@ -188,12 +196,15 @@ public:
     }
 
     /// Calls all hosts at once, and returns the time until all calls have returned.
-    double at_once()
+    ///
+    /// @param others The number of other hosts, the first ones, which are called before and do not answer.
+    double at_once(std::size_t others = 0)
     {
         std::promise<void> all_have_returned;
         int returned = 0;
         const auto start = clock_type::now();
         hosts_.on_loop([&] {
+            call_in_vain(hosts_, others);
             for (std::size_t i = 0; i < called_count; ++i)
                 call(i, [&] {
                     if (++returned == called_count)
@@ -225,37 +236,35 @@ opened_beside open_beside(const daemon_apart& healthy, const daemon_apart& silen
     constexpr int healthy_count = host_count - silent_count;
     const int others = how == silence::none ? 0 : silent_count;
     hosts h;
-    int connected_before = 0;
-    if (how == silence::from_the_start)
-        silent.stop();
-    if (how == silence::once_connected) {
-        h.on_loop([&] {
-            for (int i = 0; i < others; ++i)
-                h.add(silent.uri(), no_keepalive);
-        });
+    const auto add_others = [&] {
+        for (int i = 0; i < others; ++i)
+            h.add(silent.uri(), no_keepalive);
+    };
+    int connected = healthy_count;
+    if (how == silence::once_connected || how == silence::later) {
+        h.on_loop(add_others);
         h.wait_until_connected(clock_type::now(), others);
-        connected_before = others;
-        silent.stop();
+        connected += others;
     }
+    if (how == silence::from_the_start || how == silence::once_connected)
+        silent.stop();
 
     opened_beside result;
     const auto start = clock_type::now();
     h.on_loop([&] {
-        if (how == silence::once_connected) {
-            for (auto& host : h.all())
-                host.connection().async_call(call_daemon, [](avirt::error_code, int) {});
-        }
-        if (how == silence::from_the_start) {
-            for (int i = 0; i < others; ++i)
-                h.add(silent.uri(), no_keepalive);
-        }
+        if (how == silence::from_the_start)
+            add_others();
+        if (how == silence::once_connected)
+            call_in_vain(h, silent_count);
         for (int i = 0; i < healthy_count; ++i)
             h.add(healthy.uri(), no_keepalive);
     });
-    result.opening = h.wait_until_connected(start, connected_before + healthy_count);
+    result.opening = h.wait_until_connected(start, connected);
 
     calls c(h, static_cast<std::size_t>(others));
-    result.first_at_once = c.at_once();
+    if (how == silence::later)
+        silent.stop();
+    result.first_at_once = c.at_once(how == silence::later ? silent_count : 0);
     std::vector<double> times, times_at_once;
     for (int i = 0; i < 20; ++i) {
         const auto more = c.one_by_one();
@@ -373,7 +382,8 @@ void measure_isolation(int rounds)
         {silence::none, "900 hosts, all healthy"},
         {silence::from_the_start, "900 healthy hosts beside 100 that accept the connection and never answer"},
         {silence::once_connected,
-         "900 healthy hosts beside 100 connected ones that have stopped, each with a pending call"}};
+         "900 healthy hosts beside 100 that were connected and have stopped, each with a pending call"},
+        {silence::later, "900 healthy hosts beside 100 that stop when all are connected; all are called"}};
     for (int i = 0; i < rounds; ++i) {
         for (auto& v : variants)
             v.results.push_back(open_apart(v.how));
