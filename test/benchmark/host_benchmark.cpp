@@ -41,6 +41,7 @@ constexpr int silent_count = 100;
 constexpr int called_count = 50;
 constexpr int domains_per_host = 10;
 constexpr seconds idle_time{10};
+constexpr seconds longer_idle_time{35}; // longer than the time limit of opening, for which there is a timer
 constexpr seconds no_keepalive{0};
 
 // The peers -----------------------------------------------------------------------------------------------
@@ -87,7 +88,7 @@ struct life
 
 /// The life of so many hosts that are healthy. One more is opened first, so that what a process has only once
 /// is not counted.
-life live(const std::string& uri, int count, seconds keepalive_interval)
+life live(const std::string& uri, int count, seconds keepalive_interval, seconds idle)
 {
     hosts h;
     h.on_loop([&] { h.add(uri, keepalive_interval); });
@@ -106,7 +107,7 @@ life live(const std::string& uri, int count, seconds keepalive_interval)
     result.each = growth(memory_before, present_memory(), count);
 
     const auto before = present_wake_ups();
-    std::this_thread::sleep_for(idle_time);
+    std::this_thread::sleep_for(idle);
     const auto after = present_wake_ups();
     result.idle = {
         after.returns_of_epoll_wait - before.returns_of_epoll_wait,
@@ -231,6 +232,21 @@ private:
     std::size_t first_;
 };
 
+/// Closes so many connected hosts at once when their daemon has stopped.
+phase close_stopped(const daemon_apart& daemon, int count)
+{
+    hosts h;
+    const auto start = clock_type::now();
+    h.on_loop([&] {
+        for (int i = 0; i < count; ++i)
+            h.add(daemon.uri(), no_keepalive);
+    });
+    h.wait_until_connected(start, count);
+    h.wait_until_idle();
+    daemon.stop();
+    return h.close_and_wait();
+}
+
 opened_beside open_beside(const daemon_apart& healthy, const daemon_apart& silent, silence how)
 {
     constexpr int healthy_count = host_count - silent_count;
@@ -319,9 +335,9 @@ void print_memory(const char* what, const memory& m)
 
 void measure_life_with_fake_daemons()
 {
-    const auto live_apart = [](const auto& set_up, seconds keepalive) {
+    const auto live_apart = [](const auto& set_up, seconds keepalive, seconds idle) {
         const daemon_apart daemon(set_up);
-        return apart<life>("avirt", [&] { return live(daemon.uri(), host_count, keepalive); }).result();
+        return apart<life>("avirt", [&] { return live(daemon.uri(), host_count, keepalive, idle); }).result();
     };
     const auto libvirt_alone = [](bool with_events) {
         const daemon_apart daemon(set_up_nothing);
@@ -331,13 +347,13 @@ void measure_life_with_fake_daemons()
     };
     constexpr double most_memory = 30;
     print_title("1000 hosts, each connected and idle; no domains, no keepalive");
-    const auto quiet = live_apart(set_up_nothing, no_keepalive);
+    const auto quiet = live_apart(set_up_nothing, no_keepalive, longer_idle_time);
     print("memory for each host: allocated", quiet.each.heap, "KiB", most_memory);
     print("memory for each host: resident", quiet.each.resident, "KiB", most_memory);
     print_memory("of which virConnectOpen alone", libvirt_alone(false));
     print_memory("of which virConnectOpen and a registration for lifecycle events", libvirt_alone(true));
-    print("returns of epoll_wait in 10 s", quiet.idle.returns_of_epoll_wait, "", 0);
-    print("voluntary context switches in 10 s", quiet.idle.voluntary_switches, "", 0);
+    print("returns of epoll_wait in 35 s", quiet.idle.returns_of_epoll_wait, "", 0);
+    print("voluntary context switches in 35 s", quiet.idle.voluntary_switches, "", 0);
     print_life(quiet);
 
     print_title("the same with 10 domains on each host, and with keepalive every 5 s");
@@ -346,7 +362,7 @@ void measure_life_with_fake_daemons()
             add_domains(d, domains_per_host);
             d.answer_keepalives();
         },
-        avirt::open_options().keepalive_interval);
+        avirt::open_options().keepalive_interval, idle_time);
     print_memory("memory for each host", busy.each);
     print("returns of epoll_wait in 10 s", busy.idle.returns_of_epoll_wait, "");
     print("voluntary context switches in 10 s", busy.idle.voluntary_switches, "");
@@ -358,8 +374,9 @@ void measure_life_with_libvirtd()
     print_title("1000 connections to a private libvirtd, which sends a PING to each every 5 s; no keepalive "
                 "of avirt's");
     const support::libvirtd daemon(support::libvirtd::kind::session, "/dev/shm");
-    const auto real =
-        apart<life>("avirt", [&] { return live(daemon.uri(), host_count, no_keepalive); }).result();
+    const auto real = apart<life>("avirt", [&] {
+                          return live(daemon.uri(), host_count, no_keepalive, idle_time);
+                      }).result();
     print_memory("memory for each host", real.each);
     print("returns of epoll_wait in 10 s", real.idle.returns_of_epoll_wait, "");
     print("voluntary context switches in 10 s", real.idle.voluntary_switches, "");
@@ -421,6 +438,11 @@ void measure_isolation(int rounds)
         print("threads", median_of([](const auto& r) { return r.opening.threads; }), "");
         print("time until all are closed", median_of([](const auto& r) { return r.closing.seconds; }), "s");
     }
+    print_title("1000 hosts that have stopped when they were connected, all closed at once");
+    const daemon_apart daemon(set_up_nothing);
+    const auto closing = apart<phase>("avirt", [&] { return close_stopped(daemon, host_count); }).result();
+    print("time until all are closed", closing.seconds, "s");
+    print("threads", closing.threads, "");
 }
 
 } // namespace
