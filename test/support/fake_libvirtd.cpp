@@ -21,6 +21,7 @@ constexpr std::uint32_t program = 0x20008086;
 constexpr std::uint32_t keepalive_program = 0x6b656570;
 enum type : std::uint32_t { call, reply, message, stream, hole = 6 };
 enum status : std::uint32_t { ok, failed, goes_on };
+enum keepalive_procedure : std::uint32_t { ping = 1, pong };
 enum procedure : std::uint32_t {
     domain_lookup_by_name = 23,
     network_lookup_by_name = 46,
@@ -33,7 +34,6 @@ enum procedure : std::uint32_t {
     old_domain_event_register_any = 167,
     old_domain_event_deregister_any = 168,
     storage_vol_download = 209,
-    connect_list_all_domains = 273,
     network_event_register_any = 313,
     network_event_deregister_any = 314,
     domain_event_register_any = 316,
@@ -54,14 +54,21 @@ struct header
     std::uint32_t length, program, version, procedure, type, serial, status;
 };
 
+std::string make_packet_of(
+    std::uint32_t program_number, std::uint32_t procedure, std::uint32_t type, std::uint32_t serial,
+    std::uint32_t status, std::string_view payload)
+{
+    const auto length = static_cast<std::uint32_t>(sizeof(header) + payload.size());
+    auto p = xdr(length, program_number, 1, procedure, type, serial, status).bytes;
+    p += payload;
+    return p;
+}
+
 std::string make_packet(
     std::uint32_t procedure, std::uint32_t type, std::uint32_t serial, std::uint32_t status,
     std::string_view payload)
 {
-    const auto length = static_cast<std::uint32_t>(sizeof(header) + payload.size());
-    auto p = xdr(length, program, 1, procedure, type, serial, status).bytes;
-    p += payload;
-    return p;
+    return make_packet_of(program, procedure, type, serial, status, payload);
 }
 
 std::uint32_t first_number(std::string_view arguments)
@@ -240,6 +247,8 @@ void fake_libvirtd::serve_client(const socket& client)
             continue; // Data that the client writes is discarded.
         if (prog == keepalive_program) {
             ++keepalives_;
+            if (answers_keepalives_ && proc == ping)
+                send_all(fd, make_packet_of(keepalive_program, pong, message, 0, ok, {}));
             continue;
         }
         if (const int how = ending_; how != no_ending) {
@@ -300,6 +309,10 @@ std::string fake_libvirtd::answer_to(
         return xdr(uuid, 0, "").bytes;
     case connect_list_all_domains:
         return xdr(0, 0).bytes; // An empty list, and its length.
+    case connect_get_all_domain_stats:
+        return xdr(0).bytes; // An empty list.
+    case connect_get_lib_version:
+        return xdr(std::uint64_t{9'000'000}).bytes;
     case old_domain_event_deregister_any:
     case domain_event_deregister_any:
     case network_event_deregister_any:

@@ -21,7 +21,7 @@ namespace support {
 
 /// A daemon that speaks enough of libvirtd's protocol for opening a console, downloading a volume and
 /// registering for events, and then sends what a script says: for what a real daemon does not do on demand.
-/// Keepalive messages are read, but not answered.
+/// Keepalive messages are read, but not answered unless answer_keepalives() is called.
 class fake_libvirtd
 {
 public:
@@ -82,6 +82,8 @@ public:
     static constexpr std::uint32_t connect_get_lib_version = 157;
     static constexpr std::uint32_t domain_open_console = 201;
     static constexpr std::uint32_t domain_get_state = 212;
+    static constexpr std::uint32_t connect_list_all_domains = 273;
+    static constexpr std::uint32_t connect_get_all_domain_stats = 344;
 
     using script = std::function<void(session&)>;
     using registration_script = std::function<void(const session&, const registration&)>;
@@ -120,6 +122,11 @@ public:
 
     void answer(std::uint32_t procedure, const encoded& body);
     void refuse(std::uint32_t procedure, int code, int domain, const std::string& message);
+    /// Answers the PINGs of the keepalive.
+    void answer_keepalives() noexcept
+    {
+        answers_keepalives_ = true;
+    }
     /// Hangs up instead of answering.
     void hang_up_at(std::uint32_t procedure);
 
@@ -155,6 +162,7 @@ private:
     const registration_script registration_script_;
     const event_style event_style_;
     std::atomic<int> keepalives_{0};
+    std::atomic<bool> answers_keepalives_{false};
     std::atomic<int> registrations_{0};
     std::atomic<int> next_callback_id_{100};
     std::atomic<int> ending_{no_ending};

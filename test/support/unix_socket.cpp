@@ -29,7 +29,7 @@ int open_at(const std::filesystem::path& path, Function function)
 int listen_on(const std::filesystem::path& path)
 {
     const int fd = open_at(path, ::bind);
-    if (fd < 0 || ::listen(fd, 16) != 0)
+    if (fd < 0 || ::listen(fd, SOMAXCONN) != 0)
         throw std::runtime_error("cannot listen on " + path.string());
     return fd;
 }
