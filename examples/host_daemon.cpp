@@ -66,7 +66,7 @@ json::object as_json(const avirt::host_disconnected& report)
         {"report", "host_disconnected"},
         {"error", report.error.message()},
         {"details", report.details.message},
-        {"retry_within_ms", report.retry_in.count()}};
+        {"retry_in_ms", report.retry_in.count()}};
 }
 
 json::object as_json(const avirt::domain_changed& report)

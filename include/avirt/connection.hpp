@@ -288,7 +288,7 @@ public:
     /// keeps its value.
     ///
     /// @par Errors
-    /// @li error::not_open: the connection is not open.
+    /// @li error::not_open: the connection is not open. The details say why, if it could not be opened.
     /// @li The code of an avirt::exception or boost::system::system_error that f threw.
     /// @li error::call_threw: f threw any other exception.
     /// @li libvirt's errors.

@@ -37,7 +37,7 @@ struct host_disconnected
 {
     error_code error{};
     error_details details{};
-    std::chrono::milliseconds retry_in{}; ///< Time until the next attempt to open the connection.
+    std::chrono::milliseconds retry_in{}; ///< Time left until the next attempt to open the connection.
 };
 
 /// What a supervised connection reports.

@@ -108,7 +108,7 @@ pending_call* call_queue::add(
     last_number_ = number;
     if (connection_->connection)
         return &calls_.back();
-    complete(std::prev(calls_.end()), error::not_open);
+    complete(std::prev(calls_.end()), connection_->not_open());
     return nullptr;
 }
 

@@ -116,6 +116,7 @@ public:
         wait_->complete_if_lost();
         wait_->complete_closed(); // The connection was given up for another reason.
         close_connection();
+        state_->why_not_open = why.details;
     }
 
     void shutdown() noexcept override

@@ -88,6 +88,7 @@ void connection_opening::complete(failure f)
 {
     time_limit_.reset();
     job_.reset();
+    connection_->why_not_open = f.details;
     operation_.complete(std::move(f));
 }
 
@@ -96,7 +97,9 @@ void connection_opening::time_out(std::uint64_t number)
     const std::lock_guard guard(connection_->mutex);
     if (operation_.number() != number || !operation_)
         return;
-    operation_.complete(open_timed_out());
+    auto f = open_timed_out();
+    connection_->why_not_open = f.details;
+    operation_.complete(std::move(f));
     free_thread();
 }
 

@@ -60,13 +60,24 @@ struct connection_state
         use.end();
         socket.reset();
         options.reset();
+        why_not_open = {};
         return std::exchange(connection, nullptr);
+    }
+
+    /// Why operations cannot be started. The details say why the connection is not open, if it was lost or
+    /// could not be opened.
+    failure not_open() const
+    {
+        failure f = error::not_open;
+        f.details = why_not_open;
+        return f;
     }
 
     fork_safe_mutex mutex;
     asio::any_io_executor executor; // empty once the context has ended
     virConnectPtr connection = nullptr;
     std::shared_ptr<const connect_options> options; // null if the connection was opened elsewhere
+    error_details why_not_open{};
     std::shared_ptr<connection_socket> socket;
     connection_use use; // while the connection is open
     std::shared_ptr<job_lane> lane = std::make_shared<job_lane>();

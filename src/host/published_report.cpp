@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "host/published_report.hpp"
 
+#include <algorithm>
 #include <variant>
 
 namespace avirt::detail {
@@ -35,9 +36,15 @@ host_connected copy_of(const host_connected& report)
 
 } // namespace
 
-host_report copy_of(const host_report& report)
+host_report copy_of(const published_report& published, std::chrono::steady_clock::time_point now)
 {
-    return std::visit([](const auto& r) -> host_report { return copy_of(r); }, report);
+    using std::chrono::milliseconds;
+    auto copy = std::visit([](const auto& r) -> host_report { return copy_of(r); }, published.report);
+    if (auto* disconnected = std::get_if<host_disconnected>(&copy)) {
+        const auto age = std::chrono::duration_cast<milliseconds>(now - published.made_at);
+        disconnected->retry_in = std::max(disconnected->retry_in - age, milliseconds(0));
+    }
+    return copy;
 }
 
 } // namespace avirt::detail

@@ -3,6 +3,7 @@
 
 #include <avirt/host_report.hpp>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,10 +25,12 @@ struct published_report
     host_report report; ///< without handles
     /// Of each domain that the report says has changed, for the receivers to which the report does not come.
     std::vector<previous_state> previous{};
+    std::chrono::steady_clock::time_point made_at = std::chrono::steady_clock::now();
 };
 
 using report_ptr = std::shared_ptr<const published_report>;
 
-host_report copy_of(const host_report& report);
+/// A receiver's copy, in which the delay until the next try is what is left of it.
+host_report copy_of(const published_report& published, std::chrono::steady_clock::time_point now);
 
 } // namespace avirt::detail

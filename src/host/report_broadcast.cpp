@@ -5,6 +5,7 @@
 
 #include <boost/asio/error.hpp>
 
+#include <chrono>
 #include <mutex>
 #include <utility>
 
@@ -150,7 +151,7 @@ void report_broadcast::complete_receive(report_receiver& receiver)
         return receiver.operation.complete(error::events_lost, {});
     if (receiver.queue.empty())
         return;
-    auto report = copy_of(receiver.queue.pop()->report);
+    auto report = copy_of(*receiver.queue.pop(), std::chrono::steady_clock::now());
     record_.add_handles(report);
     receiver.operation.complete({}, std::move(report));
 }

@@ -8,6 +8,7 @@
 #include "host/domain_status.hpp"
 #include "host/report_broadcast.hpp"
 #include "host/retry_delay.hpp"
+#include "host/time_limit.hpp"
 #include "loop/connection_socket.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -28,43 +29,6 @@ namespace avirt::detail {
 namespace {
 
 const error_code aborted = asio::error::operation_aborted;
-
-/// Cancels all operations of a connection when a time is over. Used on a strand.
-class time_limit : public std::enable_shared_from_this<time_limit>
-{
-public:
-    explicit time_limit(const asio::any_io_executor& executor) : timer_(executor) {}
-
-    /// @param time zero or less: never.
-    void start(std::chrono::milliseconds time, std::shared_ptr<connection_impl> connection)
-    {
-        if (time <= std::chrono::milliseconds(0))
-            return;
-        timer_.expires_after(time);
-        timer_.async_wait([self = shared_from_this(), connection = std::move(connection)](error_code) {
-            if (self->has_ended_)
-                return;
-            self->is_over_ = true;
-            connection->cancel();
-        });
-    }
-
-    void end()
-    {
-        has_ended_ = true;
-        timer_.cancel();
-    }
-
-    bool is_over() const noexcept
-    {
-        return is_over_;
-    }
-
-private:
-    asio::steady_timer timer_;
-    bool has_ended_ = false;
-    bool is_over_ = false;
-};
 
 /// A single coroutine, on a strand, opens and watches the connection and publishes the reports. The lock
 /// guards what it shares with the functions that the application calls.
@@ -238,7 +202,7 @@ private:
     {
         const auto lifecycle = event_source_impl::make(
             executor, connection_, kind_of<domain_lifecycle>(), event_source_options());
-        why = co_await report_first_snapshot(executor, lifecycle);
+        why = co_await report_first_snapshot(lifecycle);
         const bool was_connected = !why;
         while (!why && !is_closed()) {
             if (has_events_)
@@ -252,19 +216,18 @@ private:
 
     /// Subscribes to the events before it asks for the state of the host, so that no change is missed. A
     /// daemon that accepts connections may not answer any more: all this has the time limit of the open.
-    asio::awaitable<failure> report_first_snapshot(
-        asio::any_io_executor executor, std::shared_ptr<event_source_impl> lifecycle)
+    asio::awaitable<failure> report_first_snapshot(std::shared_ptr<event_source_impl> lifecycle)
     {
-        const auto limit = std::make_shared<time_limit>(executor);
-        limit->start(options_.open.timeout, connection_);
+        const time_limit limit(options_.open.timeout, connection_);
         auto why = co_await subscribe(lifecycle);
         has_events_ = why.code != condition::not_supported;
         if (!why || !has_events_) {
             co_await subscribe_followed();
             why = co_await report_snapshot();
         }
-        limit->end();
-        co_return why && limit->is_over() ? open_timed_out() : why;
+        if (why && limit.is_over())
+            why = open_timed_out();
+        co_return why;
     }
 
     /// Waits until the connection is lost, if the driver does not report lifecycle events.

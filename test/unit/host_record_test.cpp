@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "host/host_record.hpp"
+#include "host/published_report.hpp"
 #include "host/retry_delay.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -160,6 +161,18 @@ BOOST_AUTO_TEST_CASE(senseless_delays)
         BOOST_TEST((none.next() == 1ms));
     retry_delay reversed(50ms, 10ms);
     BOOST_TEST((reversed.next() == 50ms));
+}
+
+BOOST_AUTO_TEST_CASE(a_receiver_is_told_what_is_left_of_the_delay)
+{
+    const avirt::detail::published_report published{host_disconnected{{}, {}, 1000ms}};
+    const auto left_after = [&](std::chrono::milliseconds time) {
+        const auto copy = copy_of(published, published.made_at + time);
+        return std::get<host_disconnected>(copy).retry_in;
+    };
+    BOOST_TEST((left_after(0ms) == 1000ms));
+    BOOST_TEST((left_after(400ms) == 600ms));
+    BOOST_TEST((left_after(2000ms) == 0ms));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
