@@ -13,7 +13,7 @@ class job_patience
 public:
     using duration = std::chrono::steady_clock::duration;
 
-    static constexpr std::chrono::milliseconds least{50}, most{250};
+    static constexpr std::chrono::milliseconds least{100}, most{200};
 
     duration get() const noexcept
     {

@@ -27,7 +27,7 @@ public:
     enum class priority { high, any };
 
     /// The number of jobs that run at a time while none is stuck.
-    static constexpr std::size_t threads_of_healthy_jobs = 48;
+    static constexpr std::size_t threads_of_healthy_jobs = 40;
 
     /// Adds a job that has been made for this scheduler.
     void add(const job_ptr& j) noexcept;

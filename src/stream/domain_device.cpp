@@ -37,8 +37,8 @@ std::string_view device_text(std::string_view xml, const device_kind& kind, cons
 {
     const auto named = " name=" + quoted(name);
     for (const auto element : kind.elements) {
-        const auto begin = "<" + std::string(element) + " ";
-        const auto end = "</" + std::string(element) + ">";
+        const auto begin = std::string("<").append(element).append(" ");
+        const auto end = std::string("</").append(element).append(">");
         for (auto at = xml.find(begin); at != xml.npos; at = xml.find(begin, at + 1)) {
             const auto device = xml.substr(at + begin.size(), xml.find(end, at) - at - begin.size());
             if (name.empty() || device.find(named) != device.npos)

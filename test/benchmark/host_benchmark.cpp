@@ -12,6 +12,7 @@
 #include "apart.hpp"
 #include "daemon_apart.hpp"
 #include "hosts.hpp"
+#include "own_calls.hpp"
 #include "process_figures.hpp"
 
 #include <support/fake_libvirtd.hpp>
@@ -461,6 +462,7 @@ try {
     measure_life_with_fake_daemons();
     measure_life_with_libvirtd();
     measure_isolation(rounds);
+    measure_own_calls(rounds);
 }
 catch (const std::exception& e) {
     std::fprintf(stderr, "%s\n", e.what());
