@@ -54,7 +54,7 @@ struct queue_fixture
     Report pop()
     {
         BOOST_REQUIRE(!queue.empty());
-        auto report = avirt::detail::copy_of(queue.pop()->report);
+        auto report = avirt::detail::copy_of(*queue.pop(), {});
         BOOST_REQUIRE(std::holds_alternative<Report>(report));
         return std::get<Report>(std::move(report));
     }
