@@ -26,9 +26,10 @@ struct host_connected
 {
     /// All domains. They replace everything that was reported before.
     std::vector<domain_status> domains{};
-    /// Each domain whose state is not the one that was reported last. What happened meanwhile is not known:
-    /// the event is the one that leads from the former state to the present one, or -1 if no single event
-    /// does; the detail is -1. Empty in the first report.
+    /// Each domain whose state is not the one that the host's receivers were told last; empty when the host
+    /// has been connected for the first time. What happened meanwhile is not known: the event is the one that
+    /// leads from the former state to the present one, or -1 if no single event does, which is no
+    /// virDomainEventType; the detail is -1.
     std::vector<domain_changed> missed{};
 };
 

@@ -3,6 +3,7 @@
 
 #include "connection/open.hpp"
 #include "loop/connection_use.hpp"
+#include "loop/socket_monitor.hpp"
 #include "loop/socket_scopes.hpp"
 
 #include <boost/asio/error.hpp>
@@ -244,11 +245,19 @@ ready_connections::connection call_queue::take_ready(std::uint64_t number)
 bool call_queue::keep(
     const ready_connections::connection& own, const std::shared_ptr<const connect_options>& options)
 {
-    return connection_->reopen_options() == options
-        && ready_.keep(own, [weak = weak_from_this()](std::uint64_t number) {
-               if (const auto self = weak.lock())
-                   self->close_ready(number);
-           });
+    if (connection_->reopen_options() != options)
+        return false;
+    socket_monitor::instance().observe(*own.socket, std::weak_ptr<socket_observer>(shared_from_this()));
+    return ready_.keep(own, [weak = weak_from_this()](std::uint64_t number) {
+        if (const auto self = weak.lock())
+            self->close_ready(number);
+    });
+}
+
+void call_queue::on_lost()
+{
+    const std::lock_guard guard(connection_->mutex);
+    ready_.close_lost();
 }
 
 void call_queue::close_ready(std::uint64_t number)

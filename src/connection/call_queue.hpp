@@ -6,6 +6,7 @@
 #include "connection/pending_call.hpp"
 #include "connection/ready_connections.hpp"
 #include "loop/connection_socket.hpp"
+#include "loop/socket_observer.hpp"
 
 #include <avirt/detail/call.hpp>
 
@@ -22,7 +23,7 @@ namespace avirt::detail {
 
 /// The calls of functions on one connection, each on a worker thread; one after the other if libvirt needs
 /// that (docs/libvirt.md, "Threads"). The public functions are called with the connection's lock held.
-class call_queue : public std::enable_shared_from_this<call_queue>
+class call_queue : public socket_observer, public std::enable_shared_from_this<call_queue>
 {
 public:
     using handler_list = std::list<std::optional<pending_call::operation::state>>;
@@ -53,6 +54,9 @@ public:
         exclusive_ = 0;
         ready_.close_all();
     }
+
+    /// A connection that is ready for calls is lost. Called without the lock.
+    void on_lost() override;
 
     /// Ends all calls without completing them, because the context ends. The caller destroys the handlers
     /// outside the lock.

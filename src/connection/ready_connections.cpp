@@ -62,6 +62,16 @@ void ready_connections::close(std::uint64_t number) noexcept
     entries_.erase(e);
 }
 
+void ready_connections::close_lost() noexcept
+{
+    entries_.remove_if([](const entry& e) {
+        if (!is_lost(*e.kept.socket))
+            return false;
+        close_later(e.kept.native);
+        return true;
+    });
+}
+
 void ready_connections::close_all() noexcept
 {
     for (const auto& e : entries_)

@@ -35,7 +35,7 @@ public:
     /// Returns the connection that was used last, or none.
     connection take() noexcept;
 
-    /// Keeps a connection that nobody else uses. Returns false if the caller is to close it: it is lost, or
+    /// Keeps a connection that no other call uses. Returns false if the caller is to close it: it is lost, or
     /// there are enough.
     ///
     /// @param on_idle is called on the loop, without the lock, when the connection has not been used for some
@@ -43,6 +43,8 @@ public:
     bool keep(const connection& c, std::function<void(std::uint64_t)> on_idle) noexcept;
 
     void close(std::uint64_t number) noexcept;
+    /// Closes those that libvirt has given up.
+    void close_lost() noexcept;
     void close_all() noexcept;
 
 private:

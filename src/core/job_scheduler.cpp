@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "core/job_scheduler.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace avirt::detail {
@@ -57,7 +58,13 @@ bool job_scheduler::take_back(const job_ptr& j) noexcept
 
 bool job_scheduler::has_ready(priority lowest) const noexcept
 {
-    return !high_priority_.empty() || (lowest == priority::any && !(unserved_.empty() && served_.empty()));
+    return (!high_priority_.empty() && urgent_.has_room())
+        || (lowest == priority::any && has_waiting_lane() && with_lane_.has_room());
+}
+
+bool job_scheduler::needs_watcher() const noexcept
+{
+    return (!high_priority_.empty() && !urgent_.has_room()) || (has_waiting_lane() && !with_lane_.has_room());
 }
 
 bool job_scheduler::is_ready(const worker_job& j) const noexcept
@@ -65,30 +72,39 @@ bool job_scheduler::is_ready(const worker_job& j) const noexcept
     if (j.state_ != worker_job::state::queued)
         return false;
     const auto* lane = j.lane_.get();
-    return !lane
-        || (lane->running_ < lane_limit_ && lane->waiting_.has_among_first(lane_limit_ - lane->running_, j));
+    if (!lane)
+        return urgent_.has_room();
+    return with_lane_.has_room() && lane->running_ < lane_limit_
+        && lane->waiting_.has_among_first(lane_limit_ - lane->running_, j);
 }
 
 job_ptr job_scheduler::take_next(priority lowest, time_point now) noexcept
 {
     if (!has_ready(lowest))
         return nullptr;
-    auto j = high_priority_.pop();
-    if (!j) {
-        auto& list = unserved_.empty() ? served_ : unserved_;
-        auto& lane = list.front();
-        list.pop_front();
-        lane.list_ = nullptr;
-        ++lane.running_;
-        j = lane.waiting_.pop();
-        place(lane);
-    }
+    auto j = urgent_.has_room() ? high_priority_.pop() : nullptr;
+    if (!j)
+        j = take_from_lane();
     --queued_;
     ++running_;
     high_priority_running_ += j->lane_ ? 0u : 1u;
     j->state_ = worker_job::state::running;
     j->begun_at_ = now;
-    recent_.push(j);
+    group_of(*j).recent.push(j);
+    return j;
+}
+
+job_ptr job_scheduler::take_from_lane() noexcept
+{
+    // A lane of which a job is running must not wait for ever because others have none.
+    const bool is_turn_of_served = std::exchange(is_turn_of_served_, !is_turn_of_served_);
+    auto& list = unserved_.empty() || (is_turn_of_served && !served_.empty()) ? served_ : unserved_;
+    auto& lane = list.front();
+    list.pop_front();
+    lane.list_ = nullptr;
+    ++lane.running_;
+    auto j = lane.waiting_.pop();
+    place(lane);
     return j;
 }
 
@@ -113,11 +129,10 @@ bool job_scheduler::abandon(worker_job& j) noexcept
     return true;
 }
 
-bool job_scheduler::finish(worker_job& j, time_point now) noexcept
+bool job_scheduler::finish(worker_job& j) noexcept
 {
-    patience_.job_took(now - j.begun_at_);
     if (std::exchange(j.is_stuck_, false))
-        --stuck_;
+        --group_of(j).stuck;
     else
         job_queue::remove(j);
     high_priority_running_ -= j.lane_ ? 0u : 1u;
@@ -130,19 +145,26 @@ bool job_scheduler::finish(worker_job& j, time_point now) noexcept
 
 job_scheduler::time_point job_scheduler::next_stuck_at() const noexcept
 {
-    return recent_.empty() ? time_point::max() : recent_.front().begun_at_ + patience_.get();
+    auto begun_at = time_point::max() - longest_healthy_job;
+    for (const auto* g : {&with_lane_, &urgent_}) {
+        if (!g->recent.empty())
+            begun_at = std::min(begun_at, g->recent.front().begun_at_);
+    }
+    return begun_at + longest_healthy_job;
 }
 
 void job_scheduler::mark_stuck(time_point now) noexcept
 {
-    while (next_stuck_at() <= now)
-        set_stuck(recent_.front());
+    for (auto* g : {&with_lane_, &urgent_}) {
+        while (!g->recent.empty() && g->recent.front().begun_at_ + longest_healthy_job <= now)
+            set_stuck(g->recent.front());
+    }
 }
 
 void job_scheduler::set_stuck(worker_job& j) noexcept
 {
     j.is_stuck_ = true;
-    ++stuck_;
+    ++group_of(j).stuck;
     job_queue::remove(j);
 }
 

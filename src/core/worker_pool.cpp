@@ -200,28 +200,29 @@ job_scheduler::priority worker_pool::startable() const noexcept
     return is_exiting_ ? job_scheduler::priority::high : job_scheduler::priority::any;
 }
 
-bool worker_pool::may_start_job() const noexcept
-{
-    return is_exiting_ || jobs_.has_room();
-}
-
 /// Gives a thread to each ready job, up to the limits. Returns an error if a thread could not be created.
 error_code worker_pool::give_threads_locked() noexcept
 {
     error_code no_thread;
-    while (jobs_.has_ready(startable()) && (is_exiting_ || threads_.busy() < max_threads_)) {
-        const bool must_watch = !may_start_job();
-        if (must_watch && is_watched_)
+    while (is_exiting_ || threads_.busy() < max_threads_) {
+        const bool has_job = jobs_.has_ready(startable());
+        if (!has_job && !must_watch())
             break;
         auto* const thread = take_thread(no_thread);
         if (!thread)
             break;
-        if (must_watch)
-            is_watched_ = thread->watches = true;
-        else
+        if (has_job)
             thread->next = jobs_.take_next(startable(), clock::now());
+        else
+            is_watched_ = thread->watches = true;
     }
     return no_thread;
+}
+
+/// Whether a thread has to watch for stuck jobs, and none does.
+bool worker_pool::must_watch() const noexcept
+{
+    return !is_exiting_ && !is_watched_ && jobs_.needs_watcher();
 }
 
 /// Returns a thread that is to get a task. Returns null, and why, if there is none.
@@ -283,7 +284,7 @@ void worker_pool::work(worker_threads::iterator self) noexcept
             watch(held, *self);
         if (const auto j = std::exchange(self->next, nullptr))
             run(held, j);
-        take_job(*self);
+        take_task(*self);
         if (!self->has_task() && !is_exiting_)
             threads_.rest(held, self, is_exiting_);
     }
@@ -292,18 +293,17 @@ void worker_pool::work(worker_threads::iterator self) noexcept
 }
 
 /// Gives the calling thread its next task, if there is one.
-void worker_pool::take_job(worker& self) noexcept
+void worker_pool::take_task(worker& self) noexcept
 {
-    if (may_start_job())
-        self.next = jobs_.take_next(startable(), clock::now());
-    else if (!is_watched_ && jobs_.has_ready(startable()))
+    self.next = jobs_.take_next(startable(), clock::now());
+    if (!self.next && must_watch())
         is_watched_ = self.watches = true;
 }
 
 /// Finds stuck jobs and starts others in their place, until none waits for that.
 void worker_pool::watch(lock& held, worker& self) noexcept
 {
-    while (!may_start_job() && jobs_.has_ready(startable())) {
+    while (!is_exiting_ && jobs_.needs_watcher()) {
         self.wake.wait_until(held, jobs_.next_stuck_at());
         jobs_.mark_stuck(clock::now());
         if (give_threads_locked()) {
@@ -324,7 +324,7 @@ void worker_pool::run(lock& held, const job_ptr& j) noexcept
         j->function_ = nullptr; // Everything that it holds is destroyed before the loop may be idle.
     }
     held.lock();
-    const bool was_waited_for = jobs_.finish(*j, clock::now());
+    const bool was_waited_for = jobs_.finish(*j);
     if (was_waited_for && j->holds_loop_) {
         held.unlock();
         let_loop_go();
@@ -341,6 +341,8 @@ void worker_pool::wait_at_exit() noexcept
 {
     lock held(mutex_);
     is_exiting_ = true;
+    jobs_.lift_limits();
+    give_threads_locked();
     threads_.wake_idle();
     job_returned_.wait_for(held, time_limit_at_exit, [&] { return jobs_.is_high_priority_done(); });
     threads_.detach_busy();

@@ -20,7 +20,7 @@ namespace avirt::detail {
 ///
 /// The jobs of one connection share a lane, in which only so many run at a time. Lanes share nothing but the
 /// limit on the number of threads. A job that ends something (finish, abort, close, release) has no lane: it
-/// has priority over the others.
+/// has priority over the others, and never waits behind calls that may be stuck.
 ///
 /// The jobs of a thousand healthy connections share a few threads (job_scheduler). If jobs wait for these
 /// threads, another thread watches until some are stuck, and gives threads to as many others.
@@ -98,7 +98,7 @@ private:
     job_ptr make_reusable();
     bool is_of_parent(const job& j) const noexcept;
     job_scheduler::priority startable() const noexcept;
-    bool may_start_job() const noexcept;
+    bool must_watch() const noexcept;
     error_code give_threads_locked() noexcept;
     worker* take_thread(error_code& why) noexcept;
     void retry_later() noexcept;
@@ -108,7 +108,7 @@ private:
 
     // On the pool's threads.
     void work(worker_threads::iterator self) noexcept;
-    void take_job(worker& self) noexcept;
+    void take_task(worker& self) noexcept;
     void run(lock& held, const job_ptr& j) noexcept;
     void watch(lock& held, worker& self) noexcept;
 

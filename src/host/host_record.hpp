@@ -30,6 +30,9 @@ public:
     /// are no longer in the state that the receiver was told.
     report_ptr present_to(const told_states& told) const;
 
+    /// Whether the domain's state is not the same as before.
+    bool has_changed(const previous_state& before) const;
+
     /// Adds the handles of the domains that exist, if the host is connected, to a report that is received.
     void add_handles(host_report& report) const;
 
@@ -39,7 +42,6 @@ public:
 private:
     void add_handle(domain_status& status) const;
     domain_changed change_since(const previous_state& before) const;
-    bool has_changed(const previous_state& before) const;
 
     std::map<std::string, domain_status> domains_; // by UUID; without handles while the host is away
     bool is_connected_ = false;

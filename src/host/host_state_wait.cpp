@@ -40,11 +40,6 @@ public:
         uuid_ = found->uuid;
         if (found->state == state_)
             return true;
-        for (const auto& m : connected.missed) {
-            if (is_it(m.status) && sequence_.reaches_state(m.event))
-                return true;
-        }
-        sequence_.restart();
         if (!has_events)
             why = failure_of(VIR_ERR_NO_SUPPORT, VIR_FROM_NONE, "the driver does not report events");
         return !has_events;
@@ -63,7 +58,14 @@ public:
 private:
     bool is_it(const domain_status& d) const
     {
-        return uuid_.empty() ? d.name == name_ || d.uuid == name_ : d.uuid == uuid_;
+        return uuid_.empty() ? d.name == name_ || d.uuid == as_uuid(name_) : d.uuid == uuid_;
+    }
+
+    /// As libvirt writes a UUID: it also accepts upper case.
+    static std::string as_uuid(std::string text)
+    {
+        std::ranges::transform(text, text.begin(), [](char c) { return c >= 'A' && c <= 'F' ? c + 32 : c; });
+        return text;
     }
 
     bool is_gone(failure& why) const
@@ -83,12 +85,17 @@ private:
     state_sequence sequence_;
 };
 
-asio::awaitable<failure> follow(std::shared_ptr<supervisor_impl> host, std::string name, int state)
+asio::awaitable<failure> follow(
+    std::shared_ptr<supervisor_impl> host, std::string name, int state, std::shared_ptr<state_wait> waiting)
 {
     const auto feed = std::make_shared<host_feed_impl>(host, 1024);
     wait_on_host wait(std::move(name), state);
     for (;;) {
         const auto next = co_await receive(feed);
+        // The cancellation may have come when the receive had already been completed.
+        const auto cancellation = co_await asio::this_coro::cancellation_state;
+        if (is_cancelled(*waiting, cancellation))
+            co_return failure(error_code(asio::error::operation_aborted));
         if (next.error.code == error::events_lost)
             continue; // host_connected follows.
         if (next.error)
@@ -109,8 +116,8 @@ void async_wait_for_state(
     std::shared_ptr<supervisor_impl> host, const asio::any_io_executor& executor, std::string name, int state,
     wait_handler handler, error_details* details)
 {
-    const auto wait_for = [host, name = std::move(name), state](std::shared_ptr<state_wait>) {
-        return follow(host, name, state);
+    const auto wait_for = [host, name = std::move(name), state](std::shared_ptr<state_wait> waiting) {
+        return follow(host, name, state, std::move(waiting));
     };
     launch_state_wait(executor, std::move(handler), details, wait_for);
 }

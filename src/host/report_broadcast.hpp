@@ -26,7 +26,7 @@ struct report_receiver
     pending_operation<void(error_code, host_report)> operation;
 };
 
-/// The reports of one host, and all who receive them. All functions may be called from any thread.
+/// The reports of one host, and its receivers. All functions may be called from any thread.
 class report_broadcast : public std::enable_shared_from_this<report_broadcast>
 {
 public:

@@ -20,18 +20,20 @@ report_queue::report_queue(std::size_t capacity) noexcept : capacity_(std::max<s
 void report_queue::push(report_ptr r, const host_record& record)
 {
     if (phase_ == phase::overflowed || phase_ == phase::starting_over)
-        return remember_states_before(*r);
+        return remember_states_before(*r, record);
     if (phase_ == phase::host_away && is_snapshot(*r)) {
-        remember_states_before(*r);
+        remember_states_before(*r, record);
         return start_over(record);
     }
-    const bool is_full = reports_.size() == capacity_ || (is_snapshot(*r) && snapshots_ == max_snapshots);
+    const bool is_full = reports_.size() >= capacity_ || (is_snapshot(*r) && snapshots_ == max_snapshots);
     if (!is_full)
         return add(std::move(r));
     phase_ = phase::overflowed;
+    reports_.push_back(std::move(r));
     for (const auto& dropped : reports_)
         remember_states_before(*dropped);
-    remember_states_before(*r);
+    for (const auto& dropped : reports_)
+        forget_unchanged(*dropped, record);
     clear();
 }
 
@@ -81,6 +83,23 @@ void report_queue::clear() noexcept
 {
     snapshots_ = 0;
     reports_.clear();
+}
+
+void report_queue::remember_states_before(const published_report& missed, const host_record& record)
+{
+    remember_states_before(missed);
+    forget_unchanged(missed, record);
+}
+
+/// Forgets the domains that are again as the receiver knows them: otherwise those that come and go would add
+/// up.
+void report_queue::forget_unchanged(const published_report& missed, const host_record& record)
+{
+    for (const auto& before : missed.previous) {
+        const auto told = told_.find(before.uuid);
+        if (told != told_.end() && !record.has_changed(told->second))
+            told_.erase(told);
+    }
 }
 
 void report_queue::remember_states_before(const published_report& missed)

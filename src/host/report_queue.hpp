@@ -37,6 +37,12 @@ public:
 
     void clear() noexcept;
 
+    /// The number of domains of which the receiver has missed a change.
+    std::size_t missed_domains() const noexcept
+    {
+        return told_.size();
+    }
+
 private:
     enum class phase {
         in_step,
@@ -47,6 +53,8 @@ private:
 
     void add(report_ptr r);
     void remember_states_before(const published_report& missed);
+    void remember_states_before(const published_report& missed, const host_record& record);
+    void forget_unchanged(const published_report& missed, const host_record& record);
 
     // The number of snapshots (host_connected) in the queue is limited, because each may name many domains.
     static constexpr std::size_t max_snapshots = 16;

@@ -18,6 +18,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <mutex>
@@ -27,8 +28,6 @@
 
 namespace avirt::detail {
 namespace {
-
-const error_code aborted = asio::error::operation_aborted;
 
 /// A single coroutine, on a strand, opens and watches the connection and publishes the reports. The lock
 /// guards what it shares with the functions that the application calls.
@@ -173,9 +172,10 @@ private:
         const asio::any_io_executor executor = co_await asio::this_coro::executor;
         retry_delay delay(self->options_.first_delay, self->options_.longest_delay);
         while (!self->is_closed()) {
+            const auto begun_at = std::chrono::steady_clock::now();
             auto f = co_await open(self->connection_, self->options_.open);
             if (!f) {
-                if (co_await self->watch_connection(executor, f))
+                if (co_await self->watch_connection(executor, self->time_left_since(begun_at), f))
                     delay.reset();
                 self->close_connection(f);
             }
@@ -197,12 +197,14 @@ private:
 
     /// Reports what happens on an open connection until it is lost. Returns whether a snapshot was reported.
     ///
+    /// @param time The time limit of the first snapshot; zero: none.
     /// @param why is set to the reason of the loss.
-    asio::awaitable<bool> watch_connection(asio::any_io_executor executor, failure& why)
+    asio::awaitable<bool> watch_connection(
+        asio::any_io_executor executor, std::chrono::milliseconds time, failure& why)
     {
         const auto lifecycle = event_source_impl::make(
             executor, connection_, kind_of<domain_lifecycle>(), event_source_options());
-        why = co_await report_first_snapshot(lifecycle);
+        why = co_await report_first_snapshot(lifecycle, time);
         const bool was_connected = !why;
         while (!why && !is_closed()) {
             if (has_events_)
@@ -214,11 +216,24 @@ private:
         co_return was_connected;
     }
 
+    /// What is left of the time limit of an open that has begun at that time; zero: there is none.
+    std::chrono::milliseconds time_left_since(std::chrono::steady_clock::time_point begun_at) const
+    {
+        using std::chrono::milliseconds;
+        const auto limit = options_.open.timeout;
+        if (limit <= milliseconds(0))
+            return milliseconds(0);
+        const auto age =
+            std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begun_at);
+        return std::max(limit - age, milliseconds(1));
+    }
+
     /// Subscribes to the events before it asks for the state of the host, so that no change is missed. A
     /// daemon that accepts connections may not answer any more: all this has the time limit of the open.
-    asio::awaitable<failure> report_first_snapshot(std::shared_ptr<event_source_impl> lifecycle)
+    asio::awaitable<failure> report_first_snapshot(
+        std::shared_ptr<event_source_impl> lifecycle, std::chrono::milliseconds time)
     {
-        const time_limit limit(options_.open.timeout, connection_);
+        const time_limit limit(time, connection_);
         auto why = co_await subscribe(lifecycle);
         has_events_ = why.code != condition::not_supported;
         if (!why || !has_events_) {
@@ -279,7 +294,7 @@ private:
             return status_of(vm->ref());
         };
         auto status = co_await call_on(connection_, ask_for_status);
-        if (status.error.code == condition::connection_lost || status.error.code == aborted)
+        if (status.error && status.error.code != condition::denied) // Nothing is known of the domain then.
             co_return status.error;
         domain_changed changed;
         changed.event = event.event;

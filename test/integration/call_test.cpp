@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -141,6 +142,13 @@ BOOST_AUTO_TEST_CASE(move_only_functions_and_other_results)
         [](virConnectPtr c) { return std::vector<std::string>(3, virConnectGetType(c)); });
     BOOST_TEST(strings.result.size() == 3u);
     BOOST_TEST(strings.result[2] == "TEST");
+}
+
+BOOST_AUTO_TEST_CASE(a_result_that_is_a_range_of_its_own_type)
+{
+    const auto path = call<std::filesystem::path>(
+        [](virConnectPtr c) { return std::filesystem::path(virConnectGetType(c)); });
+    BOOST_TEST(path.result == "TEST");
 }
 
 BOOST_AUTO_TEST_CASE(function_pointers_and_reused_functions)

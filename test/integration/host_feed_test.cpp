@@ -317,8 +317,36 @@ BOOST_AUTO_TEST_CASE(a_wait_is_cancelled)
     }
 }
 
+BOOST_AUTO_TEST_CASE(a_wait_is_cancelled_while_a_report_is_on_its_way)
+{
+    for (int turns = 0; turns < 40; ++turns) {
+        asio::cancellation_signal signal;
+        outcome waited, changed;
+        avirt::async_wait_for_state(
+            *host, "test", VIR_DOMAIN_CRASHED, asio::bind_cancellation_slot(signal.slot(), waited.handler()));
+        run_until_idle();
+        const auto function = turns % 2 == 0 ? virDomainSuspend : virDomainResume;
+        conn.async_call(
+            [function](virConnectPtr c) {
+                const avirt::domain domain{virDomainLookupByName(c, "test")};
+                return function(domain.get());
+            },
+            changed.handler());
+        // Whatever handler comes next when the signal is emitted.
+        for (int run = 0, in_vain = 0; run < turns && in_vain < 10'000;) {
+            io.restart();
+            io.poll_one() == 0 ? ++in_vain : ++run;
+        }
+        signal.emit(asio::cancellation_type::terminal);
+        run_until_done(waited);
+        BOOST_TEST(waited.ec() == aborted);
+        run_until_done(changed);
+    }
+}
+
 BOOST_AUTO_TEST_CASE(eight_threads_use_one_host)
 {
+    io.restart(); // It may have run out of work before.
     const auto work = asio::make_work_guard(io);
     std::vector<std::thread> runners;
     for (int i = 0; i < 2; ++i)

@@ -40,24 +40,18 @@ struct scheduler_fixture
 
     bool finish(worker_job& j)
     {
-        return jobs.finish(j, now);
+        return jobs.finish(j);
     }
 
-    /// Adds and takes jobs, each of another lane.
-    std::vector<job_ptr> run(std::size_t count)
+    /// Adds and takes urgent jobs, or jobs each of which has a lane of its own.
+    std::vector<job_ptr> run(std::size_t count, bool with_lane)
     {
         std::vector<job_ptr> result;
         for (std::size_t i = 0; i < count; ++i) {
-            result.push_back(add(std::make_shared<job_lane>()));
-            take();
+            result.push_back(add(with_lane ? std::make_shared<job_lane>() : nullptr));
+            BOOST_REQUIRE((take() == result.back()));
         }
         return result;
-    }
-
-    void finish_all(const std::vector<job_ptr>& running)
-    {
-        for (const auto& j : running)
-            finish(*j);
     }
 
     job_ptr add(std::shared_ptr<job_lane> in)
@@ -214,89 +208,89 @@ BOOST_AUTO_TEST_CASE(a_detached_job_can_be_abandoned)
     BOOST_TEST(counts(1, 1, 0));
 }
 
-BOOST_AUTO_TEST_CASE(lanes_take_turns_those_of_which_nothing_runs_first)
+BOOST_AUTO_TEST_CASE(every_second_turn_is_of_a_lane_of_which_nothing_runs)
 {
     jobs.set_lane_limit(16);
-    const std::shared_ptr<job_lane> lanes[]{lane, std::make_shared<job_lane>(), std::make_shared<job_lane>()};
-    std::vector<job_ptr> of_first, of_second;
-    for (int i = 0; i < 3; ++i)
-        of_first.push_back(add(lanes[0]));
-    for (int i = 0; i < 3; ++i)
-        of_second.push_back(add(lanes[1]));
-    BOOST_TEST((take() == of_first[0]));
-    BOOST_TEST((take() == of_second[0]));
-    BOOST_TEST((take() == of_first[1]));
-    const auto of_third = add(lanes[2]);
-    BOOST_TEST((take() == of_third));
-    BOOST_TEST((take() == of_second[1]));
-    BOOST_TEST((take() == of_first[2]));
-    finish_all({of_second[0], of_second[1], of_third});
-    const auto last_of_first = add(lanes[0]);
-    BOOST_TEST((take() == of_second[2])); // Nothing of the second lane runs any more.
-    BOOST_TEST((take() == last_of_first));
+    std::vector<job_ptr> of_busy;
+    for (int i = 0; i < 4; ++i)
+        of_busy.push_back(add(lane));
+    BOOST_TEST((take() == of_busy[0]));
+    std::vector<job_ptr> first;
+    for (int i = 0; i < 4; ++i)
+        first.push_back(add(std::make_shared<job_lane>()));
+    // Neither holds up the other, however many there are.
+    for (std::size_t i = 0; i < 3; ++i) {
+        BOOST_TEST((take() == of_busy[i + 1]));
+        BOOST_TEST((take() == first[i]));
+    }
+    BOOST_TEST((take() == first[3]));
 }
 
 BOOST_AUTO_TEST_CASE(healthy_jobs_share_a_few_threads)
 {
-    const auto running = run(job_scheduler::threads_of_healthy_jobs - 1);
-    BOOST_TEST(jobs.has_room());
-    const auto last = run(1);
-    BOOST_TEST(!jobs.has_room());
+    const auto running = run(job_scheduler::healthy_jobs_with_lane, true);
+    const auto waiting = add(std::make_shared<job_lane>());
+    BOOST_TEST(!jobs.has_ready(priority::any));
+    BOOST_TEST(!jobs.is_ready(*waiting));
+    BOOST_TEST(jobs.needs_watcher());
+    BOOST_TEST(!take());
+    const auto urgent = add(nullptr); // These have threads of their own.
+    BOOST_TEST((take() == urgent));
     finish(*running.front());
-    BOOST_TEST(jobs.has_room());
-    finish_all({running.begin() + 1, running.end()});
-    finish_all(last);
+    BOOST_TEST(!jobs.needs_watcher());
+    BOOST_TEST((take() == waiting));
+}
+
+BOOST_AUTO_TEST_CASE(urgent_jobs_take_no_thread_from_others)
+{
+    run(job_scheduler::healthy_urgent_jobs, false);
+    add(nullptr);
+    BOOST_TEST(!jobs.has_ready(priority::any));
+    BOOST_TEST(jobs.needs_watcher());
+    const auto other = add(lane);
+    BOOST_TEST((take() == other));
+    BOOST_TEST(!take());
+    jobs.lift_limits();
+    BOOST_TEST(jobs.has_ready(priority::high));
 }
 
 BOOST_AUTO_TEST_CASE(stuck_jobs_double_the_number_of_threads)
 {
-    constexpr auto count = job_scheduler::threads_of_healthy_jobs;
-    const auto first = run(count);
-    const auto stuck_at = jobs.next_stuck_at();
-    jobs.mark_stuck(stuck_at - std::chrono::nanoseconds(1));
-    BOOST_TEST(!jobs.has_room());
-    jobs.mark_stuck(now = stuck_at);
-    const auto second = run(2 * count);
-    BOOST_TEST(!jobs.has_room());
-    jobs.mark_stuck(now = jobs.next_stuck_at());
-    const auto third = run(4 * count);
-    BOOST_TEST(!jobs.has_room());
-    finish_all(first);
-    finish_all(second);
-    finish_all(third);
-    run(count - 1);
-    BOOST_TEST(jobs.has_room());
-    run(1);
-    BOOST_TEST(!jobs.has_room());
+    for (const bool with_lane : {false, true}) {
+        const auto count =
+            with_lane ? job_scheduler::healthy_jobs_with_lane : job_scheduler::healthy_urgent_jobs;
+        std::vector<job_ptr> all;
+        for (const std::size_t times : {1, 2, 4}) {
+            const auto more = run(times * count, with_lane);
+            all.insert(all.end(), more.begin(), more.end());
+            const auto one_more = add(with_lane ? std::make_shared<job_lane>() : nullptr);
+            BOOST_TEST(!take());
+            const auto stuck_at = jobs.next_stuck_at();
+            BOOST_TEST((stuck_at == now + job_scheduler::longest_healthy_job));
+            jobs.mark_stuck(stuck_at - std::chrono::nanoseconds(1));
+            BOOST_TEST(!take());
+            jobs.mark_stuck(now = stuck_at);
+            BOOST_TEST(jobs.has_ready(priority::any));
+            jobs.take_back(one_more);
+        }
+        for (const auto& j : all)
+            finish(*j);
+        const auto again = run(count, with_lane);
+        add(with_lane ? std::make_shared<job_lane>() : nullptr);
+        BOOST_TEST(!take());
+        for (const auto& j : again)
+            finish(*j);
+        finish(*take());
+    }
 }
 
 BOOST_AUTO_TEST_CASE(an_abandoned_job_is_stuck)
 {
-    const auto running = run(job_scheduler::threads_of_healthy_jobs);
+    const auto running = run(job_scheduler::healthy_jobs_with_lane, true);
+    add(lane);
+    BOOST_TEST(!jobs.has_ready(priority::any));
     jobs.abandon(*running.front());
-    BOOST_TEST(jobs.has_room());
-    finish_all(running);
-}
-
-BOOST_AUTO_TEST_CASE(a_job_is_stuck_when_it_takes_longer_than_jobs_have_taken_of_late)
-{
-    using avirt::detail::job_patience;
-    const auto patience_after = [&](std::chrono::milliseconds time) {
-        for (int i = 0; i < 100; ++i) {
-            const auto running = run(1);
-            now += time;
-            finish_all(running);
-        }
-        const auto running = run(1);
-        const auto patience = jobs.next_stuck_at() - now;
-        finish_all(running);
-        return std::chrono::round<std::chrono::milliseconds>(patience);
-    };
-    using std::chrono::milliseconds;
-    BOOST_TEST((patience_after(milliseconds(1)) == job_patience::least));
-    BOOST_TEST((patience_after(milliseconds(40)) == milliseconds(160)));
-    BOOST_TEST((patience_after(milliseconds(5000)) == job_patience::most));
-    BOOST_TEST((patience_after(milliseconds(1)) == job_patience::least));
+    BOOST_TEST(jobs.has_ready(priority::any));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -153,6 +153,40 @@ BOOST_AUTO_TEST_CASE(a_receiver_that_falls_behind_while_the_host_is_away)
     pop<domain_changed>();
 }
 
+BOOST_AUTO_TEST_CASE(a_queue_that_was_full_when_the_host_came_back_has_its_limit)
+{
+    connect(VIR_DOMAIN_RUNNING);
+    pop<host_connected>();
+    for (int i = 0; i < 4; ++i)
+        disconnect();
+    be_told_of_overflow();
+    pop<host_disconnected>();
+    queue.start_over(record);
+    for (int i = 0; i < 3; ++i)
+        disconnect();
+    connect(VIR_DOMAIN_RUNNING);
+    for (int i = 0; i < 10; ++i)
+        change(i % 2 == 0 ? VIR_DOMAIN_PAUSED : VIR_DOMAIN_RUNNING);
+    be_told_of_overflow();
+    pop<host_connected>();
+}
+
+BOOST_AUTO_TEST_CASE(domains_that_come_and_go_do_not_add_up)
+{
+    connect(VIR_DOMAIN_RUNNING);
+    pop<host_connected>();
+    for (int i = 0; i < 100; ++i) {
+        const auto name = "transient" + std::to_string(i);
+        change(VIR_DOMAIN_RUNNING, name);
+        queue.push(
+            record.changed({in_state(name, VIR_DOMAIN_SHUTOFF), true, VIR_DOMAIN_EVENT_STOPPED, 0}), record);
+    }
+    change(VIR_DOMAIN_PAUSED);
+    BOOST_TEST(queue.missed_domains() == 1u);
+    be_told_of_overflow();
+    BOOST_TEST(pop<host_connected>().missed.size() == 1u);
+}
+
 BOOST_AUTO_TEST_CASE(few_snapshots_are_queued_however_great_the_capacity)
 {
     queue = report_queue(1000);

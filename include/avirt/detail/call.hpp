@@ -11,9 +11,9 @@
 #include <concepts>
 #include <cstdlib>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
-#include <ranges>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -130,20 +130,26 @@ struct owned_result<void>
     using type = void;
 };
 
-/// Whether a result of the type cannot refer to a connection: a number, text, or a container of these.
+/// Whether a result of the type cannot refer to a connection: a number, text, or a standard container of
+/// these.
 template <class T>
 inline constexpr bool is_plain_value = std::is_void_v<T> || std::is_arithmetic_v<T> || std::is_enum_v<T>;
 
-template <std::ranges::range Range>
-inline constexpr bool is_plain_value<Range> =
-    !std::ranges::borrowed_range<Range> && is_plain_value<std::ranges::range_value_t<Range>>;
+template <class... Parameters>
+inline constexpr bool is_plain_value<std::basic_string<Parameters...>> = true;
+
+template <class T, class Allocator>
+inline constexpr bool is_plain_value<std::vector<T, Allocator>> = is_plain_value<T>;
+
+template <class Key, class T, class... Rest>
+inline constexpr bool is_plain_value<std::map<Key, T, Rest...>> = is_plain_value<Key>&& is_plain_value<T>;
 
 template <class T>
 inline constexpr bool is_plain_value<std::optional<T>> = is_plain_value<T>;
 
 template <class First, class Second>
 inline constexpr bool is_plain_value<std::pair<First, Second>> =
-    is_plain_value<std::remove_const_t<First>>&& is_plain_value<Second>;
+    is_plain_value<First>&& is_plain_value<Second>;
 
 template <class F>
 using raw_call_result = std::decay_t<std::invoke_result_t<F&, virConnectPtr>>;
