@@ -263,8 +263,8 @@ public:
     ///
     /// Holes of a sparse stream are read as zeros, which are generated as they are read.
     ///
-    /// @param buffers The buffers to read into. The first one that is not empty is used. The memory must
-    /// remain valid until the completion handler is invoked.
+    /// @param buffers The buffers to read into. They are filled one after the other with what has arrived.
+    /// The memory must remain valid until the completion handler is invoked.
     /// @param token The completion token.
     ///
     /// @par Completion signature
@@ -290,7 +290,7 @@ public:
     auto async_read_some(const MutableBufferSequence& buffers, Token&& token = {})
     {
         return initiate_transfer<&detail::stream_impl::try_read, &detail::stream_impl::async_read>(
-            detail::first_buffer<asio::mutable_buffer>(buffers), token);
+            detail::mutable_buffer_list(buffers), token);
     }
 
     /// Asynchronously writes some data.
@@ -299,8 +299,8 @@ public:
     /// not write while 4 MiB or more have been received and not been read. If the other side answers what it
     /// gets, the application has to read and write at the same time.
     ///
-    /// @param buffers The buffers to write. The first one that is not empty is used. The memory must remain
-    /// valid until the completion handler is invoked.
+    /// @param buffers The buffers to write. Up to sixteen of them, as many as asio::async_write passes at a
+    /// time, are sent in one packet. The memory must remain valid until the completion handler is invoked.
     /// @param token The completion token.
     ///
     /// @par Completion signature
@@ -325,12 +325,12 @@ public:
     auto async_write_some(const ConstBufferSequence& buffers, Token&& token = {})
     {
         return initiate_transfer<&detail::stream_impl::try_write, &detail::stream_impl::async_write>(
-            detail::first_buffer<asio::const_buffer>(buffers), token);
+            detail::const_buffer_list(buffers), token);
     }
 
     /// Reads some data without waiting.
     ///
-    /// @param buffers The buffers to read into. The first one that is not empty is used.
+    /// @param buffers The buffers to read into. They are filled one after the other with what has arrived.
     /// @param ec Set to asio::error::would_block if it is not known that there is something to read: call
     /// async_wait() with wait_type::read then. Otherwise to the errors of async_read_some().
     ///
@@ -339,7 +339,7 @@ public:
     std::size_t read_some(const MutableBufferSequence& buffers, error_code& ec)
     {
         detail::io_result result;
-        if (!impl()->try_read(detail::first_buffer<asio::mutable_buffer>(buffers), result))
+        if (!impl()->try_read(detail::mutable_buffer_list(buffers), result))
             result.ending = error_code(asio::error::would_block);
         ec = result.ending.code;
         return result.bytes;
@@ -347,7 +347,7 @@ public:
 
     /// Writes some data without waiting.
     ///
-    /// @param buffers The buffers to write. The first one that is not empty is used.
+    /// @param buffers The buffers to write. Up to sixteen of them are sent in one packet.
     /// @param ec Set to asio::error::would_block if nothing can be written at once, and to
     /// asio::error::operation_not_supported if each write needs a worker thread (streams of a daemon that
     /// share a connection or were constructed from a libvirt stream): use async_write_some(). Otherwise set
@@ -358,7 +358,7 @@ public:
     std::size_t write_some(const ConstBufferSequence& buffers, error_code& ec)
     {
         detail::io_result result;
-        if (!impl()->try_write(detail::first_buffer<asio::const_buffer>(buffers), result))
+        if (!impl()->try_write(detail::const_buffer_list(buffers), result))
             result.ending = error_code(
                 impl()->sends_on_worker() ? asio::error::operation_not_supported : asio::error::would_block);
         ec = result.ending.code;
@@ -475,10 +475,11 @@ private:
     };
 
     /// Completes at once if Try succeeds. Otherwise erases the handler, and waits.
-    template <auto Try, auto Wait, class Buffer, class Token>
-    auto initiate_transfer(Buffer buffer, Token& token)
+    template <auto Try, auto Wait, class Buffers, class Token>
+    auto initiate_transfer(const Buffers& buffers, Token& token)
     {
-        const auto launch = [](basic_async_stream& self, auto&& handler, error_details* details, Buffer b) {
+        const auto launch = [](basic_async_stream& self, auto&& handler, error_details* details,
+                               const Buffers& b) {
             using handler_type = decltype(handler);
             detail::io_result result;
             if (!(*self.impl().*Try)(b, result)) {
@@ -491,7 +492,7 @@ private:
                 std::forward<handler_type>(handler), self.get_executor(), result.ending.code, result.bytes);
         };
         return asio::async_initiate<Token, void(error_code, std::size_t)>(
-            detail::initiation(*this, launch), token, buffer);
+            detail::initiation(*this, launch), token, buffers);
     }
 
     const std::shared_ptr<detail::stream_impl>& impl()

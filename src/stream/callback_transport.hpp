@@ -32,12 +32,12 @@ public:
     virStreamPtr release() override;
 
     bool try_receive(asio::mutable_buffer buffer, io_result& result) override;
-    bool try_send(asio::const_buffer buffer, io_result& result) override;
+    bool try_send(const const_buffer_list& buffers, io_result& result) override;
     bool sends_on_worker() const noexcept override;
     bool is_ready(stream_wait_type type) override;
 
     void retry_when_ready(stream_wait_type type) override;
-    void send_when_possible(asio::const_buffer buffer) override;
+    void send_when_possible(const const_buffer_list& buffers) override;
     bool cancel_send(bool at_any_cost) override;
     void interrupt() noexcept override;
 
@@ -49,8 +49,8 @@ private:
     void aborted_by_libvirt(waiting_operations& operations);
     void request(int events);
 
-    bool send(asio::const_buffer buffer, io_result& result);
-    void send_on_worker(asio::const_buffer buffer);
+    bool send(const const_buffer_list& buffers, io_result& result);
+    void send_on_worker(const const_buffer_list& buffers);
     void send_returned(std::uint64_t number, int result, failure f);
     void refuse_sends(failure why);
 

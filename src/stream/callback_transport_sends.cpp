@@ -3,6 +3,7 @@
 #include "loop/connection_use.hpp"
 #include "loop/socket_monitor.hpp"
 #include "stream/callback_transport.hpp"
+#include "stream/contiguous_bytes.hpp"
 
 #include <boost/asio/error.hpp>
 
@@ -20,7 +21,7 @@ constexpr std::size_t worker_send_size = 64 * 1024;
 
 } // namespace
 
-bool callback_transport::try_send(asio::const_buffer buffer, io_result& result)
+bool callback_transport::try_send(const const_buffer_list& buffers, io_result& result)
 {
     if (stream_.is_parents() && send_.next() != send_state::step::fail)
         refuse_sends(libvirt_stream::parents_failure());
@@ -29,7 +30,7 @@ bool callback_transport::try_send(asio::const_buffer buffer, io_result& result)
         result.ending = send_.refusal();
         return true;
     case send_state::step::send:
-        return send(buffer, result);
+        return send(buffers, result);
     default:
         return false;
     }
@@ -40,12 +41,12 @@ bool callback_transport::sends_on_worker() const noexcept
     return send_.sends_on_worker();
 }
 
-void callback_transport::send_when_possible(asio::const_buffer buffer)
+void callback_transport::send_when_possible(const const_buffer_list& buffers)
 {
     if (!send_.sends_on_worker())
         request(VIR_STREAM_EVENT_WRITABLE);
     else if (send_.next() == send_state::step::submit)
-        send_on_worker(buffer);
+        send_on_worker(buffers);
 }
 
 bool callback_transport::cancel_send(bool at_any_cost)
@@ -63,10 +64,10 @@ bool callback_transport::cancel_send(bool at_any_cost)
     return true;
 }
 
-bool callback_transport::send(asio::const_buffer buffer, io_result& result)
+bool callback_transport::send(const const_buffer_list& buffers, io_result& result)
 {
-    const auto size = std::min<std::size_t>(buffer.size(), std::numeric_limits<int>::max());
-    const int n = virStreamSend(stream_.get(), static_cast<const char*>(buffer.data()), size);
+    const contiguous_bytes bytes(buffers, std::numeric_limits<int>::max());
+    const int n = virStreamSend(stream_.get(), bytes.data(), bytes.size());
     if (n != libvirt_stream::would_block) {
         send_.sent();
         if (n < 0)
@@ -84,10 +85,10 @@ bool callback_transport::send(asio::const_buffer buffer, io_result& result)
 
 /// If a daemon is behind the stream, virStreamSend blocks until the daemon has taken everything
 /// (docs/libvirt.md, "Sending").
-void callback_transport::send_on_worker(asio::const_buffer buffer)
+void callback_transport::send_on_worker(const const_buffer_list& buffers)
 {
-    const auto* data = static_cast<const char*>(buffer.data());
-    std::vector<char> copy(data, data + std::min(buffer.size(), worker_send_size));
+    std::vector<char> copy(std::min(buffers.size(), worker_send_size));
+    asio::buffer_copy(asio::buffer(copy), buffers);
     virStreamRef(stream_.get());
     const std::shared_ptr<virStream> stream(stream_.get(), [](virStreamPtr s) {
         release_later([](void* p) { virStreamFree(static_cast<virStreamPtr>(p)); }, s);

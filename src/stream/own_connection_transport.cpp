@@ -5,6 +5,7 @@
 #include "loop/close_deadline.hpp"
 #include "loop/connection_use.hpp"
 #include "loop/socket_monitor.hpp"
+#include "stream/contiguous_bytes.hpp"
 #include "stream/holes.hpp"
 
 #include <boost/asio/error.hpp>
@@ -85,18 +86,18 @@ bool own_connection_transport::try_receive(asio::mutable_buffer buffer, io_resul
 
 /// Sends no more than the socket takes: virStreamSend would block if the socket were full (docs/libvirt.md,
 /// "Sending").
-bool own_connection_transport::try_send(asio::const_buffer buffer, io_result& result)
+bool own_connection_transport::try_send(const const_buffer_list& buffers, io_result& result)
 {
     if (send_failure_) {
         result.ending = send_failure_;
         return true;
     }
-    const auto room = is_full() ? 0 : room_to_send(socket_, std::min(buffer.size(), largest_packet));
+    const auto room = is_full() ? 0 : room_to_send(socket_, std::min(buffers.size(), largest_packet));
     if (room == 0)
         return false;
     empty_queue();
-    const int n =
-        virStreamSend(stream_.get(), static_cast<const char*>(buffer.data()), std::min(room, buffer.size()));
+    const contiguous_bytes packet(buffers, room);
+    const int n = virStreamSend(stream_.get(), packet.data(), packet.size());
     if (n < 0)
         result.ending = stream_.explain(last_failure());
     else
@@ -128,7 +129,7 @@ void own_connection_transport::retry_when_ready(stream_wait_type type)
         socket_monitor::instance().await_writable(socket_);
 }
 
-void own_connection_transport::send_when_possible(asio::const_buffer)
+void own_connection_transport::send_when_possible(const const_buffer_list&)
 {
     retry_when_ready(stream_wait_type::write);
 }

@@ -33,12 +33,12 @@ public:
     virStreamPtr release() override;
 
     bool try_receive(asio::mutable_buffer buffer, io_result& result) override;
-    bool try_send(asio::const_buffer buffer, io_result& result) override;
+    bool try_send(const const_buffer_list& buffers, io_result& result) override;
     bool sends_on_worker() const noexcept override;
     bool is_ready(stream_wait_type type) override;
 
     void retry_when_ready(stream_wait_type type) override;
-    void send_when_possible(asio::const_buffer buffer) override;
+    void send_when_possible(const const_buffer_list& buffers) override;
     bool cancel_send(bool at_any_cost) override;
     void interrupt() noexcept override;
     void dispose() override;

@@ -3,6 +3,8 @@
 
 #include <boost/asio/error.hpp>
 
+#include <algorithm>
+#include <array>
 #include <mutex>
 #include <utility>
 
@@ -13,16 +15,16 @@ const error_code aborted = asio::error::operation_aborted;
 
 } // namespace
 
-bool stream_io::try_read(asio::mutable_buffer buffer, io_result& result)
+bool stream_io::try_read(const mutable_buffer_list& buffers, io_result& result)
 {
     const std::lock_guard guard(mutex());
-    return try_read_locked(buffer, result);
+    return try_read_locked(buffers, result);
 }
 
-bool stream_io::try_write(asio::const_buffer buffer, io_result& result)
+bool stream_io::try_write(const const_buffer_list& buffers, io_result& result)
 {
     const std::lock_guard guard(mutex());
-    return try_write_locked(buffer, result);
+    return try_write_locked(buffers, result);
 }
 
 bool stream_io::sends_on_worker() const noexcept
@@ -31,27 +33,27 @@ bool stream_io::sends_on_worker() const noexcept
     return transport_ && transport_->sends_on_worker();
 }
 
-void stream_io::async_read(asio::mutable_buffer buffer, io_handler handler, error_details* details)
+void stream_io::async_read(const mutable_buffer_list& buffers, io_handler handler, error_details* details)
 {
     const std::lock_guard guard(mutex());
     if (!executor_)
         return;
     io_result result;
-    if (try_read_locked(buffer, result)) // Data may have come meanwhile, on the loop's thread.
+    if (try_read_locked(buffers, result)) // Data may have come meanwhile, on the loop's thread.
         return complete_now(executor_, std::move(handler), details, std::move(result.ending), result.bytes);
     cancel_with(handler, read_, [](auto& self, asio::cancellation_type) { self.read_.complete(aborted, 0); });
     read_.start(std::move(handler), executor_, details);
-    read_buffer_ = buffer;
+    read_buffers_ = buffers;
     transport_->retry_when_ready(stream_wait_type::read);
 }
 
-void stream_io::async_write(asio::const_buffer buffer, io_handler handler, error_details* details)
+void stream_io::async_write(const const_buffer_list& buffers, io_handler handler, error_details* details)
 {
     const std::lock_guard guard(mutex());
     if (!executor_)
         return;
     io_result result;
-    if (try_write_locked(buffer, result))
+    if (try_write_locked(buffers, result))
         return complete_now(executor_, std::move(handler), details, std::move(result.ending), result.bytes);
     cancel_with(handler, write_, [](auto& self, asio::cancellation_type type) {
         const bool is_terminal = (type & asio::cancellation_type::terminal) != asio::cancellation_type::none;
@@ -59,8 +61,8 @@ void stream_io::async_write(asio::const_buffer buffer, io_handler handler, error
             self.write_.complete(aborted, 0);
     });
     write_.start(std::move(handler), executor_, details);
-    write_buffer_ = buffer;
-    transport_->send_when_possible(buffer);
+    write_buffers_ = buffers;
+    transport_->send_when_possible(buffers);
 }
 
 void stream_io::async_wait(stream_wait_type type, wait_handler handler, error_details* details)
@@ -87,7 +89,7 @@ bool stream_io::retry_reads()
     const bool was_pending = read_ || wait_for(stream_wait_type::read);
     retry_wait(stream_wait_type::read);
     io_result result;
-    if (read_ && transport_->try_receive(read_buffer_, result))
+    if (read_ && receive(read_buffers_, result))
         read_.complete(std::move(result.ending), result.bytes);
     retry_wait(stream_wait_type::error); // After the read, which may find the end.
     return was_pending;
@@ -98,10 +100,10 @@ bool stream_io::retry_writes()
     const bool was_pending = write_ || wait_for(stream_wait_type::write);
     retry_wait(stream_wait_type::write);
     io_result result;
-    if (write_ && transport_->try_send(write_buffer_, result))
+    if (write_ && transport_->try_send(write_buffers_, result))
         write_.complete(std::move(result.ending), result.bytes);
     else if (write_)
-        transport_->send_when_possible(write_buffer_);
+        transport_->send_when_possible(write_buffers_);
     return was_pending;
 }
 
@@ -127,12 +129,12 @@ stream_io::handlers stream_io::shut_down_io() noexcept
     return {read_.take(), write_.take(), {waits_[0].take(), waits_[1].take(), waits_[2].take()}};
 }
 
-bool stream_io::try_read_locked(asio::mutable_buffer buffer, io_result& result)
+bool stream_io::try_read_locked(const mutable_buffer_list& buffers, io_result& result)
 {
-    if (buffer.size() == 0)
+    if (buffers.empty())
         return true;
     if (transport_ && !read_) {
-        const bool is_over = transport_->try_receive(buffer, result);
+        const bool is_over = receive(buffers, result);
         if (result.ending)
             retry_wait(stream_wait_type::error);
         return is_over;
@@ -141,14 +143,26 @@ bool stream_io::try_read_locked(asio::mutable_buffer buffer, io_result& result)
     return true;
 }
 
-bool stream_io::try_write_locked(asio::const_buffer buffer, io_result& result)
+bool stream_io::try_write_locked(const const_buffer_list& buffers, io_result& result)
 {
-    if (buffer.size() == 0)
+    if (buffers.empty())
         return true;
     if (transport_ && !write_)
-        return transport_->try_send(buffer, result);
+        return transport_->try_send(buffers, result);
     result.ending = transport_ ? error::operation_in_progress : error::not_open;
     return true;
+}
+
+bool stream_io::receive(const mutable_buffer_list& buffers, io_result& result)
+{
+    if (buffers.count() == 1)
+        return transport_->try_receive(buffers.front(), result);
+    // At once, not buffer by buffer: what libvirt has reported may be good for a single receive.
+    std::array<char, 64 * 1024> bytes;
+    const bool is_over =
+        transport_->try_receive(asio::buffer(bytes, std::min(buffers.size(), bytes.size())), result);
+    asio::buffer_copy(buffers, asio::buffer(bytes, result.bytes));
+    return is_over;
 }
 
 /// Completes the wait if it is over.

@@ -8,7 +8,6 @@
 #include <avirt/detail/stream_impl.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/buffer.hpp>
 
 #include <array>
 #include <cstddef>
@@ -23,12 +22,12 @@ class stream_io : public stream_impl,
                   public std::enable_shared_from_this<stream_io>
 {
 public:
-    bool try_read(asio::mutable_buffer buffer, io_result& result) override;
-    bool try_write(asio::const_buffer buffer, io_result& result) override;
+    bool try_read(const mutable_buffer_list& buffers, io_result& result) override;
+    bool try_write(const const_buffer_list& buffers, io_result& result) override;
     bool sends_on_worker() const noexcept override;
 
-    void async_read(asio::mutable_buffer buffer, io_handler handler, error_details* details) override;
-    void async_write(asio::const_buffer buffer, io_handler handler, error_details* details) override;
+    void async_read(const mutable_buffer_list& buffers, io_handler handler, error_details* details) override;
+    void async_write(const const_buffer_list& buffers, io_handler handler, error_details* details) override;
     void async_wait(stream_wait_type type, wait_handler handler, error_details* details) override;
 
     bool retry_reads() override;
@@ -62,8 +61,10 @@ protected:
     std::shared_ptr<stream_transport> transport_; // null: not open
 
 private:
-    bool try_read_locked(asio::mutable_buffer buffer, io_result& result);
-    bool try_write_locked(asio::const_buffer buffer, io_result& result);
+    bool try_read_locked(const mutable_buffer_list& buffers, io_result& result);
+    bool try_write_locked(const const_buffer_list& buffers, io_result& result);
+
+    bool receive(const mutable_buffer_list& buffers, io_result& result);
 
     wait_operation& wait_for(stream_wait_type type) noexcept
     {
@@ -75,10 +76,10 @@ private:
     void cancel_with(const Handler& handler, const Operation& operation, Function function);
 
     io_operation read_;
-    asio::mutable_buffer read_buffer_;
+    mutable_buffer_list read_buffers_;
 
     io_operation write_;
-    asio::const_buffer write_buffer_;
+    const_buffer_list write_buffers_;
 
     std::array<wait_operation, 3> waits_; // by stream_wait_type
 };

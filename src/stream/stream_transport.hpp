@@ -42,7 +42,7 @@ public:
     /// Returns false if there was nothing to receive; the end of the stream counts as something.
     virtual bool try_receive(asio::mutable_buffer buffer, io_result& result) = 0;
     /// Returns false if nothing was sent, and something may be sent later.
-    virtual bool try_send(asio::const_buffer buffer, io_result& result) = 0;
+    virtual bool try_send(const const_buffer_list& buffers, io_result& result) = 0;
     /// Returns whether each send takes a worker thread; try_send() sends nothing then.
     virtual bool sends_on_worker() const noexcept = 0;
     /// Returns whether a wait of this type is over.
@@ -50,8 +50,8 @@ public:
 
     /// Makes the transport retry the waiting operations of this type when they may have become possible.
     virtual void retry_when_ready(stream_wait_type type) = 0;
-    /// Makes the transport complete or retry the pending write, which writes from @p buffer.
-    virtual void send_when_possible(asio::const_buffer buffer) = 0;
+    /// Makes the transport complete or retry the pending write, which writes from @p buffers.
+    virtual void send_when_possible(const const_buffer_list& buffers) = 0;
     /// Gives the pending write up. Returns false if its bytes were, or may be, sent.
     /// @param at_any_cost Gives the write up in any case, if need be at the cost of the connection.
     virtual bool cancel_send(bool at_any_cost) = 0;

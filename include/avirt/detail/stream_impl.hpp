@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <avirt/detail/buffer_list.hpp>
 #include <avirt/detail/call.hpp>
 #include <avirt/detail/connection_impl.hpp>
 #include <avirt/detail/failure.hpp>
@@ -88,29 +89,18 @@ public:
         wait_handler handler, error_details* details) = 0;
 
     /// Attempts the operation without waiting. Returns false if it has to wait.
-    virtual bool try_read(asio::mutable_buffer buffer, io_result& result) = 0;
-    virtual bool try_write(asio::const_buffer buffer, io_result& result) = 0;
+    virtual bool try_read(const mutable_buffer_list& buffers, io_result& result) = 0;
+    virtual bool try_write(const const_buffer_list& buffers, io_result& result) = 0;
     /// Returns whether each write takes a worker thread, so that none completes without waiting.
     virtual bool sends_on_worker() const noexcept = 0;
 
-    virtual void async_read(asio::mutable_buffer buffer, io_handler handler, error_details* details) = 0;
-    virtual void async_write(asio::const_buffer buffer, io_handler handler, error_details* details) = 0;
+    virtual void async_read(
+        const mutable_buffer_list& buffers, io_handler handler, error_details* details) = 0;
+    virtual void async_write(
+        const const_buffer_list& buffers, io_handler handler, error_details* details) = 0;
     virtual void async_wait(stream_wait_type type, wait_handler handler, error_details* details) = 0;
     virtual void async_finish(wait_handler handler, error_details* details) = 0;
     virtual void async_abort(wait_handler handler, error_details* details) = 0;
 };
-
-/// The first buffer that is not empty; an empty buffer if there is none.
-template <class Buffer, class BufferSequence>
-Buffer first_buffer(const BufferSequence& buffers)
-{
-    const auto end = asio::buffer_sequence_end(buffers);
-    for (auto it = asio::buffer_sequence_begin(buffers); it != end; ++it) {
-        const Buffer buffer(*it);
-        if (buffer.size() != 0)
-            return buffer;
-    }
-    return {};
-}
 
 } // namespace avirt::detail
