@@ -15,6 +15,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <type_traits>
 #include <utility>
@@ -198,6 +199,25 @@ public:
             impl_->close();
     }
 
+    /// Sets whether reads stop at the holes of a sparse stream, such as a volume_download with sparse set.
+    ///
+    /// May be called at any time, and applies to each stream that the object opens.
+    ///
+    /// @param stops true: a read that comes to a hole completes with what comes before it, and the next one
+    /// with error::at_hole, until async_read_hole() has taken the hole. Drivers inside this process do not
+    /// know holes: such reads complete with condition::not_supported, and succeed again after
+    /// stop_at_holes(false). false, the default: holes are read as zeros.
+    ///
+    /// @code
+    /// auto [ec, n] = co_await volume.async_read_some(asio::buffer(memory), asio::as_tuple);
+    /// if (ec == avirt::error::at_hole)
+    ///     offset += co_await volume.async_read_hole();
+    /// @endcode
+    void stop_at_holes(bool stops)
+    {
+        impl()->stop_at_holes(stops);
+    }
+
     /// Asynchronously opens the stream.
     ///
     /// If avirt opened @p conn and it leads to a daemon, the stream gets a connection of its own. Then
@@ -261,7 +281,8 @@ public:
 
     /// Asynchronously reads some data.
     ///
-    /// Holes of a sparse stream are read as zeros, which are generated as they are read.
+    /// Holes of a sparse stream are read as zeros, which are generated as they are read, unless
+    /// stop_at_holes() was called.
     ///
     /// @param buffers The buffers to read into. They are filled one after the other with what has arrived.
     /// The memory must remain valid until the completion handler is invoked.
@@ -273,6 +294,8 @@ public:
     /// @par Errors
     /// @li asio::error::eof: the end of the stream, reported by each further read as well. The stream can
     /// still be written.
+    /// @li error::at_hole: a hole comes next, and stop_at_holes(true) was called. Reading goes on after
+    /// async_read_hole().
     /// @li condition::connection_lost, condition::console_taken_over, condition::guest_gone (the guest was
     /// destroyed while it was being written to) and libvirt's errors, after all data that came before has
     /// been read, and by each further read as well. The stream can only be finished, aborted or closed then.
@@ -363,6 +386,67 @@ public:
                 impl()->sends_on_worker() ? asio::error::operation_not_supported : asio::error::would_block);
         ec = result.ending.code;
         return result.bytes;
+    }
+
+    /// Asynchronously reads a hole of a sparse stream.
+    ///
+    /// Of a hole that reads have begun to read as zeros, it reads the rest. It counts as a read: only one can
+    /// be outstanding.
+    ///
+    /// @param token The completion token.
+    ///
+    /// @par Completion signature
+    /// `void(error_code, std::uint64_t)`. The length of the hole in bytes; 0 if data comes next.
+    ///
+    /// @par Errors
+    /// @li asio::error::eof: the end of the stream.
+    /// @li condition::not_supported: the driver is in this process, and does not know holes.
+    /// @li The other errors of async_read_some(), except error::at_hole.
+    ///
+    /// @par Per-operation cancellation
+    /// Terminal, partial and total. No hole is lost.
+    ///
+    /// @par libvirt
+    /// virStreamRecvFlags, virStreamRecvHole.
+    template <
+        BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code, std::uint64_t))
+            Token = detail::default_token_t<Executor>>
+    auto async_read_hole(Token&& token = {})
+    {
+        return detail::initiate<&detail::stream_impl::async_read_hole, void(error_code, std::uint64_t)>(
+            *this, token);
+    }
+
+    /// Asynchronously writes a hole to a sparse stream, such as a volume_upload with sparse set.
+    ///
+    /// The operation never waits. A daemon is told of the hole together with what follows it: the next write,
+    /// or async_finish(). So several holes in a row are one, and a hole that is written last is lost if the
+    /// stream is released. libvirt does not erase what is in the place of the hole: it keeps the old data, so
+    /// a hole is only right in a volume that has just been created. Elsewhere, write zeros.
+    ///
+    /// @param length The length of the hole in bytes; 0: none.
+    /// @param token The completion token.
+    ///
+    /// @par Completion signature
+    /// `void(error_code)`
+    ///
+    /// @par Errors
+    /// @li asio::error::invalid_argument: the hole is longer than libvirt can say.
+    /// @li condition::not_supported: the driver is in this process, and does not know holes.
+    /// @li error::operation_in_progress: a write is outstanding.
+    /// @li The other errors of async_write_some(). If the daemon refuses the hole, the next write or
+    /// async_finish() reports it.
+    ///
+    /// @par Per-operation cancellation
+    /// None: the operation completes at once.
+    ///
+    /// @par libvirt
+    /// virStreamSendHole.
+    template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
+    auto async_write_hole(std::uint64_t length, Token&& token = {})
+    {
+        return detail::initiate<&detail::stream_impl::async_write_hole, void(error_code)>(
+            *this, token, length);
     }
 
     /// Asynchronously waits until the stream is ready to be read or written, or has failed.

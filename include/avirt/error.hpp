@@ -22,7 +22,7 @@ enum class error {
     not_open,              ///< The object is not open.
     already_open,          ///< The object is open already.
     operation_in_progress, ///< A second read, write, open, ... while one is outstanding.
-    at_hole,               ///< A read stopped at a hole. Not reported yet: holes are read as zeros.
+    at_hole,               ///< A read stopped at a hole: async_read_hole() comes next.
     wrong_connection,      ///< An opener used an object of another connection.
     call_threw,            ///< A function given to async_call threw.
     events_lost,           ///< The event queue overflowed.

@@ -183,8 +183,9 @@ struct volume_download
     volume_locator volume;
     std::uint64_t offset;
     std::uint64_t length;
-    /// Whether the daemon sends holes as holes (VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM) instead of zeros. A
-    /// stream reads them as zeros all the same: there is no operation yet that reads a hole as one.
+    /// Whether the daemon sends holes as holes (VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM) instead of zeros.
+    /// They cost nothing on the way. The stream reads them as zeros unless
+    /// basic_async_stream::stop_at_holes() is called.
     bool sparse = false;
 
     AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;
@@ -219,8 +220,8 @@ struct volume_upload
     volume_locator volume;
     std::uint64_t offset;
     std::uint64_t length;
-    /// Whether the daemon is told to expect holes (VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM). There is no
-    /// operation yet that sends a hole: everything that is written, zeros included, is sent as data.
+    /// Whether the daemon is told to expect holes (VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM), which
+    /// basic_async_stream::async_write_hole() needs. Zeros that are written are sent as data.
     bool sparse = false;
 
     AVIRT_DECL int operator()(virConnectPtr connection, virStreamPtr stream) const;

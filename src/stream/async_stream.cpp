@@ -32,9 +32,9 @@ public:
     {
         const std::lock_guard guard(mutex());
         // A daemon may be behind the stream: a send may block.
-        transport_ = std::make_shared<callback_transport>(
+        use(std::make_shared<callback_transport>(
             shared_from_this(), stream, false, send_state::method::on_worker, nullptr,
-            std::make_shared<job_lane>());
+            std::make_shared<job_lane>()));
         transport_->listen(); // If this fails, a read reports the failure.
     }
 
@@ -91,7 +91,7 @@ public:
         if (refused != error{})
             return complete_now(executor_, std::move(handler), details, refused);
         opening_ = std::make_shared<stream_opening>(
-            shared_from_this(), [this](auto transport) { transport_ = std::move(transport); });
+            shared_from_this(), [this](auto transport) { use(std::move(transport)); });
         opening_->start(
             stream_origin(std::move(reference), connection, shares_connection), std::move(opener),
             std::move(handler), executor_, details);

@@ -4,10 +4,12 @@
 #include "loop/close_deadline.hpp"
 #include "loop/event_registry.hpp"
 #include "loop/socket_monitor.hpp"
+#include "stream/holes.hpp"
 
 #include <libvirt/virterror.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <new>
 #include <utility>
@@ -32,6 +34,12 @@ int events_for(stream_wait_type type) noexcept
     return error_or_hang_up;
 }
 
+failure no_holes()
+{
+    return describe_failure(
+        VIR_FROM_STREAMS, "libvirt's drivers in this process do not know holes", condition::not_supported);
+}
+
 } // namespace
 
 callback_transport::callback_transport(
@@ -40,6 +48,7 @@ callback_transport::callback_transport(
     : stream_transport(std::move(operations), stream, is_console, std::move(socket)),
       callback_(stream_),
       receive_(receive_state::state::empty),
+      knows_holes_(how == send_state::method::on_worker),
       send_(how),
       lane_(std::move(lane))
 {
@@ -105,23 +114,92 @@ bool callback_transport::try_receive(asio::mutable_buffer buffer, io_result& res
 {
     if (stream_.is_parents() && !receive_.has_ended())
         receive_.end(libvirt_stream::parents_failure());
-    if (receive_.may_receive()) {
-        receive_.use_report();
-        const auto size = std::min<std::size_t>(buffer.size(), std::numeric_limits<int>::max());
-        const int n = virStreamRecv(stream_.get(), static_cast<char*>(buffer.data()), size);
-        if (n > 0) {
-            result.bytes = static_cast<std::size_t>(n);
-            return true;
-        }
-        if (n == libvirt_stream::would_block)
-            receive_.found_nothing();
-        else
-            receive_.end(stream_.receive_failure(n));
+    if (stops_at_holes_ && !knows_holes_) {
+        result.ending = no_holes();
+        return true;
     }
-    if (!receive_.has_ended())
-        return false;
-    result.ending = receive_.why_ended();
-    return true;
+    result.bytes = ahead_.take(buffer, stops_at_holes_);
+    if (result.bytes == 0 && ahead_.empty() && receive_.may_receive()) {
+        receive_.use_report();
+        result.bytes = receive(buffer);
+    }
+    if (result.bytes != 0)
+        return true;
+    if (stops_at_holes_ && !knows_holes_) // This has just turned out.
+        result.ending = no_holes();
+    else if (stops_at_holes_ && ahead_.begins_with_hole())
+        result.ending = error::at_hole;
+    else if (receive_.has_ended())
+        result.ending = receive_.why_ended();
+    return static_cast<bool>(result.ending);
+}
+
+std::size_t callback_transport::receive(asio::mutable_buffer buffer)
+{
+    if (stops_at_holes_)
+        return receive_to_hole(buffer);
+    const auto size = std::min<std::size_t>(buffer.size(), std::numeric_limits<int>::max());
+    return on_received(virStreamRecv(stream_.get(), static_cast<char*>(buffer.data()), size));
+}
+
+/// Receives up to the next hole, which is added to what has been read ahead.
+std::size_t callback_transport::receive_to_hole(asio::mutable_buffer buffer)
+{
+    const auto received = receive_up_to_hole(stream_.get(), buffer);
+    if (received.is_hole) {
+        receive_.report();
+        ahead_.append_hole(received.hole);
+        return 0;
+    }
+    if (received.result == -1 && virGetLastErrorCode() == VIR_ERR_NO_SUPPORT) {
+        receive_.report();
+        knows_holes_ = false;
+        return 0;
+    }
+    return on_received(received.result);
+}
+
+/// Returns the number of bytes that were received.
+std::size_t callback_transport::on_received(int result)
+{
+    if (result > 0)
+        return static_cast<std::size_t>(result);
+    if (result == libvirt_stream::would_block)
+        receive_.found_nothing();
+    else
+        receive_.end(stream_.receive_failure(result));
+    return 0;
+}
+
+void callback_transport::stop_at_holes(bool stops) noexcept
+{
+    stops_at_holes_ = stops;
+}
+
+bool callback_transport::try_receive_hole(hole_result& result)
+{
+    if (stream_.is_parents() && !receive_.has_ended())
+        receive_.end(libvirt_stream::parents_failure());
+    // The only way to find out what comes next is to take a byte. Several holes may come in a row.
+    while (knows_holes_ && (ahead_.empty() || ahead_.is_hole()) && receive_.may_receive()) {
+        std::array<char, 1> byte;
+        ahead_.append({byte.data(), receive_to_hole(asio::buffer(byte))});
+    }
+    result.length = ahead_.take_hole();
+    if (result.length != 0 || !ahead_.empty())
+        return true;
+    if (!knows_holes_)
+        result.ending = no_holes();
+    else if (receive_.has_ended())
+        result.ending = receive_.why_ended();
+    return static_cast<bool>(result.ending);
+}
+
+failure callback_transport::send_hole(std::uint64_t length)
+{
+    if (!knows_holes_)
+        return no_holes();
+    return send_.next() == send_state::step::fail ? send_.refusal() : stream_.add_hole(length);
 }
 
 bool callback_transport::is_ready(stream_wait_type type)
@@ -130,7 +208,7 @@ bool callback_transport::is_ready(stream_wait_type type)
         return true;
     switch (type) {
     case stream_wait_type::read:
-        return receive_.may_receive() || receive_.has_ended();
+        return !ahead_.empty() || receive_.may_receive() || receive_.has_ended();
     case stream_wait_type::write:
         return send_.is_ready();
     case stream_wait_type::error:

@@ -4,6 +4,7 @@
 #include "core/worker_pool.hpp"
 #include "loop/connection_socket.hpp"
 #include "loop/socket_observer.hpp"
+#include "stream/read_ahead.hpp"
 #include "stream/receive_state.hpp"
 #include "stream/send_state.hpp"
 #include "stream/stream_callback.hpp"
@@ -32,6 +33,9 @@ public:
     virStreamPtr release() override;
 
     bool try_receive(asio::mutable_buffer buffer, io_result& result) override;
+    void stop_at_holes(bool stops) noexcept override;
+    bool try_receive_hole(hole_result& result) override;
+    failure send_hole(std::uint64_t length) override;
     bool try_send(const const_buffer_list& buffers, io_result& result) override;
     bool sends_on_worker() const noexcept override;
     bool is_ready(stream_wait_type type) override;
@@ -49,6 +53,9 @@ private:
     void aborted_by_libvirt(waiting_operations& operations);
     void request(int events);
 
+    std::size_t receive(asio::mutable_buffer buffer);
+    std::size_t receive_to_hole(asio::mutable_buffer buffer);
+    std::size_t on_received(int result);
     bool send(const const_buffer_list& buffers, io_result& result);
     void send_on_worker(const const_buffer_list& buffers);
     void send_returned(std::uint64_t number, int result, failure f);
@@ -56,6 +63,9 @@ private:
 
     stream_callback callback_;
     receive_state receive_;
+    read_ahead ahead_; // holes, and a byte that was taken to find out whether a hole comes next
+    bool stops_at_holes_ = false;
+    bool knows_holes_; // Drivers in this process do not, and some harm themselves when they are asked.
     send_state send_;
     const std::shared_ptr<job_lane> lane_;
     worker_pool::job_ptr job_; // null unless a worker thread sends

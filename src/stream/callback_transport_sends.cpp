@@ -96,8 +96,11 @@ void callback_transport::send_on_worker(const const_buffer_list& buffers)
     job_ = worker_pool::instance().make(
         [self = shared_from_this(), stream, copy = std::move(copy), number = send_.next_number()] {
             const daemon_wait work(self->stream_.socket());
-            const int n = virStreamSend(stream.get(), copy.data(), copy.size());
-            self->send_returned(number, n, n == -1 ? self->stream_.explain(last_failure()) : failure());
+            auto f = self->stream_.send_noted_hole();
+            const int n = f ? -1 : virStreamSend(stream.get(), copy.data(), copy.size());
+            if (n == -1 && !f)
+                f = self->stream_.explain(last_failure());
+            self->send_returned(number, n, std::move(f));
         },
         lane_);
     send_.submit();

@@ -5,6 +5,7 @@
 #include <libvirt/virterror.h>
 
 #include <cerrno>
+#include <limits>
 #include <utility>
 
 namespace avirt::detail {
@@ -68,6 +69,21 @@ failure libvirt_stream::send_failure_after_loss() const
     return f && !is_only_about_connection(f.details) ? explain(std::move(f)) : lost_failure(*socket_);
 }
 
+failure libvirt_stream::add_hole(std::uint64_t length)
+{
+    constexpr std::uint64_t longest = std::numeric_limits<long long>::max();
+    if (length > longest - unsent_hole_)
+        return error_code(asio::error::invalid_argument);
+    unsent_hole_ += length;
+    return {};
+}
+
+failure libvirt_stream::send_noted_hole()
+{
+    const auto length = static_cast<long long>(unsent_hole_.exchange(0));
+    return length != 0 && virStreamSendHole(stream_, length, 0) < 0 ? explain(last_failure()) : failure();
+}
+
 failure libvirt_stream::end(int (*function)(virStreamPtr), bool is_awaited)
 {
     if (is_parents())
@@ -76,7 +92,11 @@ failure libvirt_stream::end(int (*function)(virStreamPtr), bool is_awaited)
     if (aborts || !is_awaited)
         use_.end();
     const daemon_wait work(socket_);
-    auto f = function(stream_) < 0 ? explain(last_failure()) : failure();
+    auto f = aborts ? failure() : send_noted_hole();
+    if (f)
+        virStreamAbort(stream_);
+    else if (function(stream_) < 0)
+        f = explain(last_failure());
     if (aborts && socket_ && socket_->ended_by == connection_socket::end::interrupted)
         f = {}; // A stream that was cut off has ended, too.
     const bool is_lost = socket_ && socket_->fd < 0;

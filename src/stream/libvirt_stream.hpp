@@ -9,6 +9,8 @@
 
 #include <libvirt/libvirt.h>
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 
 namespace avirt::detail {
@@ -49,6 +51,18 @@ public:
     /// Why nothing can be sent any more after the connection was lost.
     failure send_failure_after_loss() const;
 
+    /// Notes a hole that is sent with what follows: older daemons stop at two holes in a row
+    /// (docs/libvirt.md, "Holes").
+    failure add_hole(std::uint64_t length);
+
+    bool has_unsent_hole() const noexcept
+    {
+        return unsent_hole_ != 0;
+    }
+
+    /// Sends the hole that was noted, if there is one. May block.
+    failure send_noted_hole();
+
     /// Calls virStreamFinish or virStreamAbort, and frees the stream. Blocks: for a worker thread, once
     /// libvirt does not report anything on the stream any more.
     /// @param is_awaited Whether an operation waits for the result.
@@ -60,6 +74,7 @@ private:
     const virStreamPtr stream_;
     const bool is_console_;
     const std::shared_ptr<connection_socket> socket_;
+    std::atomic<std::uint64_t> unsent_hole_{0};
     connection_use use_; // until the stream has ended, and no operation waits for that
     const unsigned generation_ = fork_gate::generation();
 };

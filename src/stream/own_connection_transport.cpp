@@ -70,18 +70,44 @@ bool own_connection_transport::try_receive(asio::mutable_buffer buffer, io_resul
 {
     const bool was_full = is_full();
     const auto wanted = buffer.size();
-    buffer += ahead_.take(buffer);
-    while (buffer.size() != 0 && receive_.may_receive()) {
+    const auto is_at_hole = [&] { return stops_at_holes_ && ahead_.begins_with_hole(); };
+    buffer += ahead_.take(buffer, stops_at_holes_);
+    while (buffer.size() != 0 && receive_.may_receive() && !is_at_hole()) {
         buffer += receive(buffer);
-        buffer += ahead_.take(buffer); // the hole, if there is one
+        buffer += ahead_.take(buffer, stops_at_holes_); // the hole, if there is one
     }
     result.bytes = wanted - buffer.size();
-    pause_or_resume();
-    if (was_full && !is_full()) // A write may wait for that.
-        retry_when_ready(stream_wait_type::write);
-    if (result.bytes == 0 && receive_.has_ended())
+    on_read(was_full);
+    if (result.bytes == 0 && is_at_hole())
+        result.ending = error::at_hole;
+    else if (result.bytes == 0 && receive_.has_ended())
         result.ending = receive_.why_ended();
     return result.bytes != 0 || result.ending;
+}
+
+void own_connection_transport::stop_at_holes(bool stops) noexcept
+{
+    stops_at_holes_ = stops;
+}
+
+bool own_connection_transport::try_receive_hole(hole_result& result)
+{
+    const bool was_full = is_full();
+    probe_queue();
+    while (ahead_.is_hole() && receive_.may_receive()) // Another hole may follow.
+        receive_ahead(1);
+    result.length = ahead_.take_hole();
+    on_read(was_full);
+    if (result.length != 0 || !ahead_.empty())
+        return true;
+    if (receive_.has_ended())
+        result.ending = receive_.why_ended();
+    return static_cast<bool>(result.ending);
+}
+
+failure own_connection_transport::send_hole(std::uint64_t length)
+{
+    return send_failure_ ? send_failure_ : stream_.add_hole(length);
 }
 
 /// Sends no more than the socket takes: virStreamSend would block if the socket were full (docs/libvirt.md,
@@ -91,6 +117,14 @@ bool own_connection_transport::try_send(const const_buffer_list& buffers, io_res
     if (send_failure_) {
         result.ending = send_failure_;
         return true;
+    }
+    if (stream_.has_unsent_hole()) {
+        if (is_full() || room_to_send(socket_, 1) == 0)
+            return false;
+        empty_queue();
+        result.ending = stream_.send_noted_hole();
+        if (result.ending)
+            return true;
     }
     const auto room = is_full() ? 0 : room_to_send(socket_, std::min(buffers.size(), largest_packet));
     if (room == 0)
@@ -243,6 +277,14 @@ std::size_t own_connection_transport::receive(asio::mutable_buffer buffer)
 bool own_connection_transport::is_full() const noexcept
 {
     return ahead_.size() >= largest_read_ahead;
+}
+
+/// Something was read, for which the socket may be paused, and a write may wait.
+void own_connection_transport::on_read(bool was_full)
+{
+    pause_or_resume();
+    if (was_full && !is_full())
+        retry_when_ready(stream_wait_type::write);
 }
 
 void own_connection_transport::pause_or_resume()

@@ -33,6 +33,9 @@ public:
     virStreamPtr release() override;
 
     bool try_receive(asio::mutable_buffer buffer, io_result& result) override;
+    void stop_at_holes(bool stops) noexcept override;
+    bool try_receive_hole(hole_result& result) override;
+    failure send_hole(std::uint64_t length) override;
     bool try_send(const const_buffer_list& buffers, io_result& result) override;
     bool sends_on_worker() const noexcept override;
     bool is_ready(stream_wait_type type) override;
@@ -58,10 +61,12 @@ private:
     std::size_t receive(asio::mutable_buffer buffer);
     bool is_full() const noexcept;
     void pause_or_resume();
+    void on_read(bool was_full);
 
     const virConnectPtr connection_;
     connection_socket& socket_;
     read_ahead ahead_;
+    bool stops_at_holes_ = false;
     receive_state receive_; // Of libvirt's queue, behind what has been read ahead.
     socket_pause pause_{socket_};
     failure send_failure_; // Why nothing can be sent any more; none: sends are possible.

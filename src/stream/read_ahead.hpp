@@ -58,12 +58,35 @@ public:
         pieces_.back().hole += length;
     }
 
-    /// Moves data to the buffer until the buffer is full or no data is left. Holes become zeros. Returns the
-    /// number of bytes.
-    std::size_t take(asio::mutable_buffer to) noexcept
+    bool begins_with_hole() const noexcept
+    {
+        return !pieces_.empty() && pieces_.front().hole != 0;
+    }
+
+    /// Whether a hole is all there is.
+    bool is_hole() const noexcept
+    {
+        return begins_with_hole() && pieces_.size() == 1;
+    }
+
+    /// Takes the hole with which the data begins. Returns its length; 0: it does not begin with a hole.
+    std::uint64_t take_hole() noexcept
+    {
+        std::uint64_t length = 0;
+        while (begins_with_hole()
+               && length <= std::numeric_limits<std::uint64_t>::max() - pieces_.front().hole) {
+            length += pieces_.front().hole;
+            drop_first();
+        }
+        return length;
+    }
+
+    /// Moves data to the buffer until the buffer is full or no data is left. Holes become zeros, unless
+    /// @p stops_at_hole. Returns the number of bytes.
+    std::size_t take(asio::mutable_buffer to, bool stops_at_hole) noexcept
     {
         const auto wanted = to.size();
-        while (to.size() != 0 && !pieces_.empty()) {
+        while (to.size() != 0 && !pieces_.empty() && !(stops_at_hole && begins_with_hole())) {
             auto& first = pieces_.front();
             const bool is_hole = first.hole != 0;
             const auto left = is_hole ? first.hole : first.bytes.size() - taken_;

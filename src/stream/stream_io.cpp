@@ -65,6 +65,44 @@ void stream_io::async_write(const const_buffer_list& buffers, io_handler handler
     transport_->send_when_possible(buffers);
 }
 
+void stream_io::stop_at_holes(bool stops)
+{
+    const std::lock_guard guard(mutex());
+    stops_at_holes_ = stops;
+    if (transport_)
+        transport_->stop_at_holes(stops);
+}
+
+void stream_io::async_read_hole(hole_handler handler, error_details* details)
+{
+    const std::lock_guard guard(mutex());
+    if (!executor_)
+        return;
+    hole_result result;
+    if (!transport_ || is_reading())
+        result.ending = transport_ ? error::operation_in_progress : error::not_open;
+    if (result.ending || transport_->try_receive_hole(result))
+        return complete_now(executor_, std::move(handler), details, std::move(result.ending), result.length);
+    cancel_with(handler, read_hole_, [](auto& self, asio::cancellation_type) {
+        self.read_hole_.complete(aborted, 0);
+    });
+    read_hole_.start(std::move(handler), executor_, details);
+    transport_->retry_when_ready(stream_wait_type::read);
+}
+
+void stream_io::async_write_hole(std::uint64_t length, wait_handler handler, error_details* details)
+{
+    const std::lock_guard guard(mutex());
+    if (!executor_)
+        return;
+    failure f;
+    if (!transport_ || write_)
+        f = transport_ ? error::operation_in_progress : error::not_open;
+    else if (length != 0) // libvirt gives the connection up at a hole that has no length.
+        f = transport_->send_hole(length);
+    complete_now(executor_, std::move(handler), details, std::move(f));
+}
+
 void stream_io::async_wait(stream_wait_type type, wait_handler handler, error_details* details)
 {
     const std::lock_guard guard(mutex());
@@ -86,11 +124,14 @@ void stream_io::async_wait(stream_wait_type type, wait_handler handler, error_de
 
 bool stream_io::retry_reads()
 {
-    const bool was_pending = read_ || wait_for(stream_wait_type::read);
+    const bool was_pending = is_reading() || wait_for(stream_wait_type::read);
     retry_wait(stream_wait_type::read);
     io_result result;
     if (read_ && receive(read_buffers_, result))
         read_.complete(std::move(result.ending), result.bytes);
+    hole_result hole;
+    if (read_hole_ && transport_->try_receive_hole(hole))
+        read_hole_.complete(std::move(hole.ending), hole.length);
     retry_wait(stream_wait_type::error); // After the read, which may find the end.
     return was_pending;
 }
@@ -112,9 +153,16 @@ void stream_io::complete_write(failure f, std::size_t bytes)
     write_.complete(std::move(f), bytes);
 }
 
+void stream_io::use(std::shared_ptr<stream_transport> transport)
+{
+    transport_ = std::move(transport);
+    transport_->stop_at_holes(stops_at_holes_);
+}
+
 void stream_io::cancel_io() noexcept
 {
     read_.complete(aborted, 0);
+    read_hole_.complete(aborted, 0);
     for (auto& w : waits_)
         w.complete(aborted);
     if (transport_)
@@ -126,14 +174,18 @@ stream_io::handlers stream_io::shut_down_io() noexcept
 {
     if (transport_)
         transport_->cancel_send(true);
-    return {read_.take(), write_.take(), {waits_[0].take(), waits_[1].take(), waits_[2].take()}};
+    return {
+        read_.take(),
+        write_.take(),
+        read_hole_.take(),
+        {waits_[0].take(), waits_[1].take(), waits_[2].take()}};
 }
 
 bool stream_io::try_read_locked(const mutable_buffer_list& buffers, io_result& result)
 {
     if (buffers.empty())
         return true;
-    if (transport_ && !read_) {
+    if (transport_ && !is_reading()) {
         const bool is_over = receive(buffers, result);
         if (result.ending)
             retry_wait(stream_wait_type::error);

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 
@@ -28,6 +29,9 @@ public:
 
     void async_read(const mutable_buffer_list& buffers, io_handler handler, error_details* details) override;
     void async_write(const const_buffer_list& buffers, io_handler handler, error_details* details) override;
+    void stop_at_holes(bool stops) override;
+    void async_read_hole(hole_handler handler, error_details* details) override;
+    void async_write_hole(std::uint64_t length, wait_handler handler, error_details* details) override;
     void async_wait(stream_wait_type type, wait_handler handler, error_details* details) override;
 
     bool retry_reads() override;
@@ -36,12 +40,14 @@ public:
 
 protected:
     using io_operation = pending_operation<void(error_code, std::size_t)>;
+    using hole_operation = pending_operation<void(error_code, std::uint64_t)>;
     using wait_operation = pending_operation<void(error_code)>;
 
     struct handlers
     {
         std::optional<io_operation::state> read;
         std::optional<io_operation::state> write;
+        std::optional<hole_operation::state> read_hole;
         std::array<std::optional<wait_operation::state>, 3> waits;
     };
 
@@ -52,7 +58,9 @@ protected:
         return static_cast<bool>(write_);
     }
 
-    /// Completes all operations with operation_aborted. Called with the lock held.
+    /// The stream is open from now on. Called with the lock held, as are the following.
+    void use(std::shared_ptr<stream_transport> transport);
+    /// Completes all operations with operation_aborted.
     void cancel_io() noexcept;
     /// For a context that ends: the handlers, to be destroyed outside the lock.
     handlers shut_down_io() noexcept;
@@ -66,6 +74,11 @@ private:
 
     bool receive(const mutable_buffer_list& buffers, io_result& result);
 
+    bool is_reading() const noexcept
+    {
+        return read_ || read_hole_;
+    }
+
     wait_operation& wait_for(stream_wait_type type) noexcept
     {
         return waits_[static_cast<std::size_t>(type)];
@@ -77,6 +90,8 @@ private:
 
     io_operation read_;
     mutable_buffer_list read_buffers_;
+    hole_operation read_hole_;
+    bool stops_at_holes_ = false;
 
     io_operation write_;
     const_buffer_list write_buffers_;

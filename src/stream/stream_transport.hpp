@@ -10,6 +10,7 @@
 #include <boost/asio/buffer.hpp>
 #include <libvirt/libvirt.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -41,6 +42,14 @@ public:
 
     /// Returns false if there was nothing to receive; the end of the stream counts as something.
     virtual bool try_receive(asio::mutable_buffer buffer, io_result& result) = 0;
+    /// From now on, a receive stops at a hole with error::at_hole, instead of making zeros of it.
+    virtual void stop_at_holes(bool stops) noexcept = 0;
+    /// Receives the length of the hole that comes next, 0 if data comes next. Returns false if it is not
+    /// known what comes next; the end of the stream counts as something.
+    virtual bool try_receive_hole(hole_result& result) = 0;
+    /// Lets a hole follow what was sent. A daemon is told of it with the next send, or with the end of the
+    /// stream, because older ones stop at two holes in a row (docs/libvirt.md, "Holes").
+    virtual failure send_hole(std::uint64_t length) = 0;
     /// Returns false if nothing was sent, and something may be sent later.
     virtual bool try_send(const const_buffer_list& buffers, io_result& result) = 0;
     /// Returns whether each send takes a worker thread; try_send() sends nothing then.

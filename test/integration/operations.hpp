@@ -153,6 +153,9 @@ void for_each_operation(Visitor visit)
     visit_one("stream.wait at once", readable, [](operations_fixture& r, auto token) {
         return r.stream.async_wait(wait_type::read, std::move(token));
     });
+    visit_one("stream.write_hole", stream, [](operations_fixture& r, auto token) {
+        return r.stream.async_write_hole(0, std::move(token));
+    });
     visit_one("stream.finish", stream, [](operations_fixture& r, auto token) {
         return r.stream.async_finish(std::move(token));
     });

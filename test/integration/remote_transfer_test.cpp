@@ -4,6 +4,8 @@
 #include <avirt/volume_info.hpp>
 #include <support/resident_bytes.hpp>
 
+#include <sys/stat.h>
+
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/read.hpp>
@@ -55,6 +57,107 @@ BOOST_AUTO_TEST_CASE(a_part_of_a_volume)
     part.length = 70'000;
     open_stream(part);
     BOOST_TEST((receive(4096) == whole.substr(1000, 70'000)));
+}
+
+BOOST_AUTO_TEST_CASE(holes_both_ways)
+{
+    constexpr std::uint64_t mebibyte = 1024 * 1024;
+    // A length of data, or of a hole.
+    struct part
+    {
+        bool is_hole;
+        std::uint64_t length;
+
+        bool operator==(const part&) const = default;
+    };
+    const std::vector<std::vector<part>> layouts{
+        {{true, mebibyte}, {false, 65536}, {true, 512 * mebibyte}, {false, mebibyte}, {true, 2 * mebibyte}},
+        {{false, 65536}, {true, mebibyte}},
+        {{true, 3 * mebibyte}},
+    };
+    const std::string data(mebibyte, 'd');
+    for (std::size_t i = 0; i < layouts.size(); ++i) {
+        const auto name = "sparse" + std::to_string(i);
+        const auto path = make_volume(name, 0);
+        auto to = upload(name);
+        to.sparse = true;
+        open_stream(to);
+        std::uint64_t size = 0, bytes = 0;
+        for (const auto& p : layouts[i]) {
+            outcome written;
+            if (!p.is_hole)
+                asio::async_write(stream, asio::buffer(data, p.length), written.handler());
+            else if (p.length == mebibyte) { // In pieces, which are one hole all the same.
+                outcome first;
+                stream.async_write_hole(mebibyte / 2, first.handler());
+                stream.async_write_hole(mebibyte / 2, written.handler());
+            }
+            else
+                stream.async_write_hole(p.length, written.handler());
+            run_until_done(written);
+            BOOST_REQUIRE_EQUAL(written.ec(), error_code());
+            size += p.length;
+            bytes += p.is_hole ? 0 : p.length;
+        }
+        BOOST_TEST(finish() == error_code());
+        BOOST_TEST(std::filesystem::file_size(path) == size);
+        struct stat status
+        {
+        };
+        ::stat(path.c_str(), &status);
+        BOOST_TEST(static_cast<std::uint64_t>(status.st_blocks) * 512 <= bytes + 65536);
+
+        for (const bool shares_connection : {false, true}) {
+            auto from = download(name);
+            from.sparse = true;
+            stream.stop_at_holes(true);
+            outcome opened;
+            if (shares_connection)
+                stream.async_open(conn, avirt::shared_connection, from, opened.handler());
+            else
+                stream.async_open(conn, from, opened.handler());
+            run_until_done(opened);
+            std::vector<part> found;
+            const auto add = [&](bool is_hole, std::uint64_t length) {
+                if (length == 0)
+                    return;
+                if (found.empty() || found.back().is_hole != is_hole)
+                    found.push_back({is_hole, 0});
+                found.back().length += length;
+            };
+            std::string buffer(100'000, '\0');
+            for (;;) {
+                outcome read;
+                stream.async_read_some(asio::buffer(buffer), read.handler());
+                run_until_done(read);
+                add(false, read.bytes());
+                BOOST_TEST(buffer.find_first_not_of('d') >= read.bytes());
+                if (read.ec() != avirt::error::at_hole && read.ec()) {
+                    BOOST_TEST(read.ec() == asio::error::eof);
+                    break;
+                }
+                if (read.ec()) {
+                    outcome hole;
+                    stream.async_read_hole(hole.handler());
+                    run_until_done(hole);
+                    add(true, hole.bytes());
+                }
+            }
+            BOOST_TEST((found == layouts[i]));
+            BOOST_TEST(finish() == error_code());
+        }
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_hole_that_the_daemon_does_not_expect)
+{
+    make_volume("dense", 0);
+    open_stream(upload("dense"));
+    outcome written;
+    stream.async_write_hole(1000, written.handler());
+    run_until_done(written);
+    BOOST_TEST(written.ec() == error_code()); // The daemon has not been told yet.
+    BOOST_TEST((finish() == avirt::condition::wrong_state));
 }
 
 BOOST_AUTO_TEST_CASE(with_asios_algorithms)

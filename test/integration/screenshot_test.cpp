@@ -55,6 +55,27 @@ private:
 
 BOOST_FIXTURE_TEST_SUITE(screenshot, operations_fixture)
 
+BOOST_AUTO_TEST_CASE(a_driver_in_this_process_knows_no_holes)
+{
+    open_stream();
+    const auto check_refused = [&](const outcome& o) {
+        run_until_done(o);
+        BOOST_TEST((o.ec() == avirt::condition::not_supported));
+    };
+    outcome hole, write, read;
+    stream.async_read_hole(hole.handler());
+    check_refused(hole);
+    stream.async_write_hole(4096, write.handler());
+    check_refused(write);
+    stream.stop_at_holes(true);
+    stream.async_read_some(asio::buffer(memory), read.handler());
+    check_refused(read);
+    stream.stop_at_holes(false);
+    const reader r(stream, 4096);
+    check_result(r.end, asio::error::eof);
+    BOOST_TEST((r.text == picture()));
+}
+
 BOOST_AUTO_TEST_CASE(size_of_the_picture)
 {
     BOOST_TEST(picture().size() == 33443u);

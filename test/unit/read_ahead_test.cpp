@@ -11,10 +11,10 @@ namespace {
 
 using avirt::detail::read_ahead;
 
-std::string take(read_ahead& from, std::size_t size)
+std::string take(read_ahead& from, std::size_t size, bool stops_at_hole = false)
 {
     std::string result(size, '?');
-    result.resize(from.take(boost::asio::buffer(result)));
+    result.resize(from.take(boost::asio::buffer(result), stops_at_hole));
     return result;
 }
 
@@ -48,6 +48,24 @@ BOOST_AUTO_TEST_CASE(a_hole_is_read_as_zeros)
     BOOST_TEST(take(ahead, 8) == std::string("before\0\0", 8));
     BOOST_TEST(take(ahead, 100) == std::string("\0\0\0after", 8));
     BOOST_TEST(ahead.empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_hole_is_a_place_to_stop)
+{
+    read_ahead ahead;
+    ahead.append("before");
+    ahead.append_hole(5);
+    BOOST_TEST(!ahead.begins_with_hole());
+    BOOST_TEST(ahead.take_hole() == 0u);
+    BOOST_TEST(take(ahead, 8, true) == "before");
+    BOOST_TEST(take(ahead, 8, true).empty());
+    BOOST_TEST(ahead.is_hole());
+    BOOST_TEST(take(ahead, 2) == std::string(2, '\0')); // A part of it, as zeros.
+    ahead.append("after");
+    BOOST_TEST(ahead.begins_with_hole());
+    BOOST_TEST(!ahead.is_hole());
+    BOOST_TEST(ahead.take_hole() == 3u);
+    BOOST_TEST(take(ahead, 8, true) == "after");
 }
 
 BOOST_AUTO_TEST_CASE(a_hole_costs_nothing_whatever_its_length)

@@ -12,12 +12,14 @@
 #endif
 
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 
 namespace avirt::detail {
 
 using wait_handler = asio::any_completion_handler<void(error_code)>;
 using io_handler = asio::any_completion_handler<void(error_code, std::size_t)>;
+using hole_handler = asio::any_completion_handler<void(error_code, std::uint64_t)>;
 
 /// Completes an operation inside its initiating function: on the handler's associated immediate executor if
 /// it has one (and this Asio knows immediate executors), as if by post otherwise. The handler must not be

@@ -11,6 +11,7 @@
 #include <boost/asio/buffer.hpp>
 #include <libvirt/libvirt.h>
 
+#include <cstdint>
 #include <memory>
 #include <type_traits>
 #include <utility>
@@ -71,6 +72,13 @@ struct io_result
     std::size_t bytes = 0;
 };
 
+/// The result of a read of a hole that completes at once.
+struct hole_result
+{
+    failure ending{};
+    std::uint64_t length = 0;
+};
+
 /// The compiled implementation behind every basic_async_stream, of which public headers see nothing else.
 class AVIRT_DECL stream_impl
 {
@@ -98,6 +106,9 @@ public:
         const mutable_buffer_list& buffers, io_handler handler, error_details* details) = 0;
     virtual void async_write(
         const const_buffer_list& buffers, io_handler handler, error_details* details) = 0;
+    virtual void stop_at_holes(bool stops) = 0;
+    virtual void async_read_hole(hole_handler handler, error_details* details) = 0;
+    virtual void async_write_hole(std::uint64_t length, wait_handler handler, error_details* details) = 0;
     virtual void async_wait(stream_wait_type type, wait_handler handler, error_details* details) = 0;
     virtual void async_finish(wait_handler handler, error_details* details) = 0;
     virtual void async_abort(wait_handler handler, error_details* details) = 0;
