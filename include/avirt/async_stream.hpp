@@ -322,8 +322,8 @@ public:
     /// not write while 4 MiB or more have been received and not been read. If the other side answers what it
     /// gets, the application has to read and write at the same time.
     ///
-    /// @param buffers The buffers to write. Up to sixteen of them, as many as asio::async_write passes at a
-    /// time, are sent in one packet. The memory must remain valid until the completion handler is invoked.
+    /// @param buffers The buffers to write. Small ones are sent in one packet; asio::async_write passes
+    /// sixteen at a time. The memory must remain valid until the completion handler is invoked.
     /// @param token The completion token.
     ///
     /// @par Completion signature
@@ -370,7 +370,7 @@ public:
 
     /// Writes some data without waiting.
     ///
-    /// @param buffers The buffers to write. Up to sixteen of them are sent in one packet.
+    /// @param buffers The buffers to write. Small ones are sent in one packet.
     /// @param ec Set to asio::error::would_block if nothing can be written at once, and to
     /// asio::error::operation_not_supported if each write needs a worker thread (streams of a daemon that
     /// share a connection or were constructed from a libvirt stream): use async_write_some(). Otherwise set

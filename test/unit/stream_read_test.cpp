@@ -70,6 +70,19 @@ BOOST_AUTO_TEST_CASE(all_buffers_are_filled_one_after_the_other)
     BOOST_TEST(fake->receives() == 2);
 }
 
+BOOST_AUTO_TEST_CASE(as_many_buffers_as_there_are)
+{
+    open();
+    std::array<asio::mutable_buffer, 64> buffers;
+    for (std::size_t i = 0; i < buffers.size(); ++i)
+        buffers[i] = asio::buffer(&memory[i], 1);
+    const auto text_of_64 = random_text(64);
+    fake->deliver(text_of_64);
+    stream.async_read_some(buffers, read.handler());
+    run_until_done(read);
+    BOOST_TEST(text() == text_of_64);
+}
+
 BOOST_AUTO_TEST_CASE(no_more_than_the_buffer_takes)
 {
     open();

@@ -77,7 +77,7 @@ BOOST_AUTO_TEST_CASE(small_buffers_share_a_send)
     }
 }
 
-BOOST_AUTO_TEST_CASE(two_thousand_buffers_in_as_many_sends_as_async_write_needs)
+BOOST_AUTO_TEST_CASE(two_thousand_buffers)
 {
     const auto text = random_text(40000);
     std::vector<asio::const_buffer> buffers;
@@ -91,7 +91,14 @@ BOOST_AUTO_TEST_CASE(two_thousand_buffers_in_as_many_sends_as_async_write_needs)
         run_until_done(all);
         check(all, {}, text.size());
         BOOST_TEST((fake->sent() == text));
-        BOOST_TEST(fake->sends() == 2000 / 16);
+        BOOST_TEST(fake->sends() == 2000 / 16); // asio::async_write shows a stream sixteen buffers at a time.
+        write = {};
+        fake->take(text.size());
+        stream.async_write_some(buffers, write.handler());
+        run_until_done(write);
+        check(write, {}, text.size());
+        BOOST_TEST(fake->sends() == 2000 / 16 + 1);
+        BOOST_TEST((fake->sent() == text + text));
         stream.close();
         run_until([&] { return fake->references() == 0; });
     }

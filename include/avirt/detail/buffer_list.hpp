@@ -3,16 +3,16 @@
 
 #include <boost/asio/buffer.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
+#include <vector>
 
 namespace avirt::detail {
 
 namespace asio = boost::asio;
 
-/// The first buffers of a buffer sequence that are not empty: as many as Asio's composed operations show to
-/// a stream at a time. A buffer sequence itself.
+/// The buffers of a buffer sequence that are not empty, without knowledge of its type. A buffer sequence
+/// itself. As many buffers as Asio's composed operations show to a stream at a time need no memory.
 template <class Buffer>
 class buffer_list
 {
@@ -26,21 +26,21 @@ public:
     explicit buffer_list(const BufferSequence& buffers)
     {
         const auto end = asio::buffer_sequence_end(buffers);
-        for (auto it = asio::buffer_sequence_begin(buffers); it != end && count_ != buffers_.size(); ++it) {
+        for (auto it = asio::buffer_sequence_begin(buffers); it != end; ++it) {
             const Buffer buffer(*it);
             if (buffer.size() != 0)
-                buffers_[count_++] = buffer;
+                add(buffer);
         }
     }
 
     const_iterator begin() const noexcept
     {
-        return buffers_.data();
+        return many_.empty() ? few_.data() : many_.data();
     }
 
     const_iterator end() const noexcept
     {
-        return buffers_.data() + count_;
+        return begin() + count_;
     }
 
     bool empty() const noexcept
@@ -56,7 +56,7 @@ public:
 
     const Buffer& front() const noexcept
     {
-        return buffers_.front();
+        return *begin();
     }
 
     /// The number of bytes.
@@ -66,7 +66,20 @@ public:
     }
 
 private:
-    std::array<Buffer, 16> buffers_{};
+    void add(const Buffer& buffer)
+    {
+        if (count_ < few_.size()) {
+            few_[count_++] = buffer;
+            return;
+        }
+        if (many_.empty())
+            many_.assign(few_.begin(), few_.end());
+        many_.push_back(buffer);
+        ++count_;
+    }
+
+    std::array<Buffer, 16> few_{};
+    std::vector<Buffer> many_{}; // all of them, if they are too many
     std::size_t count_ = 0;
 };
 
