@@ -23,7 +23,7 @@ namespace avirt::detail {
 
 /// The calls of functions on one connection, each on a worker thread; one after the other if libvirt needs
 /// that (docs/libvirt.md, "Threads"). The public functions are called with the connection's lock held.
-class call_queue : public socket_observer, public std::enable_shared_from_this<call_queue>
+class call_queue final : public socket_observer, public std::enable_shared_from_this<call_queue>
 {
 public:
     using handler_list = std::list<std::optional<pending_call::operation::state>>;

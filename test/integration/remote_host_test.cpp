@@ -116,7 +116,7 @@ BOOST_AUTO_TEST_CASE(every_feed_knows_the_state_after_each)
     };
 
     std::deque<follower> followers;
-    for (const std::size_t capacity : {1024, 1024, 1})
+    for (const std::size_t capacity : {1024u, 1024u, 1u})
         followers.emplace_back(host, capacity).start();
     follower& away = followers.emplace_back(host, 2); // It receives nothing until the end.
     const auto wait_until_all_know = [&] {

@@ -260,7 +260,7 @@ BOOST_AUTO_TEST_CASE(stuck_jobs_double_the_number_of_threads)
         const auto count =
             with_lane ? job_scheduler::healthy_jobs_with_lane : job_scheduler::healthy_urgent_jobs;
         std::vector<job_ptr> all;
-        for (const std::size_t times : {1, 2, 4}) {
+        for (const std::size_t times : {1u, 2u, 4u}) {
             const auto more = run(times * count, with_lane);
             all.insert(all.end(), more.begin(), more.end());
             const auto one_more = add(with_lane ? std::make_shared<job_lane>() : nullptr);
