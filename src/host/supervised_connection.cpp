@@ -233,14 +233,14 @@ private:
     asio::awaitable<failure> report_first_snapshot(
         std::shared_ptr<event_source_impl> lifecycle, std::chrono::milliseconds time)
     {
-        const time_limit limit(time, connection_);
+        time_limit limit(time, connection_);
         auto why = co_await subscribe(lifecycle);
         has_events_ = why.code != condition::not_supported;
         if (!why || !has_events_) {
             co_await subscribe_followed();
             why = co_await report_snapshot();
         }
-        if (why && limit.is_over())
+        if (!limit.end())
             why = open_timed_out();
         co_return why;
     }

@@ -123,6 +123,7 @@ bool own_connection_transport::try_send(const const_buffer_list& buffers, io_res
             return false;
         empty_queue();
         result.ending = stream_.send_noted_hole();
+        receive_with_send();
         if (result.ending)
             return true;
     }
@@ -136,9 +137,15 @@ bool own_connection_transport::try_send(const const_buffer_list& buffers, io_res
         result.ending = stream_.explain(last_failure());
     else
         result.bytes = static_cast<std::size_t>(n);
-    if (const auto operations = operations_.lock())
-        receive_new(*operations); // libvirt reads while it writes.
+    receive_with_send();
     return true;
+}
+
+/// libvirt reads while it writes.
+void own_connection_transport::receive_with_send()
+{
+    if (const auto operations = operations_.lock())
+        receive_new(*operations);
 }
 
 bool own_connection_transport::sends_on_worker() const noexcept

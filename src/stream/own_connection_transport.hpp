@@ -55,6 +55,7 @@ public:
 private:
     void lose_connection();
     void receive_new(waiting_operations& operations);
+    void receive_with_send();
     void probe_queue();
     void empty_queue();
     void receive_ahead(std::size_t size);

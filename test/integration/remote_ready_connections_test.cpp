@@ -54,6 +54,17 @@ struct ready_fixture : counted_daemon, remote_fixture
         BOOST_TEST(called.ec() == error_code());
     }
 
+    /// Starts a call of a function that waits at the gate.
+    outcome start_cancellable(support::gate& gate, asio::cancellation_signal& signal)
+    {
+        outcome called;
+        conn.async_call(
+            avirt::own_connection, gate.entry(),
+            asio::bind_cancellation_slot(signal.slot(), called.handler()));
+        run_until([&] { return gate.arrived() == 1; });
+        return called;
+    }
+
     /// Starts calls of functions that wait at the gate.
     std::deque<outcome> start_together(support::gate& gate, int count)
     {
@@ -204,10 +215,7 @@ BOOST_AUTO_TEST_CASE(one_that_was_interrupted_is_not_used_again)
     call_alone(virConnectNumOfDomains);
     support::gate gate;
     asio::cancellation_signal signal;
-    outcome called;
-    conn.async_call(
-        avirt::own_connection, gate.entry(), asio::bind_cancellation_slot(signal.slot(), called.handler()));
-    run_until([&] { return gate.arrived() == 1; });
+    const auto called = start_cancellable(gate, signal);
     check_cancellation(signal, called);
     gate.open();
     call_alone(virConnectNumOfDomains);
@@ -218,10 +226,7 @@ BOOST_AUTO_TEST_CASE(one_whose_call_was_abandoned_is_used_again_when_that_has_re
 {
     support::gate gate;
     asio::cancellation_signal signal;
-    outcome called;
-    conn.async_call(
-        avirt::own_connection, gate.entry(), asio::bind_cancellation_slot(signal.slot(), called.handler()));
-    run_until([&] { return gate.arrived() == 1; });
+    const auto called = start_cancellable(gate, signal);
     signal.emit(asio::cancellation_type::partial);
     run_until_done(called);
     call_alone(virConnectNumOfDomains);

@@ -59,6 +59,18 @@ struct queue_fixture
         return std::get<Report>(std::move(report));
     }
 
+    /// Is told of an overflow, and that the host is away.
+    void fall_behind_while_away()
+    {
+        connect(VIR_DOMAIN_RUNNING);
+        pop<host_connected>();
+        for (int i = 0; i < 4; ++i)
+            disconnect();
+        be_told_of_overflow();
+        pop<host_disconnected>();
+        queue.start_over(record);
+    }
+
     /// Receives the error of an overflow, and starts the next receive.
     void be_told_of_overflow()
     {
@@ -135,13 +147,7 @@ BOOST_AUTO_TEST_CASE(a_receiver_that_has_received_nothing_has_missed_nothing)
 
 BOOST_AUTO_TEST_CASE(a_receiver_that_falls_behind_while_the_host_is_away)
 {
-    connect(VIR_DOMAIN_RUNNING);
-    pop<host_connected>();
-    for (int i = 0; i < 4; ++i)
-        disconnect();
-    be_told_of_overflow();
-    pop<host_disconnected>();
-    queue.start_over(record);
+    fall_behind_while_away();
     BOOST_TEST(queue.empty()); // It has been told that the host is away.
     disconnect();
     pop<host_disconnected>();
@@ -155,13 +161,7 @@ BOOST_AUTO_TEST_CASE(a_receiver_that_falls_behind_while_the_host_is_away)
 
 BOOST_AUTO_TEST_CASE(a_queue_that_was_full_when_the_host_came_back_has_its_limit)
 {
-    connect(VIR_DOMAIN_RUNNING);
-    pop<host_connected>();
-    for (int i = 0; i < 4; ++i)
-        disconnect();
-    be_told_of_overflow();
-    pop<host_disconnected>();
-    queue.start_over(record);
+    fall_behind_while_away();
     for (int i = 0; i < 3; ++i)
         disconnect();
     connect(VIR_DOMAIN_RUNNING);
