@@ -121,6 +121,7 @@ void stream_opening::start(
     });
     operation_.start(std::move(handler), executor, details);
     own_socket_ = own_socket;
+    is_connecting_ = own_socket != nullptr;
     use_ = connection_use(socket);
     job_ = std::move(job);
     if (const auto no_thread = worker_pool::instance().submit(job_))
@@ -130,12 +131,12 @@ void stream_opening::start(
 void stream_opening::cancel() noexcept
 {
     operation_.complete(error_code(asio::error::operation_aborted));
-    abandon();
+    abandon(is_connecting_ ? cut_off::at_once : cut_off::if_silent);
 }
 
 std::optional<pending_operation<void(error_code)>::state> stream_opening::shut_down() noexcept
 {
-    abandon();
+    abandon(cut_off::at_once);
     return operation_.take();
 }
 
@@ -182,7 +183,14 @@ virConnectPtr stream_opening::connect(const stream_origin& origin, failure& why)
 {
     if_pending([&](auto&) { limit_time_to_connect(origin.own->timeout); });
     virConnectPtr connection = connect_for_stream(*origin.own, origin.socket, why);
-    if_pending([&](auto&) { time_to_connect_.reset(); });
+    bool is_pending = false;
+    if_pending([&](auto&) {
+        is_pending = true;
+        is_connecting_ = false;
+        time_to_connect_.reset();
+    });
+    if (!is_pending && !why) // The connection is interrupted: no stream may be opened on it.
+        why = error_code(asio::error::operation_aborted);
     return connection;
 }
 
@@ -196,7 +204,7 @@ void stream_opening::limit_time_to_connect(std::chrono::milliseconds limit)
             if (!self->time_to_connect_) // It has connected just now.
                 return;
             self->operation_.complete(open_timed_out());
-            self->abandon();
+            self->abandon(cut_off::at_once);
         });
     });
 }
@@ -209,15 +217,17 @@ void stream_opening::complete(failure f)
     operation_.complete(std::move(f));
 }
 
-/// Gives the worker thread up. If it is stuck in libvirt on a new connection, it is freed at the cost of that
-/// connection.
-void stream_opening::abandon() noexcept
+/// Gives the worker thread up. While it opens a stream on a new connection, it is freed at the cost of that
+/// connection only if the daemon does not answer, which close_deadline finds out: the daemon of libvirt 9.0
+/// may crash if it loses a connection in the middle of an opener. An opener that is answered closes what it
+/// opened.
+void stream_opening::abandon(cut_off when) noexcept
 {
     time_to_connect_.reset();
     use_.end();
     const auto job = std::exchange(job_, nullptr);
     const auto socket = std::exchange(own_socket_, nullptr);
-    if (job && !worker_pool::instance().abandon(job) && socket)
+    if (job && !worker_pool::instance().abandon(job) && socket && when == cut_off::at_once)
         socket_monitor::instance().interrupt(*socket);
 }
 

@@ -60,6 +60,8 @@ public:
     std::optional<pending_operation<void(error_code)>::state> shut_down() noexcept;
 
 private:
+    enum class cut_off { at_once, if_silent };
+
     template <class Function>
     void if_pending(Function function);
 
@@ -67,13 +69,14 @@ private:
     virConnectPtr connect(const stream_origin& origin, failure& why);
     void limit_time_to_connect(std::chrono::milliseconds limit);
     void complete(failure f);
-    void abandon() noexcept;
+    void abandon(cut_off when) noexcept;
 
     const std::weak_ptr<waiting_operations> stream_;
     const std::function<void(std::shared_ptr<stream_transport>)> opened_;
     pending_operation<void(error_code)> operation_;
     worker_pool::job_ptr job_;
     std::shared_ptr<connection_socket> own_socket_; // of the new connection
+    bool is_connecting_ = false;                    // the new connection is not open yet
     connection_use use_;
     std::optional<deadline> time_to_connect_;
 };

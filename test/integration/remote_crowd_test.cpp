@@ -79,8 +79,8 @@ public:
     {
         auto opened = with_slot([this](error_code ec) { ec ? leave(ec) : use(); });
         if (visits_console_)
-            stream_->async_open(
-                host_.conn, avirt::console{"echo", {}, VIR_DOMAIN_CONSOLE_FORCE}, std::move(opened));
+            // Not by force: docs/libvirt.md, "What the daemon of libvirt 9.0 does not survive".
+            stream_->async_open(host_.conn, avirt::console{"echo"}, std::move(opened));
         else
             stream_->async_open(host_.conn, host_.download("crowd"), std::move(opened));
         if (gives_up)
@@ -118,7 +118,9 @@ private:
 
     bool is_expected(error_code ec) const
     {
-        return ec == aborted || (visits_console_ && ec == avirt::condition::console_taken_over);
+        // not_open: the stream was closed when an operation had completed, but its handler had not run yet.
+        return ec == aborted || ec == avirt::error::not_open
+            || (visits_console_ && ec == avirt::condition::console_in_use);
     }
 
     void give_up_after(std::uint_fast32_t turns)
