@@ -17,6 +17,12 @@ bool is_only_about_connection(const error_details& d)
     return concerns_connection(d) || (d.domain == VIR_FROM_NONE && d.code == VIR_ERR_INTERNAL_ERROR);
 }
 
+/// Whether the driver in this process has aborted the stream: it is not open, or its file is closed just now.
+bool is_closed_by_libvirt(const error_details& d)
+{
+    return d.code == VIR_ERR_INTERNAL_ERROR || (d.code == VIR_ERR_SYSTEM_ERROR && d.int1 == EBADF);
+}
+
 } // namespace
 
 libvirt_stream::libvirt_stream(
@@ -47,7 +53,7 @@ failure libvirt_stream::explain(failure f) const
     if (!is_console_ || f.details.domain != VIR_FROM_STREAMS)
         return f;
     // The daemon says no more than that to a stream that loses its console.
-    if (f.details.code == VIR_ERR_RPC)
+    if (f.details.code == VIR_ERR_RPC || (!socket_ && is_closed_by_libvirt(f.details)))
         return refine(std::move(f), condition::console_taken_over);
     // The error of a terminal whose other side is gone: QEMU's side.
     if (f.details.code == VIR_ERR_SYSTEM_ERROR && f.details.int1 == EIO)

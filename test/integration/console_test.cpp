@@ -241,6 +241,20 @@ BOOST_AUTO_TEST_CASE(a_console_taken_over_without_an_outstanding_read)
     BOOST_TEST(read_line() == "second\r\n");
 }
 
+BOOST_AUTO_TEST_CASE(a_write_to_a_console_taken_over)
+{
+    end_console();
+    open(console, where);
+    avirt::async_stream second(io);
+    avirt::console forced{"echo", {}, VIR_DOMAIN_CONSOLE_FORCE};
+    open(second, forced); // libvirt reports nothing to the first stream, which has not requested any events.
+    std::optional<error_code> result;
+    console.async_write_some(asio::buffer("x", 1), [&](error_code ec, std::size_t) { result = ec; });
+    run_until([&] { return result.has_value(); });
+    BOOST_TEST(bool(*result == avirt::condition::console_taken_over));
+    console = std::move(second);
+}
+
 BOOST_AUTO_TEST_CASE(a_console_taken_over_while_it_is_closed)
 {
     console.close(); // The stream is aborted in the next turn of the loop.
