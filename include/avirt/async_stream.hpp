@@ -453,7 +453,8 @@ public:
     ///
     /// @param type wait_type::read: there is something to read, an error or the end included.
     /// wait_type::write: something can be written. wait_type::error: libvirt has reported an error, a hang-up
-    /// or the end, or the connection is lost.
+    /// or the end, or the connection is lost. An error or the end that a daemon sends, and the takeover of a
+    /// console, may be noticed only when a read comes to it.
     /// @param token The completion token.
     ///
     /// @par Completion signature
