@@ -162,7 +162,7 @@ fake_libvirtd::fake_libvirtd(script console, registration_script registered, eve
       registration_script_(std::move(registered)),
       event_style_(style)
 {
-    listener_ = listen_on(directory_.path / "socket");
+    listener_ = listen_on(socket_path());
     thread_ = std::thread([this] { serve(); });
 }
 
@@ -175,7 +175,7 @@ fake_libvirtd::~fake_libvirtd()
 
 std::string fake_libvirtd::uri() const
 {
-    return "qemu+unix:///session?socket=" + (directory_.path / "socket").string();
+    return "qemu+unix:///session?socket=" + socket_path().string();
 }
 
 void fake_libvirtd::answer(std::uint32_t procedure, const encoded& body)
@@ -243,8 +243,10 @@ void fake_libvirtd::serve_client(const socket& client)
         std::string payload(length - sizeof words, '\0');
         if (!receive_all(fd, payload.data(), payload.size()))
             break;
-        if (kind == stream && state == goes_on)
+        if (kind == stream && state == goes_on) {
+            received_ += payload.size();
             continue; // Data that the client writes is discarded.
+        }
         if (prog == keepalive_program) {
             ++keepalives_;
             if (answers_keepalives_ && proc == ping)

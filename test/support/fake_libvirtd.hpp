@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -100,6 +101,17 @@ public:
 
     std::string uri() const;
 
+    std::filesystem::path socket_path() const
+    {
+        return directory_.path / "socket";
+    }
+
+    /// The number of bytes that clients have written to streams.
+    std::size_t received() const noexcept
+    {
+        return received_;
+    }
+
     /// Instead of sending the next answer to any client, shuts that client's socket down, with SHUT_WR or
     /// SHUT_RDWR.
     void end_at_next_call(int how) noexcept
@@ -162,6 +174,7 @@ private:
     const registration_script registration_script_;
     const event_style event_style_;
     std::atomic<int> keepalives_{0};
+    std::atomic<std::size_t> received_{0};
     std::atomic<bool> answers_keepalives_{false};
     std::atomic<int> registrations_{0};
     std::atomic<int> next_callback_id_{100};

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "fault_places.hpp"
+
+#include <support/libvirtd.hpp>
+#include <support/printing.hpp>
+#include <support/shared_daemon.hpp>
+
+#include <boost/test/unit_test.hpp>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+extern "C" const unsigned char avirt_demo_guest[512];
+
+namespace faults {
+namespace {
+
+/// The terminal of the shared daemon's guest.
+open_terminal private_terminal;
+
+/// The stream is an upload, or a download if something is to be read, or the console of a guest if the fault
+/// concerns a guest.
+class private_stage final : own_loop, public stage
+{
+public:
+    private_stage(place where, operation op, fault what)
+        : stage(where, op, what, fixture),
+          own_(what == fault::sigkill ? std::make_unique<support::libvirtd>() : nullptr),
+          daemon_(own_ ? *own_ : support::answering_daemon())
+    {
+    }
+
+    ~private_stage() override
+    {
+        clean_up();
+    }
+
+    std::optional<std::string> expected() const override
+    {
+        return is_download() ? std::optional(sent_by_daemon_) : std::nullopt;
+    }
+
+    void release() override
+    {
+        daemon_.thaw();
+        if (is_suspended_)
+            on_guest(virDomainResume);
+        is_suspended_ = false;
+    }
+
+    void check_stream() override
+    {
+        release();
+        if (concerns_guest())
+            converse();
+        else if (is_download())
+            BOOST_TEST((read_everything().text == sent_by_daemon_));
+        else {
+            write("the last line");
+            const std::string all = std::string(sent_ - 13, 'x') + "the last line";
+            BOOST_TEST(finish() == error_code());
+            BOOST_TEST((content() == all));
+        }
+        BOOST_TEST(call() == error_code());
+    }
+
+    void clean_up() override
+    {
+        release();
+        if (second_)
+            second_->close();
+        stage::clean_up();
+    }
+
+private:
+    bool is_download() const noexcept
+    {
+        const bool is_read = op_ == operation::read || op_ == operation::hole;
+        return (is_read && (what_ == fault::own_handler || what_ == fault::sigstop))
+            || (what_ == fault::sigkill && (is_read || op_ == operation::idle));
+    }
+
+    void set_up() override
+    {
+        connect(daemon_.uri());
+        if (concerns_guest())
+            return start_guest();
+        path_ = daemon_.make_volume("faults", is_download() ? 1'000'000 : 0);
+        sent_by_daemon_ = content(); // The volume goes away with a daemon that is killed.
+        const auto make_pool = [xml = daemon_.pool_xml()](virConnectPtr c) {
+            virStoragePoolPtr pool = virStoragePoolLookupByName(c, "pool");
+            if (!pool)
+                pool = virStoragePoolCreateXML(c, xml.c_str(), 0);
+            const int refreshed = pool ? virStoragePoolRefresh(pool, 0) : -1;
+            if (pool)
+                virStoragePoolFree(pool);
+            return refreshed;
+        };
+        succeed(make_pool);
+    }
+
+    void start_guest()
+    {
+        succeed([xml = daemon_.guest_xml(guest_name, avirt_demo_guest)](virConnectPtr c) {
+            avirt::domain guest{virDomainLookupByName(c, guest_name.c_str())};
+            if (!guest)
+                guest = avirt::domain{virDomainDefineXML(c, xml.c_str())};
+            const bool runs =
+                guest && (virDomainIsActive(guest.get()) == 1 || virDomainCreate(guest.get()) == 0);
+            if (runs)
+                private_terminal.open(guest.get());
+            return runs ? 0 : -1;
+        });
+    }
+
+    opener what_to_open() override
+    {
+        if (concerns_guest())
+            return avirt::console(guest_name);
+        if (!is_download())
+            return avirt::volume_upload{{"pool", "faults"}};
+        avirt::volume_download volume{{"pool", "faults"}};
+        volume.sparse = op_ == operation::hole;
+        stream_->stop_at_holes(volume.sparse);
+        return volume;
+    }
+
+    void hold() override
+    {
+        if (concerns_guest())
+            return hold_guest();
+        const bool needs_daemon = op_ == operation::write || op_ == operation::finish
+            || op_ == operation::abort || op_ == operation::open;
+        if (needs_daemon || what_ == fault::sigstop)
+            daemon_.freeze();
+        if (op_ == operation::write && is_shared())
+            limit_sockets(daemon_.socket());
+        else if (op_ == operation::write)
+            fill();
+    }
+
+    void hold_guest()
+    {
+        if (op_ == operation::open && what_ == fault::guest_destroyed)
+            return on_guest(virDomainDestroy);
+        if (what_ == fault::takeover || op_ == operation::read)
+            converse(); // No output is on its way any more.
+        const bool has_input = op_ == operation::write || op_ == operation::finish || op_ == operation::abort;
+        if (!has_input && what_ != fault::guest_not_reading)
+            return;
+        on_guest(virDomainSuspend);
+        is_suspended_ = true;
+        if (op_ == operation::open || !has_input)
+            return;
+        // More than the guest's terminal takes.
+        for (int i = 0; i < 3; ++i)
+            write(std::string(7'000, 'x'));
+    }
+
+    void provoke() override
+    {
+        if (what_ == fault::sigkill)
+            daemon_.kill();
+        else if (what_ == fault::takeover)
+            take_over();
+        else if (what_ == fault::guest_destroyed && op_ != operation::open)
+            destroy_guest();
+    }
+
+    void take_over()
+    {
+        outcome opened;
+        second_.emplace(loop_.io);
+        second_->async_open(
+            connection(), avirt::console(guest_name, {}, VIR_DOMAIN_CONSOLE_FORCE), opened.handler());
+        run_until_done(opened);
+        BOOST_TEST(opened.ec() == error_code());
+    }
+
+    void destroy_guest()
+    {
+        on_guest(virDomainDestroy);
+        is_suspended_ = false;
+    }
+
+    template <class Function>
+    void succeed(Function function)
+    {
+        outcome called;
+        avirt::error_details why;
+        conn_->async_call(avirt::own_connection, function, avirt::with_details(called.handler(), why));
+        run_until_done(called);
+        BOOST_TEST_REQUIRE(called.ec() == error_code(), why.message);
+    }
+
+    template <class Function>
+    void on_guest(Function function)
+    {
+        succeed([function](virConnectPtr c) {
+            const avirt::domain guest{virDomainLookupByName(c, guest_name.c_str())};
+            return guest ? function(guest.get()) : -1;
+        });
+    }
+
+    std::string content() const
+    {
+        std::ifstream file(path_, std::ios::binary);
+        return {std::istreambuf_iterator<char>(file), {}};
+    }
+
+    const std::unique_ptr<support::libvirtd> own_;
+    support::libvirtd& daemon_;
+    std::filesystem::path path_;
+    std::string sent_by_daemon_;
+    bool is_suspended_ = false;
+    std::optional<avirt::async_stream> second_;
+};
+
+} // namespace
+
+std::unique_ptr<stage> make_private_stage(place where, operation op, fault what)
+{
+    return std::make_unique<private_stage>(where, op, what);
+}
+
+} // namespace faults
