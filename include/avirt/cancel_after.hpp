@@ -13,8 +13,8 @@ namespace avirt {
 /// timeout.
 ///
 /// This is asio::cancel_after, which Asio has since Boost 1.86; with an older Boost it is avirt's own
-/// implementation. It works with any operation of Asio and avirt that supports cancellation, and may stand
-/// anywhere in a chain of token adapters (as_tuple, bind_executor, with_details, ...).
+/// implementation. It works with any operation of Asio, Beast and avirt that supports cancellation, and may
+/// stand anywhere in a chain of token adapters (as_tuple, bind_executor, with_details, ...).
 ///
 /// The completion handler is invoked when both the operation and the timer have ended. It keeps its
 /// associated executor and allocator.

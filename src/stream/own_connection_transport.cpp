@@ -8,6 +8,8 @@
 #include "stream/contiguous_bytes.hpp"
 #include "stream/holes.hpp"
 
+#include <avirt/transfer_packets.hpp>
+
 #include <boost/asio/error.hpp>
 
 #include <algorithm>
@@ -20,7 +22,7 @@ namespace avirt::detail {
 namespace {
 
 /// Maximum size of a packet, for the daemon that takes or sends it.
-constexpr std::size_t largest_packet = 262120;
+constexpr std::size_t largest_packet = transfer_packets::largest_packet;
 
 /// The most that is taken out of libvirt's queue at a time before a send.
 constexpr std::size_t largest_read = 64 * 1024;

@@ -14,12 +14,14 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/completion_condition.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
+#include <boost/asio/write.hpp>
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
@@ -375,6 +377,15 @@ struct avirt_client
         });
     }
 
+    /// Writes everything by one asio::async_write. CompletionCondition: asio's transfer_all, or avirt's.
+    template <class CompletionCondition>
+    void write_all(CompletionCondition condition)
+    {
+        buffer.resize(volume_size, 'x');
+        asio::async_write(
+            stream, asio::buffer(buffer), condition, [this](avirt::error_code, std::size_t) { over = true; });
+    }
+
     asio::awaitable<void> read_in_coroutine()
     {
         avirt::error_code ec;
@@ -436,6 +447,20 @@ result avirt_upload(const std::string& uri)
 {
     avirt_client c(uri, avirt::volume_upload{volume("AVIRT_UP")});
     c.write();
+    return c.run();
+}
+
+result avirt_packets_upload(const std::string& uri)
+{
+    avirt_client c(uri, avirt::volume_upload{volume("AVIRT_UP")});
+    c.write_all(avirt::transfer_packets());
+    return c.run();
+}
+
+result avirt_transfer_all_upload(const std::string& uri)
+{
+    avirt_client c(uri, avirt::volume_upload{volume("AVIRT_UP")});
+    c.write_all(asio::transfer_all());
     return c.run();
 }
 
@@ -556,7 +581,12 @@ try {
           default_down,
           {"blocking", blocking_download}}},
         {"download beside a 1 ms timer (p99 and max: its lateness)", {download, default_down}, true},
-        {"upload, 256 MiB", {upload, default_up, {"blocking", blocking_upload}}},
+        {"upload, 256 MiB",
+         {upload,
+          {"async_write, packets", avirt_packets_upload},
+          {"async_write", avirt_transfer_all_upload},
+          default_up,
+          {"blocking", blocking_upload}}},
         {"upload to a daemon stopped for 500 ms, beside a 1 ms timer (p99 and max: its lateness)",
          {upload, default_up},
          true,

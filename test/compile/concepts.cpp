@@ -69,6 +69,7 @@ static_assert(is_made_of_contexts<avirt::event_loop>);
 
 // Objects convert to those of an executor type that their own converts to, and to no others.
 static_assert(std::is_nothrow_constructible_v<async_stream, basic_async_stream<io_executor>&&>);
+static_assert(std::is_nothrow_assignable_v<async_stream&, basic_async_stream<io_executor>&&>);
 static_assert(!std::is_constructible_v<async_stream, basic_async_stream<io_executor>&>);
 static_assert(!std::is_constructible_v<basic_async_stream<io_executor>, async_stream&&>);
 static_assert(std::is_nothrow_constructible_v<connection, basic_connection<io_executor>&&>);
@@ -209,6 +210,7 @@ static_assert(is_safe_temporary<avirt::volume_locator>);
 static_assert(is_safe_temporary<avirt::volume_download>);
 static_assert(is_safe_temporary<avirt::volume_upload>);
 static_assert(is_safe_temporary<avirt::open_options>);
+static_assert(is_safe_temporary<avirt::transfer_packets>);
 static_assert(is_safe_temporary<avirt::calling<int (*)(virConnectPtr, int), int>>);
 static_assert(std::is_convertible_v<std::string, avirt::open_options>);
 static_assert(!std::is_convertible_v<std::string, avirt::console>);

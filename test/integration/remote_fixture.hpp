@@ -138,8 +138,10 @@ struct remote_fixture : support::loop_fixture
     void open_stream(avirt::async_stream& s, Opener opener)
     {
         outcome opened;
-        s.async_open(conn, std::move(opener), opened.handler());
+        avirt::error_details details;
+        s.async_open(conn, std::move(opener), avirt::with_details(opened.handler(), details));
         run_until_done(opened);
+        BOOST_TEST_INFO(details.message);
         BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
     }
 

@@ -201,8 +201,23 @@ concept adapts_initiation = !tells_executor<Initiation> && requires(const Initia
     initiation.initiation_;
 };
 
-/// The executor of the operation that an initiation launches. Before Boost 1.86 the initiations of Asio's own
-/// adapters do not have it: it is taken from the initiation that they adapt.
+/// Beast passes a pointer to the stream of an HTTP operation to the initiation.
+template <class Argument>
+concept points_to_stream = requires(const Argument& argument)
+{
+    (*argument).get_executor();
+};
+
+/// Beast passes a pointer to the implementation of a WebSocket to the initiation.
+template <class Argument>
+concept points_to_websocket = requires(const Argument& argument)
+{
+    (*argument).stream().get_executor();
+};
+
+/// The executor of the operation that is launched with this object, an initiation or an argument. Before
+/// Boost 1.86 the initiations of Asio's own adapters do not have it: it is taken from the initiation that
+/// they adapt. Those of Beast do not have it either: it is taken from their arguments.
 template <class Initiation>
 struct initiation_executor
 {
@@ -232,6 +247,28 @@ struct initiation_executor<Initiation>
     }
 };
 
+template <points_to_stream Argument>
+struct initiation_executor<Argument>
+{
+    static constexpr bool is_known = true;
+
+    static auto get(const Argument& argument) noexcept
+    {
+        return (*argument).get_executor();
+    }
+};
+
+template <points_to_websocket Argument>
+struct initiation_executor<Argument>
+{
+    static constexpr bool is_known = true;
+
+    static auto get(const Argument& argument) noexcept
+    {
+        return (*argument).stream().get_executor();
+    }
+};
+
 /// For the initiation that Asio's completion token concept uses, which is compiled but never launched.
 struct no_executor
 {
@@ -249,7 +286,7 @@ struct initiation_executor<asio::detail::initiation_archetype<Signatures...>>
 };
 
 /// The executor of the operation that is launched with this initiation and these arguments. redirect_error of
-/// Boost 1.82 to 1.85 passes the operation's initiation as an argument.
+/// Boost 1.82 to 1.85 passes the operation's initiation as an argument, too.
 template <class Initiation, class... Args>
 auto operation_executor(const Initiation& initiation, const Args&... args)
 {
@@ -299,7 +336,8 @@ private:
             operation::start(
                 std::allocate_shared<operation>(allocator, std::forward<Handler>(handler), executor, type_),
                 timeout_, [&](auto timed) {
-                    std::forward<I>(initiation)(std::move(timed), std::forward<Args>(args)...);
+                    call_initiation(
+                        std::forward<I>(initiation), std::move(timed), std::forward<Args>(args)...);
                 });
         }
     }

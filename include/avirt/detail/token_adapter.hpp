@@ -81,6 +81,17 @@ concept tells_executor = requires(const Initiation& initiation)
     initiation.get_executor();
 };
 
+/// Calls an initiation. Some of Beast's receive an int as a std::size_t, about which Clang would warn here,
+/// where the argument is forwarded.
+template <class Initiation, class Handler, class... Args>
+void call_initiation(Initiation&& initiation, Handler&& handler, Args&&... args)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+    std::forward<Initiation>(initiation)(std::forward<Handler>(handler), std::forward<Args>(args)...);
+#pragma GCC diagnostic pop
+}
+
 /// The base of an adapter's initiation: contains the operation's own initiation, and has the same executor if
 /// that has one.
 template <class Initiation>

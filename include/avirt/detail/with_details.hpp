@@ -171,7 +171,8 @@ public:
     template <class Handler, class... Args>
     void operator()(Handler&& handler, Args&&... args) &&
     {
-        std::move(this->initiation_)(
+        call_initiation(
+            std::move(this->initiation_),
             filling_handler<std::decay_t<Handler>>(std::forward<Handler>(handler), details_),
             std::forward<Args>(args)...);
     }
@@ -179,7 +180,8 @@ public:
     template <class Handler, class... Args>
     void operator()(Handler&& handler, Args&&... args) const&
     {
-        this->initiation_(
+        call_initiation(
+            this->initiation_,
             filling_handler<std::decay_t<Handler>>(std::forward<Handler>(handler), details_),
             std::forward<Args>(args)...);
     }
@@ -197,7 +199,8 @@ public:
     template <class Handler, class... Args>
     void operator()(Handler&& handler, Args&&... args) &&
     {
-        std::move(this->initiation_)(
+        call_initiation(
+            std::move(this->initiation_),
             throwing_handler<std::decay_t<Handler>>(std::forward<Handler>(handler)),
             std::forward<Args>(args)...);
     }
@@ -205,8 +208,8 @@ public:
     template <class Handler, class... Args>
     void operator()(Handler&& handler, Args&&... args) const&
     {
-        this->initiation_(
-            throwing_handler<std::decay_t<Handler>>(std::forward<Handler>(handler)),
+        call_initiation(
+            this->initiation_, throwing_handler<std::decay_t<Handler>>(std::forward<Handler>(handler)),
             std::forward<Args>(args)...);
     }
 };
