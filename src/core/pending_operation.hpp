@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "core/dispatch_completion.hpp"
+
 #include <avirt/detail/failure.hpp>
 #include <avirt/detail/handlers.hpp>
 
@@ -14,7 +16,6 @@
 #include <boost/asio/cancellation_type.hpp>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
 
 #include <cstdint>
@@ -67,7 +68,7 @@ public:
         // the copy owns could end on this thread after the handler has been invoked.
         const auto allocator = asio::get_associated_allocator(completed->handler);
         const auto io_executor = completed->io_executor;
-        asio::post(
+        dispatch_completion::defer(
             io_executor,
             asio::bind_allocator(
                 allocator,

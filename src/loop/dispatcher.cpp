@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "loop/dispatcher.hpp"
 
+#include "core/dispatch_completion.hpp"
 #include "loop/keepalive_monitor.hpp"
 
 #include <algorithm>
@@ -49,7 +50,9 @@ void dispatcher::dispatch(loop_backend& loop, dispatch_state::trigger due)
         bool has_progress = has_found_files;
         has_progress |= serve_timeouts(held, loop);
         has_progress |= has_deferred && run_deferred(held);
-        dispatch.has_more = has_progress && scheduler_.is_bound(held, loop);
+        // A handler that waits need not wait for another look at the files: the set is level-triggered.
+        dispatch.has_more =
+            has_progress && scheduler_.is_bound(held, loop) && !dispatch_completion::is_waiting();
         fairness_.end_round(has_found_files);
     }
 }

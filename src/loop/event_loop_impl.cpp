@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "loop/event_loop_impl.hpp"
 
+#include "core/dispatch_completion.hpp"
 #include "loop/dispatcher.hpp"
 #include "loop/event_registry.hpp"
 #include "loop/loop_service.hpp"
 
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/descriptor.hpp>
 
 #include <exception>
@@ -14,7 +16,10 @@
 namespace avirt::detail {
 
 event_loop_impl::event_loop_impl(const asio::any_io_executor& executor, event_loop_options options)
-    : executor_(executor),
+    : context_(
+        executor.target<asio::io_context::executor_type>() ? &asio::query(executor, asio::execution::context)
+                                                           : nullptr),
+      executor_(executor),
       descriptor_(std::in_place, executor),
       options_(std::move(options))
 {
@@ -79,9 +84,7 @@ bool event_loop_impl::post_dispatch() noexcept
 try {
     const std::lock_guard guard(mutex_);
     if (executor_)
-        asio::post(executor_, [self = shared_from_this()] {
-            dispatcher::instance().dispatch(*self, dispatch_state::trigger::post);
-        });
+        asio::post(executor_, [self = shared_from_this()] { self->dispatch(dispatch_state::trigger::post); });
     first_dispatch_work_ = {};
     return true;
 }
@@ -99,12 +102,19 @@ try {
     descriptor_->async_wait(
         asio::posix::descriptor_base::wait_read, [self = shared_from_this()](const error_code& ec) {
             if (!ec)
-                dispatcher::instance().dispatch(*self, dispatch_state::trigger::readiness);
+                self->dispatch(dispatch_state::trigger::readiness);
         });
     return true;
 }
 catch (const std::exception&) { // The reactor may also lack a file, or room in the kernel.
     return false;
+}
+
+void event_loop_impl::dispatch(dispatch_state::trigger due)
+{
+    dispatch_completion completion(context_);
+    dispatcher::instance().dispatch(*this, due);
+    completion.run();
 }
 
 void event_loop_impl::forget_set() noexcept

@@ -2,11 +2,13 @@
 #pragma once
 
 #include "core/fork_gate.hpp"
+#include "loop/dispatch_state.hpp"
 #include "loop/drain_list.hpp"
 #include "loop/loop_backend.hpp"
 
 #include <avirt/event_loop.hpp>
 
+#include <boost/asio/execution_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 
 #include <cstdint>
@@ -37,9 +39,12 @@ public:
     const event_loop_options& options() const noexcept override;
 
 private:
+    void dispatch(dispatch_state::trigger due);
     void cancel_drain(std::uint64_t number);
     void release_descriptor() noexcept;
 
+    /// Null if the dispatches run in a strand or the like, which a handler must not hold up.
+    const asio::execution_context* const context_;
     mutable fork_safe_mutex mutex_;
     asio::any_io_executor executor_; // empty when the loop was stopped
     /// Work until the first dispatch: that may have to wait for a free callback that began before the loop.

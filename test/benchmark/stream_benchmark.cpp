@@ -2,8 +2,9 @@
 
 // Compares streams through a private libvirtd in one run: with avirt, and with what libvirt offers by itself.
 //
-//   stream_benchmark [ROUNDS]
+//   stream_benchmark [ROUNDS [TITLE]]
 //
+// TITLE: only the comparisons whose titles contain this.
 // Every client has a process of its own, because libvirt accepts one event loop per process. The clients take
 // turns, and the ratios are medians of pairs.
 
@@ -567,7 +568,7 @@ int main(int argc, char* argv[])
 try {
     const int rounds = argc > 1 ? std::atoi(argv[1]) : 5;
     if (rounds < 1) {
-        std::fprintf(stderr, "usage: %s [ROUNDS]\n", argv[0]);
+        std::fprintf(stderr, "usage: %s [ROUNDS [TITLE]]\n", argv[0]);
         return 2;
     }
     support::libvirtd daemon(support::libvirtd::kind::session, "/dev/shm");
@@ -596,8 +597,11 @@ try {
          false,
          false,
          true}};
-    for (const auto& c : comparisons)
-        compare(c, daemon, rounds);
+    const std::string wanted = argc > 2 ? argv[2] : "";
+    for (const auto& c : comparisons) {
+        if (std::string(c.title).find(wanted) != std::string::npos)
+            compare(c, daemon, rounds);
+    }
 }
 catch (const std::exception& e) {
     std::fprintf(stderr, "%s\n", e.what());

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "event_operations.hpp"
 #include "operations.hpp"
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -266,6 +267,43 @@ BOOST_AUTO_TEST_CASE(several_threads_run_one_context)
         loop.async_drain(asio::use_future).get();
     }
     BOOST_TEST(loop.is_idle());
+}
+
+BOOST_AUTO_TEST_CASE(a_handler_that_waits_holds_up_neither_the_loop_nor_other_handlers)
+{
+    asio::io_context io;
+    avirt::event_loop loop(io);
+    const runner running(io, 2);
+    avirt::connection conn(io);
+    conn.async_open("test:///default", asio::use_future).get();
+    const auto apply = [&](int (*change)(virDomainPtr)) {
+        return conn.async_call(
+            [change](virConnectPtr c) {
+                return change(avirt::domain{virDomainLookupByName(c, "test")}.get());
+            },
+            asio::use_future);
+    };
+    lifecycle_source sources[]{lifecycle_source(conn), lifecycle_source(conn)};
+    for (auto& s : sources)
+        s.async_subscribe(asio::use_future).get();
+    // One dispatch completes both receives. The handler of the first waits for that of the second, which
+    // waits for another event.
+    std::promise<error_code> first, second;
+    auto second_done = second.get_future();
+    sources[0].async_receive([&](error_code ec, auto) {
+        const auto status = second_done.wait_for(std::chrono::seconds(30));
+        first.set_value(status == std::future_status::ready ? ec : error_code(asio::error::timed_out));
+    });
+    sources[1].async_receive([&](error_code, auto) {
+        sources[1].async_receive([&](error_code ec, auto) { second.set_value(ec); });
+        apply(virDomainResume);
+    });
+    apply(virDomainSuspend).get();
+    BOOST_TEST(first.get_future().get() == error_code());
+    for (auto& s : sources)
+        s.async_unsubscribe(asio::use_future).get();
+    conn.async_close(asio::use_future).get();
+    loop.async_drain(asio::use_future).get();
 }
 
 BOOST_AUTO_TEST_CASE(handlers_are_destroyed_uninvoked_with_their_context)
