@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -182,7 +183,8 @@ public:
     }
 
     /// Cancels all outstanding operations, which complete with operation_aborted. The stream stays open,
-    /// unless it was being finished or aborted.
+    /// unless it was being finished or aborted. If it shares its connection and a worker thread is writing,
+    /// the connection is lost, as with a terminal cancellation of that write.
     void cancel() noexcept
     {
         if (impl_)
@@ -246,7 +248,8 @@ public:
     /// After a failure the stream is not open and may be opened again.
     ///
     /// @par Per-operation cancellation
-    /// Terminal, partial and total. A stream that libvirt opens nevertheless is aborted.
+    /// Terminal, partial and total. An opener that has begun runs on in the background, for at most a second
+    /// if the daemon does not answer; what it opens is aborted. Until then, a console counts as in use.
     ///
     /// @par libvirt
     /// virConnectOpenAuth, virConnectSetKeepAlive, virStreamNew, virStreamEventAddCallback.
@@ -312,8 +315,9 @@ public:
             Token = detail::default_token_t<Executor>>
     auto async_read_some(const MutableBufferSequence& buffers, Token&& token = {})
     {
-        return initiate_transfer<&detail::stream_impl::try_read, &detail::stream_impl::async_read>(
-            detail::mutable_buffer_list(buffers), token);
+        return initiate_attempt<
+            detail::io_result, &detail::stream_impl::try_read, &detail::stream_impl::async_read>(
+            token, detail::mutable_buffer_list(buffers));
     }
 
     /// Asynchronously writes some data.
@@ -347,8 +351,9 @@ public:
             Token = detail::default_token_t<Executor>>
     auto async_write_some(const ConstBufferSequence& buffers, Token&& token = {})
     {
-        return initiate_transfer<&detail::stream_impl::try_write, &detail::stream_impl::async_write>(
-            detail::const_buffer_list(buffers), token);
+        return initiate_attempt<
+            detail::io_result, &detail::stream_impl::try_write, &detail::stream_impl::async_write>(
+            token, detail::const_buffer_list(buffers));
     }
 
     /// Reads some data without waiting.
@@ -413,8 +418,9 @@ public:
             Token = detail::default_token_t<Executor>>
     auto async_read_hole(Token&& token = {})
     {
-        return detail::initiate<&detail::stream_impl::async_read_hole, void(error_code, std::uint64_t)>(
-            *this, token);
+        return initiate_attempt<
+            detail::hole_result, &detail::stream_impl::try_read_hole, &detail::stream_impl::async_read_hole>(
+            token);
     }
 
     /// Asynchronously writes a hole to a sparse stream, such as a volume_upload with sparse set.
@@ -445,8 +451,14 @@ public:
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_write_hole(std::uint64_t length, Token&& token = {})
     {
-        return detail::initiate<&detail::stream_impl::async_write_hole, void(error_code)>(
-            *this, token, length);
+        const auto launch = [](basic_async_stream& self, auto&& handler, error_details* details,
+                               std::uint64_t hole) {
+            detail::wait_result result;
+            if (self.impl()->try_write_hole(hole, result))
+                self.complete_attempt(std::forward<decltype(handler)>(handler), details, result);
+        };
+        return asio::async_initiate<Token, void(error_code)>(
+            detail::initiation(*this, launch), token, length);
     }
 
     /// Asynchronously waits until the stream is ready to be read or written, or has failed.
@@ -472,7 +484,9 @@ public:
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_wait(wait_type type, Token&& token = {})
     {
-        return detail::initiate<&detail::stream_impl::async_wait, void(error_code)>(*this, token, type);
+        return initiate_attempt<
+            detail::wait_result, &detail::stream_impl::try_wait, &detail::stream_impl::async_wait>(
+            token, type);
     }
 
     /// Asynchronously finishes the stream: on success the daemon has received everything that was written.
@@ -560,24 +574,36 @@ private:
     };
 
     /// Completes at once if Try succeeds. Otherwise erases the handler, and waits.
-    template <auto Try, auto Wait, class Buffers, class Token>
-    auto initiate_transfer(const Buffers& buffers, Token& token)
+    template <class Result, auto Try, auto Wait, class Token, class... Args>
+    auto initiate_attempt(Token& token, const Args&... args)
     {
         const auto launch = [](basic_async_stream& self, auto&& handler, error_details* details,
-                               const Buffers& b) {
+                               const Args&... arguments) {
             using handler_type = decltype(handler);
-            detail::io_result result;
-            if (!(*self.impl().*Try)(b, result)) {
-                (*self.impl().*Wait)(b, detail::io_handler(std::forward<handler_type>(handler)), details);
-                return;
-            }
-            if (result.ending && details)
-                *details = std::move(result.ending.details);
-            detail::complete_immediately(
-                std::forward<handler_type>(handler), self.get_executor(), result.ending.code, result.bytes);
+            Result result;
+            if ((*self.impl().*Try)(arguments..., result))
+                self.complete_attempt(std::forward<handler_type>(handler), details, result);
+            else
+                (*self.impl().*Wait)(
+                    arguments...,
+                    asio::any_completion_handler<typename Result::signature>(
+                        std::forward<handler_type>(handler)),
+                    details);
         };
-        return asio::async_initiate<Token, void(error_code, std::size_t)>(
-            detail::initiation(*this, launch), token, buffers);
+        return asio::async_initiate<Token, typename Result::signature>(
+            detail::initiation(*this, launch), token, args...);
+    }
+
+    template <class Handler, class Result>
+    void complete_attempt(Handler&& handler, error_details* details, Result& result)
+    {
+        if (result.ending && details)
+            *details = std::move(result.ending.details);
+        const auto complete = [&](auto... values) {
+            detail::complete_immediately(
+                std::forward<Handler>(handler), get_executor(), result.ending.code, values...);
+        };
+        std::apply(complete, result.values());
     }
 
     const std::shared_ptr<detail::stream_impl>& impl()

@@ -110,7 +110,7 @@ virStreamPtr callback_transport::release()
 
 /// Receives only after libvirt has reported the stream readable, and once for each report: some streams spin
 /// inside virStreamRecv until data comes (docs/libvirt.md, "Streams").
-bool callback_transport::try_receive(asio::mutable_buffer buffer, io_result& result)
+bool callback_transport::try_receive(const mutable_buffer_list& buffers, io_result& result)
 {
     if (stream_.is_parents() && !receive_.has_ended())
         receive_.end(libvirt_stream::parents_failure());
@@ -118,10 +118,10 @@ bool callback_transport::try_receive(asio::mutable_buffer buffer, io_result& res
         result.ending = no_holes();
         return true;
     }
-    result.bytes = ahead_.take(buffer, stops_at_holes_);
+    result.bytes = take_ahead(buffers);
     if (result.bytes == 0 && ahead_.empty() && receive_.may_receive()) {
         receive_.use_report();
-        result.bytes = receive(buffer);
+        result.bytes = receive(buffers);
     }
     if (result.bytes != 0)
         return true;
@@ -132,6 +132,24 @@ bool callback_transport::try_receive(asio::mutable_buffer buffer, io_result& res
     else if (receive_.has_ended())
         result.ending = receive_.why_ended();
     return static_cast<bool>(result.ending);
+}
+
+std::size_t callback_transport::take_ahead(const mutable_buffer_list& buffers)
+{
+    std::size_t bytes = 0;
+    for (const auto& buffer : buffers)
+        bytes += ahead_.take(buffer, stops_at_holes_);
+    return bytes;
+}
+
+/// Receives once, for as many small buffers as that fills.
+std::size_t callback_transport::receive(const mutable_buffer_list& buffers)
+{
+    std::array<char, 64 * 1024> bytes;
+    if (buffers.count() == 1 || buffers.front().size() >= bytes.size())
+        return receive(buffers.front());
+    const auto received = receive(asio::buffer(bytes, std::min(buffers.size(), bytes.size())));
+    return asio::buffer_copy(buffers, asio::buffer(bytes, received));
 }
 
 std::size_t callback_transport::receive(asio::mutable_buffer buffer)

@@ -32,7 +32,7 @@ public:
     void stop_listening(std::function<void()> then) override;
     virStreamPtr release() override;
 
-    bool try_receive(asio::mutable_buffer buffer, io_result& result) override;
+    bool try_receive(const mutable_buffer_list& buffers, io_result& result) override;
     void stop_at_holes(bool stops) noexcept override;
     bool try_receive_hole(hole_result& result) override;
     failure send_hole(std::uint64_t length) override;
@@ -53,6 +53,8 @@ private:
     void aborted_by_libvirt(waiting_operations& operations);
     void request(int events);
 
+    std::size_t take_ahead(const mutable_buffer_list& buffers);
+    std::size_t receive(const mutable_buffer_list& buffers);
     std::size_t receive(asio::mutable_buffer buffer);
     std::size_t receive_to_hole(asio::mutable_buffer buffer);
     std::size_t on_received(int result);

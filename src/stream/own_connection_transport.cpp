@@ -8,8 +8,6 @@
 #include "stream/contiguous_bytes.hpp"
 #include "stream/holes.hpp"
 
-#include <avirt/transfer_packets.hpp>
-
 #include <boost/asio/error.hpp>
 
 #include <algorithm>
@@ -20,9 +18,6 @@
 
 namespace avirt::detail {
 namespace {
-
-/// Maximum size of a packet, for the daemon that takes or sends it.
-constexpr std::size_t largest_packet = transfer_packets::largest_packet;
 
 /// The most that is taken out of libvirt's queue at a time before a send.
 constexpr std::size_t largest_read = 64 * 1024;
@@ -68,23 +63,38 @@ virStreamPtr own_connection_transport::release()
     return stream_.get();
 }
 
-bool own_connection_transport::try_receive(asio::mutable_buffer buffer, io_result& result)
+bool own_connection_transport::try_receive(const mutable_buffer_list& buffers, io_result& result)
 {
     const bool was_full = is_full();
-    const auto wanted = buffer.size();
-    const auto is_at_hole = [&] { return stops_at_holes_ && ahead_.begins_with_hole(); };
-    buffer += ahead_.take(buffer, stops_at_holes_);
-    while (buffer.size() != 0 && receive_.may_receive() && !is_at_hole()) {
-        buffer += receive(buffer);
-        buffer += ahead_.take(buffer, stops_at_holes_); // the hole, if there is one
+    for (const auto& buffer : buffers) {
+        const auto filled = fill(buffer);
+        result.bytes += filled;
+        if (filled != buffer.size())
+            break;
     }
-    result.bytes = wanted - buffer.size();
     on_read(was_full);
     if (result.bytes == 0 && is_at_hole())
         result.ending = error::at_hole;
     else if (result.bytes == 0 && receive_.has_ended())
         result.ending = receive_.why_ended();
     return result.bytes != 0 || result.ending;
+}
+
+/// Fills the buffer as far as data has arrived. Returns the number of bytes.
+std::size_t own_connection_transport::fill(asio::mutable_buffer buffer)
+{
+    const auto size = buffer.size();
+    buffer += ahead_.take(buffer, stops_at_holes_);
+    while (buffer.size() != 0 && receive_.may_receive() && !is_at_hole()) {
+        buffer += receive(buffer);
+        buffer += ahead_.take(buffer, stops_at_holes_); // the hole, if there is one
+    }
+    return size - buffer.size();
+}
+
+bool own_connection_transport::is_at_hole() const noexcept
+{
+    return stops_at_holes_ && ahead_.begins_with_hole();
 }
 
 void own_connection_transport::stop_at_holes(bool stops) noexcept

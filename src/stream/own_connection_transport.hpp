@@ -32,7 +32,7 @@ public:
     void stop_listening(std::function<void()> then) override;
     virStreamPtr release() override;
 
-    bool try_receive(asio::mutable_buffer buffer, io_result& result) override;
+    bool try_receive(const mutable_buffer_list& buffers, io_result& result) override;
     void stop_at_holes(bool stops) noexcept override;
     bool try_receive_hole(hole_result& result) override;
     failure send_hole(std::uint64_t length) override;
@@ -59,6 +59,8 @@ private:
     void probe_queue();
     void empty_queue();
     void receive_ahead(std::size_t size);
+    bool is_at_hole() const noexcept;
+    std::size_t fill(asio::mutable_buffer buffer);
     std::size_t receive(asio::mutable_buffer buffer);
     bool is_full() const noexcept;
     void pause_or_resume();

@@ -3,8 +3,6 @@
 
 #include <boost/asio/error.hpp>
 
-#include <algorithm>
-#include <array>
 #include <mutex>
 #include <utility>
 
@@ -18,13 +16,37 @@ const error_code aborted = asio::error::operation_aborted;
 bool stream_io::try_read(const mutable_buffer_list& buffers, io_result& result)
 {
     const std::lock_guard guard(mutex());
-    return try_read_locked(buffers, result);
+    return executor_ && try_read_locked(buffers, result);
 }
 
 bool stream_io::try_write(const const_buffer_list& buffers, io_result& result)
 {
     const std::lock_guard guard(mutex());
-    return try_write_locked(buffers, result);
+    return executor_ && try_write_locked(buffers, result);
+}
+
+bool stream_io::try_read_hole(hole_result& result)
+{
+    const std::lock_guard guard(mutex());
+    return executor_ && try_read_hole_locked(result);
+}
+
+bool stream_io::try_write_hole(std::uint64_t length, wait_result& result)
+{
+    const std::lock_guard guard(mutex());
+    if (!executor_)
+        return false;
+    if (!transport_ || write_)
+        result.ending = transport_ ? error::operation_in_progress : error::not_open;
+    else if (length != 0) // libvirt gives the connection up at a hole that has no length.
+        result.ending = transport_->send_hole(length);
+    return true;
+}
+
+bool stream_io::try_wait(stream_wait_type type, wait_result& result)
+{
+    const std::lock_guard guard(mutex());
+    return executor_ && try_wait_locked(type, result);
 }
 
 bool stream_io::sends_on_worker() const noexcept
@@ -79,9 +101,7 @@ void stream_io::async_read_hole(hole_handler handler, error_details* details)
     if (!executor_)
         return;
     hole_result result;
-    if (!transport_ || is_reading())
-        result.ending = transport_ ? error::operation_in_progress : error::not_open;
-    if (result.ending || transport_->try_receive_hole(result))
+    if (try_read_hole_locked(result))
         return complete_now(executor_, std::move(handler), details, std::move(result.ending), result.length);
     cancel_with(handler, read_hole_, [](auto& self, asio::cancellation_type) {
         self.read_hole_.complete(aborted, 0);
@@ -90,31 +110,15 @@ void stream_io::async_read_hole(hole_handler handler, error_details* details)
     transport_->retry_when_ready(stream_wait_type::read);
 }
 
-void stream_io::async_write_hole(std::uint64_t length, wait_handler handler, error_details* details)
-{
-    const std::lock_guard guard(mutex());
-    if (!executor_)
-        return;
-    failure f;
-    if (!transport_ || write_)
-        f = transport_ ? error::operation_in_progress : error::not_open;
-    else if (length != 0) // libvirt gives the connection up at a hole that has no length.
-        f = transport_->send_hole(length);
-    complete_now(executor_, std::move(handler), details, std::move(f));
-}
-
 void stream_io::async_wait(stream_wait_type type, wait_handler handler, error_details* details)
 {
     const std::lock_guard guard(mutex());
     if (!executor_)
         return;
+    wait_result result;
+    if (try_wait_locked(type, result))
+        return complete_now(executor_, std::move(handler), details, std::move(result.ending));
     auto& wait = wait_for(type);
-    if (!transport_ || wait)
-        return complete_now(
-            executor_, std::move(handler), details,
-            transport_ ? error::operation_in_progress : error::not_open);
-    if (transport_->is_ready(type))
-        return complete_now(executor_, std::move(handler), details, failure());
     cancel_with(handler, wait, [type](auto& self, asio::cancellation_type) {
         self.wait_for(type).complete(aborted);
     });
@@ -127,7 +131,7 @@ bool stream_io::retry_reads()
     const bool was_pending = is_reading() || wait_for(stream_wait_type::read);
     retry_wait(stream_wait_type::read);
     io_result result;
-    if (read_ && receive(read_buffers_, result))
+    if (read_ && transport_->try_receive(read_buffers_, result))
         read_.complete(std::move(result.ending), result.bytes);
     hole_result hole;
     if (read_hole_ && transport_->try_receive_hole(hole))
@@ -186,7 +190,7 @@ bool stream_io::try_read_locked(const mutable_buffer_list& buffers, io_result& r
     if (buffers.empty())
         return true;
     if (transport_ && !is_reading()) {
-        const bool is_over = receive(buffers, result);
+        const bool is_over = transport_->try_receive(buffers, result);
         if (result.ending)
             retry_wait(stream_wait_type::error);
         return is_over;
@@ -205,16 +209,24 @@ bool stream_io::try_write_locked(const const_buffer_list& buffers, io_result& re
     return true;
 }
 
-bool stream_io::receive(const mutable_buffer_list& buffers, io_result& result)
+bool stream_io::try_read_hole_locked(hole_result& result)
 {
-    if (buffers.count() == 1)
-        return transport_->try_receive(buffers.front(), result);
-    // At once, not buffer by buffer: what libvirt has reported may be good for a single receive.
-    std::array<char, 64 * 1024> bytes;
-    const bool is_over =
-        transport_->try_receive(asio::buffer(bytes, std::min(buffers.size(), bytes.size())), result);
-    asio::buffer_copy(buffers, asio::buffer(bytes, result.bytes));
-    return is_over;
+    if (transport_ && !is_reading()) {
+        const bool is_over = transport_->try_receive_hole(result);
+        if (result.ending)
+            retry_wait(stream_wait_type::error);
+        return is_over;
+    }
+    result.ending = transport_ ? error::operation_in_progress : error::not_open;
+    return true;
+}
+
+bool stream_io::try_wait_locked(stream_wait_type type, wait_result& result)
+{
+    if (transport_ && !wait_for(type))
+        return transport_->is_ready(type);
+    result.ending = transport_ ? error::operation_in_progress : error::not_open;
+    return true;
 }
 
 /// Completes the wait if it is over.

@@ -25,13 +25,15 @@ class stream_io : public stream_impl,
 public:
     bool try_read(const mutable_buffer_list& buffers, io_result& result) override;
     bool try_write(const const_buffer_list& buffers, io_result& result) override;
+    bool try_read_hole(hole_result& result) override;
+    bool try_write_hole(std::uint64_t length, wait_result& result) override;
+    bool try_wait(stream_wait_type type, wait_result& result) override;
     bool sends_on_worker() const noexcept override;
 
     void async_read(const mutable_buffer_list& buffers, io_handler handler, error_details* details) override;
     void async_write(const const_buffer_list& buffers, io_handler handler, error_details* details) override;
     void stop_at_holes(bool stops) override;
     void async_read_hole(hole_handler handler, error_details* details) override;
-    void async_write_hole(std::uint64_t length, wait_handler handler, error_details* details) override;
     void async_wait(stream_wait_type type, wait_handler handler, error_details* details) override;
 
     bool retry_reads() override;
@@ -71,8 +73,8 @@ protected:
 private:
     bool try_read_locked(const mutable_buffer_list& buffers, io_result& result);
     bool try_write_locked(const const_buffer_list& buffers, io_result& result);
-
-    bool receive(const mutable_buffer_list& buffers, io_result& result);
+    bool try_read_hole_locked(hole_result& result);
+    bool try_wait_locked(stream_wait_type type, wait_result& result);
 
     bool is_reading() const noexcept
     {

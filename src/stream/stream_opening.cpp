@@ -131,12 +131,12 @@ void stream_opening::start(
 void stream_opening::cancel() noexcept
 {
     operation_.complete(error_code(asio::error::operation_aborted));
-    abandon(is_connecting_ ? cut_off::at_once : cut_off::if_silent);
+    abandon();
 }
 
 std::optional<pending_operation<void(error_code)>::state> stream_opening::shut_down() noexcept
 {
-    abandon(cut_off::at_once);
+    abandon();
     return operation_.take();
 }
 
@@ -204,7 +204,7 @@ void stream_opening::limit_time_to_connect(std::chrono::milliseconds limit)
             if (!self->time_to_connect_) // It has connected just now.
                 return;
             self->operation_.complete(open_timed_out());
-            self->abandon(cut_off::at_once);
+            self->abandon();
         });
     });
 }
@@ -217,17 +217,17 @@ void stream_opening::complete(failure f)
     operation_.complete(std::move(f));
 }
 
-/// Gives the worker thread up. While it opens a stream on a new connection, it is freed at the cost of that
-/// connection only if the daemon does not answer, which close_deadline finds out: the daemon of libvirt 9.0
+/// Stops waiting for the worker thread. A connection that is being opened is cut off. Once the opener runs,
+/// its connection is cut off only if the daemon stays silent, by close_deadline: the daemon of libvirt 9.0
 /// may crash if it loses a connection in the middle of an opener. An opener that is answered closes what it
 /// opened.
-void stream_opening::abandon(cut_off when) noexcept
+void stream_opening::abandon() noexcept
 {
     time_to_connect_.reset();
     use_.end();
     const auto job = std::exchange(job_, nullptr);
     const auto socket = std::exchange(own_socket_, nullptr);
-    if (job && !worker_pool::instance().abandon(job) && socket && when == cut_off::at_once)
+    if (job && !worker_pool::instance().abandon(job) && socket && is_connecting_)
         socket_monitor::instance().interrupt(*socket);
 }
 

@@ -60,8 +60,6 @@ public:
     std::optional<pending_operation<void(error_code)>::state> shut_down() noexcept;
 
 private:
-    enum class cut_off { at_once, if_silent };
-
     template <class Function>
     void if_pending(Function function);
 
@@ -69,7 +67,7 @@ private:
     virConnectPtr connect(const stream_origin& origin, failure& why);
     void limit_time_to_connect(std::chrono::milliseconds limit);
     void complete(failure f);
-    void abandon(cut_off when) noexcept;
+    void abandon() noexcept;
 
     const std::weak_ptr<waiting_operations> stream_;
     const std::function<void(std::shared_ptr<stream_transport>)> opened_;

@@ -41,7 +41,7 @@ public:
     virtual virStreamPtr release() = 0;
 
     /// Returns false if there was nothing to receive; the end of the stream counts as something.
-    virtual bool try_receive(asio::mutable_buffer buffer, io_result& result) = 0;
+    virtual bool try_receive(const mutable_buffer_list& buffers, io_result& result) = 0;
     /// From now on, a receive stops at a hole with error::at_hole, instead of making zeros of it.
     virtual void stop_at_holes(bool stops) noexcept = 0;
     /// Receives the length of the hole that comes next, 0 if data comes next. Returns false if it is not

@@ -254,6 +254,9 @@ BOOST_AUTO_TEST_CASE(immediate_completions_use_the_immediate_executor)
     r.stream.close();
     check([&](auto token) { r.stream.async_read_some(buffer, std::move(token)); }, true);
     check([&](auto token) { r.stream.async_write_some(buffer, std::move(token)); }, true);
+    check([&](auto token) { r.stream.async_read_hole(std::move(token)); }, true);
+    check([&](auto token) { r.stream.async_write_hole(1, std::move(token)); }, true);
+    check([&](auto token) { r.stream.async_wait(r.stream.wait_type::read, std::move(token)); }, true);
 }
 
 BOOST_AUTO_TEST_CASE(the_immediate_executor_and_the_associated_executor)

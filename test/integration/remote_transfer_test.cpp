@@ -12,6 +12,7 @@
 #include <boost/asio/write.hpp>
 #include <boost/test/data/test_case.hpp>
 
+#include <array>
 #include <filesystem>
 #include <optional>
 #include <utility>
@@ -37,6 +38,20 @@ BOOST_DATA_TEST_CASE(download_by_buffer_size, data::make({1, 1000, 262120, 26214
     run_until_done(again);
     BOOST_TEST(again.ec() == asio::error::eof);
     BOOST_TEST(finish() == error_code());
+}
+
+BOOST_AUTO_TEST_CASE(a_read_fills_all_buffers_with_what_has_arrived)
+{
+    const auto path = make_volume("down", 262120); // one packet
+    open_stream(download("down"));
+    outcome arrived, read;
+    stream.async_wait(avirt::async_stream::wait_type::read, arrived.handler());
+    run_until_done(arrived);
+    std::string first(100'000, '\0'), second(100'000, '\0');
+    stream.async_read_some(std::array{asio::buffer(first), asio::buffer(second)}, read.handler());
+    run_until_done(read);
+    BOOST_TEST(read.bytes() == 200'000u);
+    BOOST_TEST((first + second == content(path).substr(0, 200'000)));
 }
 
 BOOST_DATA_TEST_CASE(upload_by_buffer_size, data::make({1, 1000, 65536, 262144, 8'000'000}), size)

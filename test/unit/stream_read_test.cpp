@@ -70,6 +70,18 @@ BOOST_AUTO_TEST_CASE(all_buffers_are_filled_one_after_the_other)
     BOOST_TEST(fake->receives() == 2);
 }
 
+BOOST_AUTO_TEST_CASE(a_large_first_buffer_receives_alone)
+{
+    open();
+    const auto expected = random_text(150'000);
+    std::string first(100'000, '\0'), second(100'000, '\0');
+    fake->deliver(expected);
+    stream.async_read_some(std::array{asio::buffer(first), asio::buffer(second)}, read.handler());
+    run_until_done(read);
+    check(read, {}, first.size());
+    BOOST_TEST((first == expected.substr(0, first.size())));
+}
+
 BOOST_AUTO_TEST_CASE(as_many_buffers_as_there_are)
 {
     open();

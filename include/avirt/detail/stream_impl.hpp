@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -65,18 +66,44 @@ private:
     Opener function_;
 };
 
-/// The result of a read or a write that completes at once.
+// The results of attempts, operations that do not wait: the error, and what a handler receives beside it.
+
 struct io_result
 {
+    using signature = void(error_code, std::size_t);
+
     failure ending{};
     std::size_t bytes = 0;
+
+    auto values() const noexcept
+    {
+        return std::tuple(bytes);
+    }
 };
 
-/// The result of a read of a hole that completes at once.
 struct hole_result
 {
+    using signature = void(error_code, std::uint64_t);
+
     failure ending{};
     std::uint64_t length = 0;
+
+    auto values() const noexcept
+    {
+        return std::tuple(length);
+    }
+};
+
+struct wait_result
+{
+    using signature = void(error_code);
+
+    failure ending{};
+
+    auto values() const noexcept
+    {
+        return std::tuple();
+    }
 };
 
 /// The compiled implementation behind every basic_async_stream, of which public headers see nothing else.
@@ -96,9 +123,13 @@ public:
         const connection_impl& connection, bool shares_connection, std::shared_ptr<opener_base> opener,
         wait_handler handler, error_details* details) = 0;
 
-    /// Attempts the operation without waiting. Returns false if it has to wait.
+    /// Attempts the operation without waiting. Returns false if it has to wait, or if the context has ended.
     virtual bool try_read(const mutable_buffer_list& buffers, io_result& result) = 0;
     virtual bool try_write(const const_buffer_list& buffers, io_result& result) = 0;
+    virtual bool try_read_hole(hole_result& result) = 0;
+    virtual bool try_wait(stream_wait_type type, wait_result& result) = 0;
+    /// This one never has to wait.
+    virtual bool try_write_hole(std::uint64_t length, wait_result& result) = 0;
     /// Returns whether each write takes a worker thread, so that none completes without waiting.
     virtual bool sends_on_worker() const noexcept = 0;
 
@@ -108,7 +139,6 @@ public:
         const const_buffer_list& buffers, io_handler handler, error_details* details) = 0;
     virtual void stop_at_holes(bool stops) = 0;
     virtual void async_read_hole(hole_handler handler, error_details* details) = 0;
-    virtual void async_write_hole(std::uint64_t length, wait_handler handler, error_details* details) = 0;
     virtual void async_wait(stream_wait_type type, wait_handler handler, error_details* details) = 0;
     virtual void async_finish(wait_handler handler, error_details* details) = 0;
     virtual void async_abort(wait_handler handler, error_details* details) = 0;
