@@ -569,7 +569,8 @@ private:
             self.impl()->async_open(
                 *detail::implementation_of(*connection), shares_connection,
                 std::make_shared<detail::opener<std::decay_t<Opener>>>(std::forward<Opener>(opener)),
-                detail::wait_handler(std::forward<Handler>(handler)), details);
+                detail::erase_handler<void(error_code)>(std::forward<Handler>(handler), self.get_executor()),
+                details);
         }
     };
 
@@ -586,8 +587,8 @@ private:
             else
                 (*self.impl().*Wait)(
                     arguments...,
-                    asio::any_completion_handler<typename Result::signature>(
-                        std::forward<handler_type>(handler)),
+                    detail::erase_handler<typename Result::signature>(
+                        std::forward<handler_type>(handler), self.get_executor()),
                     details);
         };
         return asio::async_initiate<Token, typename Result::signature>(

@@ -406,7 +406,9 @@ private:
             using completion = detail::call_completion<std::decay_t<decltype(handler)>, function>;
             const auto call = std::make_shared<detail::call<function>>(std::forward<decltype(given)>(given));
             (*self.impl().*Member)(
-                call, detail::call_handler(completion(std::forward<decltype(handler)>(handler), call)),
+                call,
+                detail::erase_handler<void(error_code, bool)>(
+                    completion(std::forward<decltype(handler)>(handler), call), self.get_executor()),
                 details);
         };
         return detail::initiate_with_function<Token, detail::call_signature<function>>(

@@ -30,7 +30,9 @@ auto initiate_wait_for_state(Object& on, std::string name, int state, Token& tok
                            int wanted) {
         detail::async_wait_for_state(
             detail::implementation_of(object), object.get_executor(), std::move(which), wanted,
-            detail::wait_handler(std::forward<decltype(handler)>(handler)), details);
+            detail::erase_handler<void(error_code)>(
+                std::forward<decltype(handler)>(handler), object.get_executor()),
+            details);
     };
     return asio::async_initiate<Token, void(error_code)>(
         detail::initiation(on, launch), token, std::move(name), state);

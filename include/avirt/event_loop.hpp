@@ -119,7 +119,10 @@ public:
     auto async_drain(Token&& token = {})
     {
         const auto launch = [](event_loop& self, auto&& handler, error_details* details) {
-            self.start_drain(detail::wait_handler(std::forward<decltype(handler)>(handler)), details);
+            self.start_drain(
+                detail::erase_handler<void(error_code)>(
+                    std::forward<decltype(handler)>(handler), self.get_executor()),
+                details);
         };
         return asio::async_initiate<Token, void(error_code)>(detail::initiation(*this, launch), token);
     }

@@ -173,7 +173,9 @@ public:
         const auto launch = [](basic_event_source& self, auto&& handler, error_details* details) {
             using completion = detail::event_completion<std::decay_t<decltype(handler)>, Event>;
             self.impl()->async_receive(
-                detail::event_handler(completion(std::forward<decltype(handler)>(handler))), details);
+                detail::erase_handler<void(error_code, std::unique_ptr<detail::erased_event>)>(
+                    completion(std::forward<decltype(handler)>(handler)), self.get_executor()),
+                details);
         };
         return asio::async_initiate<Token, void(error_code, Event)>(detail::initiation(*this, launch), token);
     }

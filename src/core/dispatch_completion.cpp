@@ -25,7 +25,7 @@ void dispatch_completion::run()
 {
     current = outer_; // The handler is not part of the dispatch.
     if (auto completed = std::exchange(first_, std::nullopt))
-        std::move(completed->function)();
+        completed->executor.execute(std::move(completed->function)); // Here, unless it is a busy strand.
 }
 
 bool dispatch_completion::is_waiting() noexcept

@@ -51,9 +51,13 @@ public:
     {
         ++number_;
         asio::any_completion_executor executor =
-            asio::get_associated_executor(handler, asio::any_completion_executor(io_executor));
+            asio::get_associated_executor(handler, asio::any_completion_executor(no_executor()));
+        if (executor.target<no_executor>())
+            executor = {};
+        else
+            executor = asio::prefer(std::move(executor), asio::execution::outstanding_work.tracked);
         state_.emplace(
-            std::move(handler), asio::prefer(std::move(executor), asio::execution::outstanding_work.tracked),
+            std::move(handler), std::move(executor),
             asio::prefer(io_executor, asio::execution::outstanding_work.tracked), details);
     }
 
@@ -73,16 +77,14 @@ public:
             asio::bind_allocator(
                 allocator,
                 [ended = std::move(*completed), code = f.code, ... values = std::move(args)]() mutable {
-                    asio::dispatch(
-                        ended.io_executor,
-                        asio::append(std::move(ended.handler), code, std::move(values)...));
+                    std::move(ended).invoke(code, std::move(values)...);
                 }));
     }
 
     struct state
     {
         handler_type handler;
-        asio::any_completion_executor executor;
+        asio::any_completion_executor executor; // empty: the I/O executor
         asio::any_io_executor io_executor;
         error_details* details;
 
@@ -95,6 +97,15 @@ public:
         }
 
         state(state&&) noexcept = default;
+
+        /// Call on the I/O executor.
+        void invoke(error_code ec, Args... args) &&
+        {
+            if (executor)
+                asio::dispatch(executor, asio::append(std::move(handler), ec, std::move(args)...));
+            else
+                std::move(handler)(ec, std::move(args)...);
+        }
     };
 
     /// Ends the operation without completing it, because the context ends. The caller destroys the handler
@@ -107,6 +118,17 @@ public:
     }
 
 private:
+    /// Stands for the executor of a handler that has none.
+    struct no_executor
+    {
+        template <class Function>
+        void execute(Function&&) const noexcept
+        {
+        }
+
+        bool operator==(const no_executor&) const noexcept = default;
+    };
+
     std::optional<state> state_;
     std::uint64_t number_ = 0;
 };

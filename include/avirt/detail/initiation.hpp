@@ -2,9 +2,9 @@
 #pragma once
 
 #include <avirt/detail/config.hpp>
+#include <avirt/detail/erase_handler.hpp>
 #include <avirt/with_details.hpp>
 
-#include <boost/asio/any_completion_handler.hpp>
 #include <boost/asio/async_result.hpp>
 
 #include <utility>
@@ -65,7 +65,7 @@ struct launch_member
     {
         (*implementation_of(object).*Member)(
             std::forward<Args>(args)...,
-            asio::any_completion_handler<Signature>(std::forward<Handler>(handler)), details);
+            erase_handler<Signature>(std::forward<Handler>(handler), object.get_executor()), details);
     }
 };
 
