@@ -42,7 +42,7 @@ failure own_connection_transport::listen()
     socket_monitor::instance().observe(socket_, std::weak_ptr<socket_observer>(shared_from_this()));
     if (socket_.fd < 0) // The connection was lost before it was observed.
         lose_connection();
-    probe_queue(); // Data may have come along with the answer to the opener.
+    // The socket stays paused until the first operation: a stream that is not read yet costs no packet.
     return {};
 }
 
@@ -220,6 +220,7 @@ void own_connection_transport::on_writable()
 void own_connection_transport::on_hung_up()
 {
     if_listening([this](auto& operations) {
+        probe_queue();           // If nothing has been read yet, the socket was paused without reason.
         if (!pause_.is_paused()) // libvirt goes on reading, and finds what came before the end.
             return;
         if (!send_failure_) {
