@@ -5,12 +5,11 @@
 #include <support/outcome.hpp>
 #include <support/printing.hpp>
 #include <support/silent_peer.hpp>
+#include <support/thread_count.hpp>
 
 #include <boost/test/unit_test.hpp>
 
 #include <deque>
-#include <filesystem>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <variant>
@@ -23,12 +22,6 @@ namespace asio = boost::asio;
 using avirt::error_code;
 using support::outcome;
 using support::silent_peer;
-
-std::size_t threads()
-{
-    return static_cast<std::size_t>(
-        std::distance(std::filesystem::directory_iterator("/proc/self/task"), {}));
-}
 
 struct isolation_fixture : support::loop_fixture
 {
@@ -138,10 +131,10 @@ BOOST_AUTO_TEST_CASE(idle_threads_end)
 {
     constexpr int count = 100;
     stuck_calls calls(*this, count);
-    BOOST_TEST(threads() > count);
+    BOOST_TEST(support::thread_count() > count);
     calls.gate.open();
     calls.connections.clear();
-    BOOST_TEST(support::eventually([&] { return threads() < count / 4; }));
+    BOOST_TEST(support::eventually([&] { return support::thread_count() < count / 4; }));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

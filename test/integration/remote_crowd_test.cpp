@@ -1,192 +1,171 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "remote_fixture.hpp"
+#include "crowd_fixture.hpp"
 
+#include <avirt/transfer_packets.hpp>
 #include <support/open_files.hpp>
 #include <support/resident_bytes.hpp>
+#include <support/thread_count.hpp>
 
-#include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/post.hpp>
-
+#include <algorithm>
 #include <array>
 #include <chrono>
-#include <cstdint>
 #include <cstdlib>
-#include <memory>
-#include <optional>
-#include <random>
-#include <string>
-#include <utility>
+#include <list>
 
-#include <sys/resource.h>
+#include <malloc.h>
 
-// Many streams, of which half are given up at a random moment.
+// Many streams at a time, and many more one after the other.
 
 namespace {
 
-constexpr std::size_t volume_size = 600'000;
+constexpr std::size_t mebibyte = 1024 * 1024;
 
-struct crowd_daemon
+/// What this process has allocated. AddressSanitizer and ThreadSanitizer replace the allocator: then it is 0.
+std::size_t allocated_bytes()
 {
-    support::libvirtd own;
-};
+    const auto heap = ::mallinfo2();
+    return heap.uordblks + heap.hblkhd;
+}
 
-struct crowd_fixture : crowd_daemon, remote_fixture
+/// The resident memory without what the allocator could give back.
+std::size_t trimmed_bytes()
 {
-    std::minstd_rand random{1};
-    std::string content_of_volume;
-    int present = 0; // visitors that have not left
+    ::malloc_trim(0);
+    return support::resident_bytes();
+}
 
-    crowd_fixture() : remote_fixture(own)
-    {
-        rlimit files{};
-        ::getrlimit(RLIMIT_NOFILE, &files);
-        files.rlim_cur = files.rlim_max;
-        ::setrlimit(RLIMIT_NOFILE, &files);
-        content_of_volume = content(make_volume("crowd", volume_size));
-    }
-};
-
-/// Opens a stream, uses it and leaves; or gives it up after a random number of the context's turns.
-class visitor : public std::enable_shared_from_this<visitor>
+/// Runs the context until nothing is dispatched any more: the daemon waits for the readers.
+void run_until_quiet(remote_fixture& f)
 {
-    /// A handler that keeps the visitor present, and does nothing once it has given up.
-    template <class Function>
-    auto with_slot(Function function)
-    {
-        return asio::bind_cancellation_slot(
-            signal_.slot(), [self = shared_from_this(), function](error_code ec, auto... n) {
-                if (self->stream_)
-                    function(ec, n...);
-            });
+    for (std::uint64_t last = 0; last != f.loop.stats().dispatched;) {
+        last = f.loop.stats().dispatched;
+        f.io.restart();
+        f.io.run_for(std::chrono::milliseconds(200));
     }
+}
 
-public:
-    visitor(crowd_fixture& host, bool visits_console)
-        : host_(host),
-          stream_(host.io),
-          visits_console_(visits_console)
-    {
-        ++host_.present;
-    }
-
-    ~visitor()
-    {
-        --host_.present;
-    }
-
-    void start(bool gives_up)
-    {
-        auto opened = with_slot([this](error_code ec) { ec ? leave(ec) : use(); });
-        if (visits_console_)
-            // Not by force: docs/libvirt.md, "What the daemon of libvirt 9.0 does not survive".
-            stream_->async_open(host_.conn, avirt::console{"echo"}, std::move(opened));
-        else
-            stream_->async_open(host_.conn, host_.download("crowd"), std::move(opened));
-        if (gives_up)
-            give_up_after(host_.random() % 300);
-    }
-
-private:
-    void use()
-    {
-        if (visits_console_)
-            stream_->async_write_some(asio::buffer("x", 1), with_slot([this](error_code ec, std::size_t) {
-                                          ec ? leave(ec) : read();
-                                      }));
-        else
-            read();
-    }
-
-    void read()
-    {
-        stream_->async_read_some(asio::buffer(buffer_), with_slot([this](error_code ec, std::size_t n) {
-                                     received_.append(buffer_.data(), n);
-                                     const bool is_over = ec || (visits_console_ && !received_.empty());
-                                     is_over ? leave(ec) : read();
-                                 }));
-    }
-
-    void leave(error_code ec)
-    {
-        if (ec == asio::error::eof)
-            BOOST_TEST((received_ == host_.content_of_volume));
-        else if (ec && !is_expected(ec))
-            BOOST_ERROR("a stream ended with " << ec << ": " << ec.message());
-        stream_.reset();
-    }
-
-    bool is_expected(error_code ec) const
-    {
-        // not_open: the stream was closed when an operation had completed, but its handler had not run yet.
-        return ec == aborted || ec == avirt::error::not_open
-            || (visits_console_ && ec == avirt::condition::console_in_use);
-    }
-
-    void give_up_after(std::uint_fast32_t turns)
-    {
-        asio::post(host_.io, [self = shared_from_this(), turns] {
-            if (self->stream_)
-                turns == 0 ? self->give_up() : self->give_up_after(turns - 1);
-        });
-    }
-
-    void give_up()
-    {
-        switch (host_.random() % 6) {
-        case 0:
-            return signal_.emit(asio::cancellation_type::terminal);
-        case 1:
-            return signal_.emit(asio::cancellation_type::partial);
-        case 2:
-            return signal_.emit(asio::cancellation_type::total);
-        case 3:
-            return stream_->cancel();
-        case 4:
-            return stream_->close();
-        default:
-            stream_.reset();
-        }
-    }
-
-    crowd_fixture& host_;
-    std::optional<avirt::async_stream> stream_; // until the visitor leaves
-    const bool visits_console_;
-    asio::cancellation_signal signal_;
-    std::array<char, 64 * 1024> buffer_{};
-    std::string received_;
-};
+unsigned number_from(const char* variable, unsigned otherwise)
+{
+    const char* const text = std::getenv(variable);
+    return text && *text ? static_cast<unsigned>(std::strtoul(text, nullptr, 10)) : otherwise;
+}
 
 } // namespace
 
 BOOST_FIXTURE_TEST_SUITE(remote_crowd, crowd_fixture)
 
+// Half of the visitors give up at a random moment. AVIRT_SOAK_SECONDS: again and again, for that time.
+// AVIRT_SOAK_SEED: with other visitors.
 BOOST_AUTO_TEST_CASE(a_thousand_streams_leave_nothing)
 {
-    constexpr int at_a_time = 50;
-    start_guest("echo", avirt_demo_guest);
-    const auto visit = [&](int count) {
-        for (int i = 0; i < count; ++i) {
-            run_until([&] { return present < at_a_time; });
-            std::make_shared<visitor>(*this, i % 4 == 3)->start(i % 2 == 1);
-        }
-        run_until([&] { return present == 0; });
-        run_until([&] { return daemon.clients() == 1 && loop.stats().running_calls == 0; });
-    };
-    visit(200); // Threads and allocators take what they need.
-    const auto files = support::open_files();
-    const auto memory = support::resident_bytes();
+    using clock = std::chrono::steady_clock;
+    constexpr std::size_t visitors = 1000;
+    const auto seed = number_from("AVIRT_SOAK_SEED", 1);
+    const auto start = clock::now();
+    const auto end = start + std::chrono::seconds(number_from("AVIRT_SOAK_SECONDS", 0));
+    BOOST_TEST_MESSAGE("seed " << seed);
+    random.seed(seed);
+    run_until([&] { return support::thread_count() == 1; });
     const auto watches = loop.stats().watches;
-    // AVIRT_SOAK_SECONDS: again and again, with other random moments.
-    const char* const soak = std::getenv("AVIRT_SOAK_SECONDS");
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(soak ? std::atoi(soak) : 0);
+    const auto timeouts = loop.stats().timeouts;
+    let_in(visitors / 4); // The allocator and libvirt take what they need.
+    run_until([&] { return support::thread_count() == 1; });
+    const auto files = support::open_files();
+    const auto allocated = allocated_bytes();
+    const auto memory = trimmed_bytes();
+    std::size_t streams = 0;
     do {
-        visit(1000);
+        let_in(visitors);
+        streams += visitors;
+        run_until([&] { return support::thread_count() == 1 && support::open_files() <= files; });
         BOOST_TEST(loop.stats().watches == watches);
-        run_until([&] { return support::open_files() <= files; });
-        BOOST_TEST(support::resident_bytes() < memory + 16 * 1024 * 1024);
-    } while (std::chrono::steady_clock::now() < end);
-    on_guest("echo", virDomainDestroy);
+        BOOST_TEST(loop.stats().timeouts == timeouts);
+        BOOST_TEST(!daemon.has_left());
+        const auto allocated_now = allocated_bytes();
+        const auto memory_now = trimmed_bytes();
+        BOOST_TEST(allocated_now < allocated + mebibyte);
+        // What little the threads keep is spread over the pages of all arenas.
+        BOOST_TEST(memory_now < memory + 32 * mebibyte);
+        BOOST_TEST_MESSAGE(
+            std::chrono::duration_cast<std::chrono::seconds>(clock::now() - start).count()
+            << " s: " << streams << " streams, " << allocated_now / 1024 << " KiB allocated (at first "
+            << allocated / 1024 << "), " << memory_now / mebibyte << " MiB resident (" << memory / mebibyte
+            << "), " << support::thread_count() << " thread, " << support::open_files() << " files");
+    } while (clock::now() < end);
+    BOOST_TEST_MESSAGE(
+        "given up while opening: " << given_up[0] << ", in use: " << given_up[1]
+                                   << ", while ending: " << given_up[2]);
+    for (const auto n : given_up)
+        BOOST_TEST(n > 0);
+}
+
+namespace {
+
+struct download_in_progress
+{
+    avirt::async_stream stream;
+    outcome latest{};
+    std::size_t received = 0;
+    std::array<char, 64 * 1024> buffer{};
+};
+
+} // namespace
+
+// What is not read stays with the daemon.
+BOOST_AUTO_TEST_CASE(two_hundred_downloads_of_slow_readers)
+{
+    constexpr std::size_t count = 200, size = 4 * mebibyte, packet = avirt::transfer_packets::largest_packet;
+    const auto expected = content(make_volume("big", size));
+    std::list<download_in_progress> downloads;
+    for (std::size_t i = 0; i < count; ++i)
+        downloads.push_back({avirt::async_stream(io)});
+    const auto all_done = [&] {
+        return std::all_of(downloads.begin(), downloads.end(), [](const auto& d) { return bool(d.latest); });
+    };
+    const auto read = [&](download_in_progress& d, std::size_t n) {
+        d.latest = {};
+        d.stream.async_read_some(asio::buffer(d.buffer, n), d.latest.handler());
+    };
+    const auto check_read = [&](download_in_progress& d) {
+        BOOST_TEST_REQUIRE(
+            expected.compare(d.received, d.latest.bytes(), d.buffer.data(), d.latest.bytes()) == 0);
+        d.received += d.latest.bytes();
+    };
+
+    const auto before = trimmed_bytes();
+    for (auto& d : downloads)
+        d.stream.async_open(conn, download("big"), d.latest.handler());
+    run_until(all_done);
+    for (auto& d : downloads)
+        BOOST_TEST_REQUIRE(d.latest.ec() == error_code());
+    run_until_quiet(*this);
+    BOOST_TEST(daemon.clients() == count + 1);
+    BOOST_TEST(trimmed_bytes() - before < 40 * mebibyte);
+
+    // libvirt has to take a whole packet for each of them, and takes no more.
+    for (auto& d : downloads)
+        read(d, 1);
+    run_until(all_done);
+    for (auto& d : downloads)
+        check_read(d);
+    run_until_quiet(*this);
+    BOOST_TEST(trimmed_bytes() - before < count * packet + 8 * mebibyte);
+
+    for (bool is_over = false; !is_over;) {
+        is_over = true;
+        for (auto& d : downloads)
+            if (!d.latest.ec())
+                read(d, d.buffer.size());
+        run_until(all_done);
+        for (auto& d : downloads) {
+            check_read(d);
+            is_over = is_over && d.latest.ec();
+        }
+    }
+    for (auto& d : downloads) {
+        BOOST_TEST(d.latest.ec() == asio::error::eof);
+        BOOST_TEST(d.received == size);
+    }
 }
 
 BOOST_AUTO_TEST_SUITE_END()
