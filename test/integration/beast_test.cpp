@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "fake_fixture.hpp"
 #include "peer_fixture.hpp"
 
 #include <avirt/beast.hpp>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
@@ -15,11 +18,17 @@
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
 #include <boost/beast/websocket/stream.hpp>
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <memory>
 #include <numeric>
 #include <string>
+
+#include <sys/socket.h>
 
 // HTTP and WebSocket over a libvirt stream, by Beast, with a Beast server at its other end.
 
@@ -85,6 +94,12 @@ void echo_messages(peer_fixture::socket& socket)
     }
 }
 
+/// Sends the frame with which a server closes normally.
+void send_close(peer_fixture::socket& socket)
+{
+    asio::write(socket, asio::buffer("\x88\x02\x03\xe8", 4));
+}
+
 /// A server that reads, and never answers.
 void stay_silent(peer_fixture::socket& socket)
 {
@@ -115,6 +130,23 @@ BOOST_AUTO_TEST_CASE(requests_on_one_connection)
             else
                 BOOST_TEST(*std::max_element(sent.begin(), sent.end()) > 200'000u);
         }
+        co_await stream.async_finish(asio::use_awaitable);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_header_of_many_fields)
+{
+    serve(echo_requests);
+    run_client([this]() -> asio::awaitable<void> {
+        auto request = make_request("/", std::string(5000, 'x'));
+        for (int i = 0; i < 40; ++i)
+            request.set("X-Field-" + std::to_string(i), std::string(50, 'f'));
+        co_await http::async_write(stream, request, asio::use_awaitable);
+        beast::flat_buffer buffer;
+        http::response<http::string_body> response;
+        co_await http::async_read(stream, buffer, response, asio::use_awaitable);
+        BOOST_TEST((response.body() == request.body()));
+        BOOST_TEST(packets().size() == 1u); // Each of the fields is a buffer.
         co_await stream.async_finish(asio::use_awaitable);
     });
 }
@@ -165,6 +197,15 @@ BOOST_AUTO_TEST_CASE(a_timeout_for_each_operation)
 
 BOOST_AUTO_TEST_SUITE_END()
 
+/// Whether the daemon, which is of the same release as the library, survives it if it cannot pass on what
+/// a client writes (docs/libvirt.md, "What the daemon of libvirt 11.3 does not survive").
+boost::test_tools::assertion_result daemon_survives_failed_writes(boost::unit_test::test_unit_id)
+{
+    unsigned long version = 0;
+    virGetVersion(&version, nullptr, nullptr);
+    return version < 9'001'000 || version >= 12'008'000;
+}
+
 BOOST_FIXTURE_TEST_SUITE(beast_websocket, peer_fixture)
 
 BOOST_AUTO_TEST_CASE(messages_and_close)
@@ -198,7 +239,7 @@ BOOST_AUTO_TEST_CASE(what_was_sent_before_the_close_arrives)
     std::string received;
     serve([&](socket& s) {
         server_socket(s).accept();
-        asio::write(s, asio::buffer("\x88\x02\x03\xe8", 4)); // Close, normally.
+        send_close(s);
         ended.entry()();
         error_code ec;
         asio::read(s, asio::dynamic_buffer(received), ec);
@@ -252,13 +293,68 @@ BOOST_AUTO_TEST_CASE(the_timeout_of_a_handshake_closes_the_stream)
     BOOST_TEST(!ws.next_layer().is_open());
 }
 
-BOOST_AUTO_TEST_CASE(a_close_that_the_peer_does_not_take_ends_with_its_timeout)
+BOOST_AUTO_TEST_CASE(
+    a_peer_that_leaves_with_its_close, *boost::unit_test::precondition(daemon_survives_failed_writes))
+{
+    serve([](socket& s) {
+        server_socket(s).accept();
+        send_close(s);
+        s.close(); // Without waiting for the client's close.
+    });
+    client_socket ws(std::move(stream));
+    outcome connected, read;
+    ws.async_handshake("guest", "/", connected.handler());
+    run_until_done(connected);
+    wait_for_server();
+    beast::flat_buffer buffer;
+    ws.async_read(buffer, read.handler());
+    run_until_done(read);
+    BOOST_TEST((read.ec() == websocket::error::closed), read.ec().message());
+    BOOST_TEST(ws.reason().code == websocket::close_code::normal);
+    BOOST_TEST(!ws.next_layer().is_open());
+}
+
+BOOST_AUTO_TEST_CASE(a_peer_that_stops_reading_delays_a_close_until_its_timeout)
+{
+    support::gate may_end;
+    serve([&](socket& s) {
+        server_socket(s).accept();
+        // A message and the close at once: Beast reads both with the message.
+        asio::write(s, asio::buffer("\x82\x02hi\x88\x02\x03\xe8", 8));
+        may_end.entry()();
+    });
+    client_socket ws(std::move(stream));
+    ws.write_buffer_bytes(512 * 1024);
+    const std::string message(400 * 1024, 'z'); // Too much for the buffers between the daemon and the server.
+    beast::flat_buffer buffer;
+    outcome connected, written, read, closed;
+    ws.async_handshake("guest", "/", connected.handler());
+    run_until_done(connected);
+    ws.async_write(asio::buffer(message), written.handler());
+    run_until_done(written);
+    ws.async_read(buffer, read.handler());
+    run_until_done(read);
+    std::size_t sent = 0;
+    run_until([&] { // Then the close can be sent at once.
+        const auto now = packets();
+        return (sent = std::accumulate(now.begin(), now.end(), sent)) > message.size();
+    });
+    ws.set_option(websocket::stream_base::timeout{1ms, websocket::stream_base::none(), false});
+    ws.async_close(websocket::close_code::normal, closed.handler());
+    run_until_done(closed);
+    BOOST_TEST(closed.ec() == aborted); // Beast reports other timeouts than this one as error::timeout.
+    BOOST_TEST(!ws.next_layer().is_open());
+    may_end.open();
+    wait_for_server();
+}
+
+BOOST_AUTO_TEST_CASE(a_close_that_the_peer_does_not_answer_ends_with_its_timeout)
 {
     support::gate may_end;
     serve([&](socket& s) {
         server_socket ws(s);
         ws.accept();
-        may_end.entry()(); // Reads nothing more.
+        may_end.entry()(); // Stops reading.
     });
     client_socket ws(std::move(stream));
     support::run_coroutine(*this, [&]() -> asio::awaitable<void> {
@@ -292,6 +388,66 @@ BOOST_AUTO_TEST_CASE(a_timeout_for_each_operation)
     BOOST_TEST(read.ec() == aborted);
     ws.next_layer().close();
     wait_for_server();
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+struct teardown_fixture : fake_fixture
+{
+    /// Tears a stream down that has failed with an errno, as when its guest's end is closed.
+    error_code tear_down(int errno_number)
+    {
+        support::fake_libvirtd daemon([=](support::fake_libvirtd::session& s) {
+            s.error(VIR_ERR_SYSTEM_ERROR, VIR_FROM_STREAMS, "failed", errno_number);
+        });
+        open(daemon);
+        outcome done;
+        async_teardown(beast::role_type::client, stream, done.handler());
+        run_until_done(done);
+        BOOST_TEST(!stream.is_open());
+        conn.close();
+        support::run_to_end(io);
+        return done.ec();
+    }
+};
+
+BOOST_FIXTURE_TEST_SUITE(beast_teardown, teardown_fixture)
+
+BOOST_AUTO_TEST_CASE(a_peer_that_is_gone_is_no_failure)
+{
+    BOOST_TEST(tear_down(EPIPE) == error_code());
+    BOOST_TEST(tear_down(EIO) == error_code()); // A console's.
+}
+
+BOOST_AUTO_TEST_CASE(other_failures_are_reported)
+{
+    BOOST_TEST(tear_down(ENOSPC) == avirt::condition::no_space);
+}
+
+BOOST_AUTO_TEST_CASE(a_lost_connection_is_reported)
+{
+    support::fake_libvirtd daemon([](auto&) {});
+    open(daemon);
+    daemon.end_at_next_call(SHUT_RDWR);
+    outcome done;
+    async_teardown(beast::role_type::client, stream, done.handler());
+    run_until_done(done);
+    BOOST_TEST(done.ec() == avirt::error::result_unknown);
+}
+
+BOOST_AUTO_TEST_CASE(any_cancellation_ends_it)
+{
+    support::gate may_answer;
+    support::fake_libvirtd daemon([&](auto&) { may_answer.entry()(); });
+    const std::shared_ptr<void> at_end(nullptr, [&](auto) { may_answer.open(); }); // Frees the daemon.
+    open(daemon);
+    asio::cancellation_signal signal;
+    outcome done;
+    async_teardown(
+        beast::role_type::client, stream, asio::bind_cancellation_slot(signal.slot(), done.handler()));
+    signal.emit(asio::cancellation_type::total);
+    run_until_done(done);
+    BOOST_TEST(done.ec() == aborted);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
