@@ -12,7 +12,7 @@ namespace avirt {
 ///
 /// Asio's own condition, transfer_all, passes at most 64 KiB at a time to a stream, so that each packet
 /// contains at most that, which makes an upload slower: each packet costs the daemon the same whatever its
-/// size.
+/// size. A stream that shares libvirt's connection sends at most 64 KiB at a time anyway.
 ///
 /// @code
 /// co_await asio::async_write(
@@ -25,7 +25,12 @@ struct transfer_packets
 
     transfer_packets() noexcept {} // Not an aggregate: GCC 12 miscompiles their temporaries.
 
-    /// Returns how many bytes to transfer next; 0 after an error.
+    /// Determines how much to transfer next.
+    ///
+    /// @param ec The result of the latest read or write of the operation.
+    ///
+    /// @return The most bytes that the next read or write may transfer: those of a packet, or 0 after an
+    /// error, which ends the operation.
     std::size_t operator()(const error_code& ec, std::size_t) const noexcept
     {
         return ec ? 0 : largest_packet;
