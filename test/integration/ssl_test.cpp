@@ -60,7 +60,9 @@ BOOST_AUTO_TEST_CASE(handshake_echo_and_shutdown)
         co_await tls.async_handshake(ssl::stream_base::client, asio::use_awaitable);
         packets();
         co_await asio::async_write(tls, asio::buffer(text), asio::use_awaitable);
-        BOOST_TEST(packets().front() > 16u * 1024); // A record of TLS fills a packet.
+        const auto sent = packets();
+        BOOST_TEST_REQUIRE(!sent.empty());
+        BOOST_TEST(sent.front() > 16u * 1024); // A record of TLS fills a packet.
         std::string received(text.size(), '\0');
         co_await asio::async_read(tls, asio::buffer(received), asio::use_awaitable);
         BOOST_TEST((received == text));
@@ -71,7 +73,7 @@ BOOST_AUTO_TEST_CASE(handshake_echo_and_shutdown)
     BOOST_TEST(!tls.next_layer().is_open());
 }
 
-BOOST_AUTO_TEST_CASE(a_server_that_is_not_the_one_that_was_meant)
+BOOST_AUTO_TEST_CASE(a_certificate_for_another_host)
 {
     error_code server_saw;
     serve([&](socket& s) {

@@ -81,8 +81,8 @@ concept tells_executor = requires(const Initiation& initiation)
     initiation.get_executor();
 };
 
-/// Calls an initiation. Some of Beast's receive an int as a std::size_t, about which Clang would warn here,
-/// where the argument is forwarded.
+/// Calls an initiation. Some of Beast's initiations take a std::size_t and are passed an int, about which
+/// Clang warns at this forwarding.
 template <class Initiation, class Handler, class... Args>
 void call_initiation(Initiation&& initiation, Handler&& handler, Args&&... args)
 {
