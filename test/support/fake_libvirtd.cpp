@@ -23,6 +23,7 @@ enum type : std::uint32_t { call, reply, message, stream, hole = 6 };
 enum status : std::uint32_t { ok, failed, goes_on };
 enum keepalive_procedure : std::uint32_t { ping = 1, pong };
 enum procedure : std::uint32_t {
+    connect_close = 2,
     domain_lookup_by_name = 23,
     network_lookup_by_name = 46,
     connect_supports_feature = 60,
@@ -206,6 +207,25 @@ std::optional<fake_libvirtd::other_answer> fake_libvirtd::other_answer_to(std::u
     return found == other_answers_.end() ? std::nullopt : std::optional(found->second);
 }
 
+void fake_libvirtd::before_answer(std::uint32_t procedure, std::function<void()> function)
+{
+    const std::lock_guard guard(mutex_);
+    before_answers_[procedure] = std::move(function);
+}
+
+void fake_libvirtd::prepare_answer(std::uint32_t procedure) const
+{
+    std::function<void()> function;
+    {
+        const std::lock_guard guard(mutex_);
+        const auto found = before_answers_.find(procedure);
+        if (found != before_answers_.end())
+            function = found->second;
+    }
+    if (function)
+        function();
+}
+
 void fake_libvirtd::serve()
 {
     struct client
@@ -233,6 +253,7 @@ void fake_libvirtd::serve()
 void fake_libvirtd::serve_client(const socket& client)
 {
     const int fd = *client;
+    bool is_closed = false;
     std::array<std::uint32_t, 7> words{};
     // Until the client hangs up: if the daemon does so as well after the client has closed, libvirt 9.0.0 may
     // leak an error.
@@ -258,6 +279,11 @@ void fake_libvirtd::serve_client(const socket& client)
             ending_ = no_ending;
             continue;
         }
+        if (kind == stream && state == failed)
+            ++aborts_;
+        is_closed = is_closed || (kind == call && proc == connect_close);
+        if (kind == call)
+            prepare_answer(proc);
         if (const auto other = kind == call ? other_answer_to(proc) : std::nullopt) {
             if (other->is_none)
                 ::shutdown(fd, SHUT_RDWR);
@@ -282,6 +308,9 @@ void fake_libvirtd::serve_client(const socket& client)
             console_script_(s);
         }
     }
+    if (!is_closed)
+        ++losses_;
+    ++departures_;
     ::shutdown(fd, SHUT_RDWR);
 }
 

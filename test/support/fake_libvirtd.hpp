@@ -142,10 +142,31 @@ public:
     /// Hangs up instead of answering.
     void hang_up_at(std::uint32_t procedure);
 
+    /// Calls the function, which may block, before each answer to these calls.
+    void before_answer(std::uint32_t procedure, std::function<void()> function);
+
     /// The current number of registrations.
     int registrations() const noexcept
     {
         return registrations_;
+    }
+
+    /// The number of streams that clients have aborted.
+    int aborts() const noexcept
+    {
+        return aborts_;
+    }
+
+    /// The number of clients that are gone.
+    int departures() const noexcept
+    {
+        return departures_;
+    }
+
+    /// The number of those that did not close their connections in order.
+    int losses() const noexcept
+    {
+        return losses_;
     }
 
 private:
@@ -167,9 +188,11 @@ private:
 
     std::optional<other_answer> other_answer_to(std::uint32_t procedure) const;
     void set_answer(std::uint32_t procedure, other_answer a);
+    void prepare_answer(std::uint32_t procedure) const;
 
     mutable std::mutex mutex_;
     std::map<std::uint32_t, other_answer> other_answers_;
+    std::map<std::uint32_t, std::function<void()>> before_answers_;
     const script console_script_;
     const registration_script registration_script_;
     const event_style event_style_;
@@ -177,6 +200,9 @@ private:
     std::atomic<std::size_t> received_{0};
     std::atomic<bool> answers_keepalives_{false};
     std::atomic<int> registrations_{0};
+    std::atomic<int> aborts_{0};
+    std::atomic<int> losses_{0};
+    std::atomic<int> departures_{0};
     std::atomic<int> next_callback_id_{100};
     std::atomic<int> ending_{no_ending};
     const temporary_directory directory_{"/tmp/avirt-fake-"};
