@@ -17,7 +17,7 @@ bool is_only_about_connection(const error_details& d)
     return concerns_connection(d) || (d.domain == VIR_FROM_NONE && d.code == VIR_ERR_INTERNAL_ERROR);
 }
 
-/// Whether the driver in this process has aborted the stream: it is not open, or its file is closed just now.
+/// Whether the driver in this process has aborted the stream: it is not open, or its file is being closed.
 bool is_closed_by_libvirt(const error_details& d)
 {
     return d.code == VIR_ERR_INTERNAL_ERROR || (d.code == VIR_ERR_SYSTEM_ERROR && d.int1 == EBADF);
