@@ -5,6 +5,8 @@
 #include <avirt/connection.hpp>
 #include <avirt/domain_state.hpp>
 #include <avirt/openers.hpp>
+#include <support/fake_libvirtd.hpp>
+#include <support/gate.hpp>
 #include <support/loop_fixture.hpp>
 #include <support/outcome.hpp>
 #include <support/printing.hpp>
@@ -12,6 +14,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include <array>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -21,6 +24,27 @@ using support::outcome;
 using wait_type = avirt::async_stream::wait_type;
 
 inline const error_code aborted = asio::error::operation_aborted;
+
+/// A daemon that sends a hole, when it is told to. libvirt's test driver does not know holes.
+struct hole_daemon
+{
+    hole_daemon()
+    {
+        daemon.answer_keepalives();
+    }
+
+    ~hole_daemon()
+    {
+        gate.open();
+    }
+
+    support::gate gate;
+    support::fake_libvirtd daemon{[pass = gate.entry()](auto& s) {
+        pass();
+        s.hole(20);
+        s.data("x"); // So that the hole is known to end.
+    }};
+};
 
 /// A connection to libvirt's test driver, a stream and a buffer, which the operations use.
 struct operations_fixture : support::loop_fixture
@@ -38,10 +62,10 @@ struct operations_fixture : support::loop_fixture
         run_until([&] { return o.calls() > 0; });
     }
 
-    void open_connection()
+    void open_connection(const std::string& uri = "test:///default")
     {
         outcome opened;
-        conn.async_open("test:///default", opened.handler());
+        conn.async_open(uri, opened.handler());
         run_until_done(opened);
         BOOST_REQUIRE(!opened.ec());
     }
@@ -77,6 +101,7 @@ struct operations_fixture : support::loop_fixture
         check(o, ec);
     }
 
+    std::shared_ptr<hole_daemon> holes{}; // only for an operation that needs it
     avirt::connection conn{io};
     avirt::async_stream stream{io};
     std::array<char, 4096> memory{};
@@ -152,6 +177,21 @@ void for_each_operation(Visitor visit)
     };
     visit_one("stream.wait", stream, wait_to_read);
     visit_one("stream.wait at once", readable, wait_to_read, true);
+    const auto sparse = [](operations_fixture& r) {
+        r.holes = std::make_shared<hole_daemon>();
+        r.open_connection(r.holes->daemon.uri());
+        avirt::volume_download volume{avirt::volume_locator::at_path("/vm")};
+        volume.sparse = true;
+        outcome opened;
+        r.stream.async_open(r.conn, volume, opened.handler());
+        r.run_until_done(opened);
+        BOOST_REQUIRE(!opened.ec());
+    };
+    visit_one("stream.read_hole", sparse, [](operations_fixture& r, auto token) {
+        const auto open = [](support::gate* g) { g->open(); };
+        const std::unique_ptr<support::gate, decltype(open)> at_return(&r.holes->gate, open);
+        return r.stream.async_read_hole(std::move(token));
+    });
     const auto write_hole = [](operations_fixture& r, auto token) {
         return r.stream.async_write_hole(0, std::move(token));
     };
