@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "fault_places.hpp"
+#include "fault_peers.hpp"
 
 #include <support/fake_libvirtd.hpp>
 #include <support/printing.hpp>
@@ -17,14 +17,14 @@ namespace {
 class fake_stage final : own_loop, public stage
 {
 public:
-    fake_stage(place where, operation op, fault what) : stage(where, op, what, fixture) {}
+    fake_stage(peer with, operation op, fault what) : stage(with, op, what, fixture) {}
 
     ~fake_stage() override
     {
         clean_up();
     }
 
-    std::optional<std::string> expected() const override
+    std::string expected() const override
     {
         return op_ == operation::hole ? '(' + std::to_string(hole_length) + ')' + what_comes : what_comes;
     }
@@ -38,7 +38,7 @@ public:
     {
         release();
         const auto [text, ending] = read_everything();
-        BOOST_TEST(text == *expected());
+        BOOST_TEST(text == expected());
         BOOST_TEST(ending == asio::error::eof);
         // What was written has arrived.
         run_until([this] { return daemon_.received() == sent_; });
@@ -75,7 +75,7 @@ private:
         if (op_ != operation::write)
             return;
         if (is_shared())
-            limit_sockets(daemon_.socket_path());
+            shrink_send_buffers(daemon_.socket_path());
         else
             fill();
     }
@@ -112,9 +112,9 @@ private:
 
 } // namespace
 
-std::unique_ptr<stage> make_fake_stage(place where, operation op, fault what)
+std::unique_ptr<stage> make_fake_stage(peer with, operation op, fault what)
 {
-    return std::make_unique<fake_stage>(where, op, what);
+    return std::make_unique<fake_stage>(with, op, what);
 }
 
 } // namespace faults

@@ -14,9 +14,9 @@
 namespace faults {
 
 template <class E>
-concept dimension = std::is_same_v<E, operation> || std::is_same_v<E, fault> || std::is_same_v<E, place>;
+concept dimension = std::is_same_v<E, operation> || std::is_same_v<E, fault> || std::is_same_v<E, peer>;
 
-/// A set of operations, faults or places.
+/// A set of operations, faults or peers.
 template <dimension E>
 struct set_of
 {
@@ -84,32 +84,32 @@ struct expectation
     void (*check)(stage&);
 };
 
-/// What is expected of all cells of these faults, operations and places: what the operation completes with,
+/// What is expected of all cells of these faults, operations and peers: what the operation completes with,
 /// and what the stream is good for afterwards. Or why there are no such cells.
 struct rule
 {
     rule(
-        set_of<fault> f, set_of<operation> o, set_of<place> p, const expectation& now,
+        set_of<fault> f, set_of<operation> o, set_of<peer> p, const expectation& now,
         const expectation& afterwards)
         : faults(f),
           operations(o),
-          places(p),
+          peers(p),
           completes(&now),
           then(&afterwards)
     {
     }
 
-    rule(set_of<fault> f, set_of<operation> o, set_of<place> p, std::string why)
+    rule(set_of<fault> f, set_of<operation> o, set_of<peer> p, std::string why)
         : faults(f),
           operations(o),
-          places(p),
+          peers(p),
           why_not(std::move(why))
     {
     }
 
-    bool applies_to(fault f, operation o, place p) const
+    bool applies_to(fault f, operation o, peer p) const
     {
-        return faults.contains(f) && operations.contains(o) && places.contains(p);
+        return faults.contains(f) && operations.contains(o) && peers.contains(p);
     }
 
     /// libvirt 11.3's daemon does not survive these cells.
@@ -129,7 +129,7 @@ struct rule
 
     set_of<fault> faults;
     set_of<operation> operations;
-    set_of<place> places;
+    set_of<peer> peers;
     const expectation* completes = nullptr;
     const expectation* then = nullptr;
     std::string why_not{};
@@ -151,7 +151,7 @@ inline constexpr description of_operations[] = {
     {"hole", "", "`async_read_hole`"}, {"idle", "", "nothing"},
 };
 
-inline constexpr description of_places[] = {
+inline constexpr description of_peers[] = {
     {"fake_own", "", "fake (own)"},        {"fake_shared", "", "fake (shared)"},
     {"private_own", "", "libvirtd (own)"}, {"private_shared", "", "libvirtd (shared)"},
     {"embedded", "", "embedded"},
@@ -166,21 +166,26 @@ inline constexpr description of_faults[] = {
     {"cancel_after", "Timeout",
      "The operation has a token from `avirt::cancel_after`, and the time expires."},
     {"own_handler", "Destroyed in its own handler",
-     "The operation succeeds. Its handler destroys the stream and the connection."},
+     "The operation completes. Its handler destroys the stream and the connection; with the embedded driver, "
+     "only the stream, because all cells share the connection."},
     {"other_thread", "Destroyed on another thread",
-     "Another thread destroys the stream while the operation is outstanding and the loop is running."},
+     "Another thread destroys the stream while the operation is outstanding."},
     {"context", "Context destroyed",
      "The stream's execution context is destroyed while the operation is outstanding. The loop has another "
-     "context."},
+     "context here; [lifetime_test.cpp](../test/integration/lifetime_test.cpp) destroys one that has both."},
     {"sigstop", "SIGSTOP of the daemon", "The daemon is stopped, and goes on after SIGCONT."},
     {"sigkill", "SIGKILL of the daemon", "The daemon is killed."},
     {"takeover", "Console taken over", "Another stream opens the console with `VIR_DOMAIN_CONSOLE_FORCE`."},
     {"guest_destroyed", "Guest destroyed", "The guest whose console is open is destroyed."},
     {"guest_not_reading", "Guest that does not read", "The guest is suspended, and does not take its input."},
     {"no_space", "ENOSPC", "The daemon sends data, and then refuses what was written with ENOSPC."},
-    {"bytewise", "Packets byte by byte", "The daemon's packets arrive one byte at a time."},
+    {"bytewise", "Packets byte by byte",
+     "The daemon's packets arrive one byte at a time. Those of libvirtd come through a proxy, which divides "
+     "large ones into fewer pieces."},
     {"error_after_data", "Error after data", "The daemon sends data, and then an error."},
-    {"close_after_data", "Close after data", "The daemon sends data, and then closes the connection."},
+    {"close_after_data", "Close after data",
+     "The daemon sends data, and then closes the connection. That to libvirtd is closed by a proxy: before "
+     "the end of a download, or while the operation is outstanding."},
 };
 
 constexpr const description& describe(operation o)
@@ -193,9 +198,9 @@ constexpr const description& describe(fault f)
     return of_faults[static_cast<std::size_t>(f)];
 }
 
-constexpr const description& describe(place p)
+constexpr const description& describe(peer p)
 {
-    return of_places[static_cast<std::size_t>(p)];
+    return of_peers[static_cast<std::size_t>(p)];
 }
 
 template <dimension E>
@@ -205,6 +210,6 @@ inline constexpr int count_of<operation> = static_cast<int>(std::size(of_operati
 template <>
 inline constexpr int count_of<fault> = static_cast<int>(std::size(of_faults));
 template <>
-inline constexpr int count_of<place> = static_cast<int>(std::size(of_places));
+inline constexpr int count_of<peer> = static_cast<int>(std::size(of_peers));
 
 } // namespace faults

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "fault_places.hpp"
+#include "fault_peers.hpp"
 
 #include <support/libvirtd.hpp>
+#include <support/packet_proxy.hpp>
 #include <support/printing.hpp>
 #include <support/shared_daemon.hpp>
 
@@ -24,11 +25,13 @@ open_terminal private_terminal;
 class private_stage final : own_loop, public stage
 {
 public:
-    private_stage(place where, operation op, fault what)
-        : stage(where, op, what, fixture),
+    private_stage(peer with, operation op, fault what)
+        : stage(with, op, what, fixture),
           own_(what == fault::sigkill ? std::make_unique<support::libvirtd>() : nullptr),
           daemon_(own_ ? *own_ : support::answering_daemon())
     {
+        if (what == fault::bytewise || what == fault::close_after_data)
+            proxy_.emplace(daemon_.socket(), [this](const auto& p) { return verdict_on(p); });
     }
 
     ~private_stage() override
@@ -36,9 +39,9 @@ public:
         clean_up();
     }
 
-    std::optional<std::string> expected() const override
+    std::string expected() const override
     {
-        return is_download() ? std::optional(sent_by_daemon_) : std::nullopt;
+        return is_download() ? sent_by_daemon_ : unread_;
     }
 
     void release() override
@@ -68,6 +71,7 @@ public:
     void clean_up() override
     {
         release();
+        is_open_.open();
         if (second_)
             second_->close();
         stage::clean_up();
@@ -77,13 +81,29 @@ private:
     bool is_download() const noexcept
     {
         const bool is_read = op_ == operation::read || op_ == operation::hole;
+        const bool is_data = is_read || op_ == operation::idle;
         return (is_read && (what_ == fault::own_handler || what_ == fault::sigstop))
-            || (what_ == fault::sigkill && (is_read || op_ == operation::idle));
+            || (what_ == fault::sigkill && op_ == operation::idle)
+            || (what_ == fault::bytewise && (is_data || op_ == operation::wait))
+            || (what_ == fault::close_after_data && is_data);
+    }
+
+    /// Says what becomes of a packet. Called on the proxy's threads. A connection that is closed right behind
+    /// the answer to the opener would make the opener fail (docs/libvirt.md, "A connection's socket").
+    support::packet_proxy::verdict verdict_on(const support::packet_proxy::packet& p) const
+    {
+        using verdict = support::packet_proxy::verdict;
+        if (what_ == fault::bytewise)
+            return verdict::fragment;
+        if (!is_download() || p.from_client || !p.is_stream_end())
+            return verdict::pass;
+        is_open_.entry()();
+        return verdict::cut;
     }
 
     void set_up() override
     {
-        connect(daemon_.uri());
+        connect(proxy_ ? proxy_->uri() : daemon_.uri());
         if (concerns_guest())
             return start_guest();
         path_ = daemon_.make_volume("faults", is_download() ? 1'000'000 : 0);
@@ -130,12 +150,16 @@ private:
     {
         if (concerns_guest())
             return hold_guest();
+        is_open_.open();
+        clients_ = proxy_ ? proxy_->accepted() : 0;
         const bool needs_daemon = op_ == operation::write || op_ == operation::finish
             || op_ == operation::abort || op_ == operation::open;
         if (needs_daemon || what_ == fault::sigstop)
             daemon_.freeze();
+        else if (what_ == fault::sigkill && is_download())
+            await_readable();
         if (op_ == operation::write && is_shared())
-            limit_sockets(daemon_.socket());
+            shrink_send_buffers(daemon_.socket());
         else if (op_ == operation::write)
             fill();
     }
@@ -144,8 +168,10 @@ private:
     {
         if (op_ == operation::open && what_ == fault::guest_destroyed)
             return on_guest(virDomainDestroy);
-        if (what_ == fault::takeover || op_ == operation::read)
+        if (what_ == fault::takeover || what_ == fault::guest_destroyed || op_ == operation::read)
             converse(); // No output is on its way any more.
+        if (op_ == operation::idle && what_ != fault::guest_not_reading)
+            leave_echo_unread();
         const bool has_input = op_ == operation::write || op_ == operation::finish || op_ == operation::abort;
         if (!has_input && what_ != fault::guest_not_reading)
             return;
@@ -162,10 +188,21 @@ private:
     {
         if (what_ == fault::sigkill)
             daemon_.kill();
+        else if (what_ == fault::bytewise)
+            release();
+        else if (what_ == fault::close_after_data && !is_download())
+            cut_connections();
         else if (what_ == fault::takeover)
             take_over();
         else if (what_ == fault::guest_destroyed && op_ != operation::open)
             destroy_guest();
+    }
+
+    void cut_connections()
+    {
+        if (op_ == operation::open && !is_shared())
+            run_until([this] { return proxy_->accepted() > clients_; });
+        proxy_->cut_all();
     }
 
     void take_over()
@@ -215,13 +252,16 @@ private:
     std::string sent_by_daemon_;
     bool is_suspended_ = false;
     std::optional<avirt::async_stream> second_;
+    support::gate is_open_;
+    std::size_t clients_ = 0;                    // of the proxy, before the operation
+    std::optional<support::packet_proxy> proxy_; // if the fault is one of packets
 };
 
 } // namespace
 
-std::unique_ptr<stage> make_private_stage(place where, operation op, fault what)
+std::unique_ptr<stage> make_private_stage(peer with, operation op, fault what)
 {
-    return std::make_unique<private_stage>(where, op, what);
+    return std::make_unique<private_stage>(with, op, what);
 }
 
 } // namespace faults

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "fault_places.hpp"
+#include "fault_peers.hpp"
 
 #include <avirt/cancel_after.hpp>
 #include <support/printing.hpp>
@@ -26,7 +26,7 @@ namespace {
 using wait_type = avirt::async_stream::wait_type;
 
 /// The path of the socket that a file of this process is connected to; empty if it is none.
-std::string peer_of(int fd)
+std::string path_of(int fd)
 {
     sockaddr_un address{};
     socklen_t size = sizeof address;
@@ -40,7 +40,7 @@ std::string peer_of(int fd)
 class stage::handler
 {
 public:
-    explicit handler(stage& s) : stage_(&s), result_(s.result_), held_(s.held_) {}
+    explicit handler(stage& s) : stage_(&s), result_(s.result_), handler_token_(s.handler_token_) {}
 
     template <class... Number>
     void operator()(error_code ec, Number... n) const
@@ -57,31 +57,31 @@ public:
 private:
     stage* stage_;
     outcome result_;
-    std::shared_ptr<int> held_;
+    std::shared_ptr<int> handler_token_;
 };
 
-stage::stage(place where, operation op, fault what, support::loop_fixture& loop)
-    : where_(where),
+stage::stage(peer with, operation op, fault what, support::loop_fixture& loop)
+    : peer_(with),
       op_(op),
       what_(what),
       loop_(loop)
 {
     if (what == fault::context)
-        apart_.emplace();
+        stream_context_.emplace();
     conn_.emplace(loop_.io);
-    stream_.emplace(apart_ ? *apart_ : loop_.io);
+    stream_.emplace(stream_context_ ? *stream_context_ : loop_.io);
 }
 
-std::unique_ptr<stage> stage::make(place where, operation op, fault what)
+std::unique_ptr<stage> stage::make(peer with, operation op, fault what)
 {
-    switch (where) {
-    case place::fake_own:
-    case place::fake_shared:
-        return make_fake_stage(where, op, what);
-    case place::private_own:
-    case place::private_shared:
-        return make_private_stage(where, op, what);
-    case place::embedded:
+    switch (with) {
+    case peer::fake_own:
+    case peer::fake_shared:
+        return make_fake_stage(with, op, what);
+    case peer::private_own:
+    case peer::private_shared:
+        return make_private_stage(with, op, what);
+    case peer::embedded:
         break;
     }
     return make_embedded_stage(op, what);
@@ -90,12 +90,17 @@ std::unique_ptr<stage> stage::make(place where, operation op, fault what)
 void stage::run_until(const std::function<bool()>& done)
 {
     loop_.run_until([&] {
-        if (apart_) {
-            apart_->restart();
-            apart_->poll();
-        }
+        poll_stream_context();
         return done();
     });
+}
+
+void stage::poll_stream_context()
+{
+    if (!stream_context_)
+        return;
+    stream_context_->restart();
+    stream_context_->poll();
 }
 
 void stage::run_until_done(const outcome& o)
@@ -109,15 +114,30 @@ void stage::await_result()
     BOOST_TEST(result_.calls() == 1);
 }
 
+void stage::await_arrival()
+{
+    if (peer_ != peer::embedded) // There, waiting for data would be a reader.
+        await_readable();
+}
+
+void stage::await_readable()
+{
+    outcome readable;
+    stream_->async_wait(wait_type::read, readable.handler());
+    run_until_done(readable);
+    BOOST_TEST(readable.ec() == error_code());
+}
+
 void stage::settle()
 {
     for (int i = 0; i < 100; ++i) {
         loop_.io.restart();
         loop_.io.poll();
+        poll_stream_context();
     }
 }
 
-void stage::come_to_rest()
+void stage::run_until_idle()
 {
     for (std::uint64_t last = 0; last != loop_.loop.stats().dispatched;) {
         last = loop_.loop.stats().dispatched;
@@ -155,12 +175,12 @@ error_code stage::reopen()
     return opened.ec();
 }
 
-void stage::limit_sockets(const std::string& path)
+void stage::shrink_send_buffers(const std::string& path)
 {
     constexpr int little = 1;
     for (const auto& file : std::filesystem::directory_iterator("/proc/self/fd")) {
         const int fd = std::stoi(file.path().filename());
-        if (peer_of(fd) == path)
+        if (path_of(fd) == path)
             ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &little, sizeof little);
     }
 }
@@ -190,21 +210,33 @@ void stage::play()
         let_succeed();
     else
         hold();
-    // A suspended guest's terminal takes a little more than it seems.
+    do {
+        begin();
+        provoke_fault();
+    } while (must_retry_write());
+}
+
+/// Starts the operation. A suspended guest's terminal that was full takes more when the kernel has passed on
+/// what is in it: then the write is repeated until one waits.
+void stage::begin()
+{
+    const bool must_wait = fills_terminal() && what_ != fault::cancel_after;
     do {
         result_ = {};
         start();
         await_beginning();
-        provoke_fault();
-    } while (has_written_instead());
+        if (must_wait)
+            settle();
+    } while (must_wait && result_);
 }
 
-bool stage::has_written_instead()
+/// Whether the terminal took the write before it was cancelled.
+bool stage::must_retry_write()
 {
-    const bool may = where_ == place::embedded && op_ == operation::write && what_ <= fault::cancel_after;
-    if (may)
+    const bool is_cancelled_write = fills_terminal() && what_ <= fault::cancel_after;
+    if (is_cancelled_write)
         await_result();
-    return may && !result_.ec();
+    return is_cancelled_write && !result_.ec();
 }
 
 template <class Token>
@@ -215,9 +247,8 @@ void stage::start(Token token)
     case operation::read:
         return stream_->async_read_some(asio::buffer(memory_), std::move(token));
     case operation::write:
-        // Sooner or later it has to wait. A composed operation uses the stream, which another thread
-        // destroys.
-        if (concerns_guest() || (where_ == place::embedded && what_ == fault::context))
+        // A guest's terminal, and the daemon before it, take much before a write has to wait.
+        if (concerns_guest())
             return asio::async_write(*stream_, asio::buffer(much), std::move(token));
         return stream_->async_write_some(asio::buffer(some), std::move(token));
     case operation::finish:
@@ -241,16 +272,16 @@ void stage::start()
     has_started_ = true;
     const handler h(*this);
     if (what_ == fault::cancel_after)
-        start(avirt::cancel_after(std::chrono::nanoseconds(1), h));
+        start(avirt::cancel_after(std::chrono::nanoseconds(1), avirt::with_details(h, details_)));
     else
-        start(asio::bind_cancellation_slot(signal_.slot(), h));
+        start(asio::bind_cancellation_slot(signal_.slot(), avirt::with_details(h, details_)));
 }
 
 /// Waits until an operation that takes a worker thread has one, so that a cancellation finds it there.
 void stage::await_beginning()
 {
     const bool takes_thread = op_ == operation::open
-        || (where_ != place::embedded && (op_ == operation::finish || op_ == operation::abort))
+        || (peer_ != peer::embedded && (op_ == operation::finish || op_ == operation::abort))
         || (is_shared() && op_ == operation::write);
     if (takes_thread && what_ != fault::cancel_after)
         run_until([this] { return result_ || loop_.loop.stats().running_calls > 0; });
@@ -271,16 +302,18 @@ void stage::provoke_fault()
     case fault::other_thread:
         return end_on_another_thread();
     case fault::context:
-        return apart_.reset();
+        return stream_context_.reset();
     default:
         return provoke();
     }
 }
 
-/// The loop runs on this thread meanwhile.
+/// The loop runs on this thread meanwhile, unless the loop alone keeps the operation waiting.
 void stage::end_on_another_thread()
 {
     std::thread other([this] { stream_.reset(); });
+    if (peer_ == peer::embedded && (op_ == operation::finish || op_ == operation::abort))
+        return other.join();
     run_until([this] { return result_ || op_ == operation::idle; });
     other.join();
 }
@@ -303,6 +336,13 @@ void stage::converse()
     }
 }
 
+void stage::leave_echo_unread()
+{
+    unread_ = "x";
+    write(unread_);
+    await_readable();
+}
+
 stage::everything stage::read_everything()
 {
     everything result;
@@ -316,9 +356,9 @@ stage::everything stage::read_everything()
     const auto read = [&](bool is_hole) {
         outcome o;
         if (is_hole)
-            stream_->async_read_hole(o.handler());
+            stream_->async_read_hole(avirt::with_details(o.handler(), details_));
         else
-            stream_->async_read_some(asio::buffer(memory_), o.handler());
+            stream_->async_read_some(asio::buffer(memory_), avirt::with_details(o.handler(), details_));
         run_until_done(o);
         take(is_hole, o);
         return o.ec();
@@ -343,7 +383,7 @@ error_code stage::write_until_failure()
     auto ec = result_.ec();
     while (!ec) {
         outcome written;
-        stream_->async_write_some(asio::buffer(some), written.handler());
+        stream_->async_write_some(asio::buffer(some), avirt::with_details(written.handler(), details_));
         run_until_done(written);
         ec = written.ec();
     }
@@ -353,7 +393,7 @@ error_code stage::write_until_failure()
 error_code stage::finish()
 {
     outcome finished;
-    stream_->async_finish(finished.handler());
+    stream_->async_finish(avirt::with_details(finished.handler(), details_));
     run_until_done(finished);
     return finished.ec();
 }
@@ -365,7 +405,7 @@ error_code stage::call()
         return virConnectGetLibVersion(c, &version);
     };
     outcome called;
-    connection().async_call(ask, called.handler());
+    connection().async_call(ask, avirt::with_details(called.handler(), details_));
     run_until_done(called);
     return called.ec();
 }

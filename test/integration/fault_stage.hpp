@@ -17,7 +17,7 @@
 #include <string>
 #include <variant>
 
-// Where a cell of the fault matrix (fault_matrix_test.cpp) is tried.
+// What a cell of the fault matrix (fault_matrix_test.cpp) is tried on.
 
 namespace faults {
 
@@ -47,7 +47,7 @@ enum class fault {
 };
 
 /// A peer, and the connection that leads to it.
-enum class place { fake_own, fake_shared, private_own, private_shared, embedded };
+enum class peer { fake_own, fake_shared, private_own, private_shared, embedded };
 
 /// What a peer sends before it fails, and the length of the hole that precedes it if holes are read.
 inline const std::string what_comes = "what came before";
@@ -62,7 +62,7 @@ using opener = std::variant<
 class stage
 {
 public:
-    static std::unique_ptr<stage> make(place where, operation op, fault what);
+    static std::unique_ptr<stage> make(peer with, operation op, fault what);
 
     virtual ~stage() = default;
     stage(const stage&) = delete;
@@ -80,11 +80,19 @@ public:
         return result_;
     }
 
+    /// The message that came with the latest failure.
+    const std::string& message() const noexcept
+    {
+        return details_.message;
+    }
+
     void await_result();
+    /// Waits until something can be read, if the peer is a daemon.
+    void await_arrival();
     /// Runs whatever does not need the peer.
     void settle();
     /// Settles until libvirt has nothing to report any more.
-    void come_to_rest();
+    void run_until_idle();
     void cancel();
 
     struct everything
@@ -112,18 +120,17 @@ public:
     /// Whether the operation's handler has been destroyed, with everything in it.
     bool is_handler_gone() const noexcept
     {
-        return held_.use_count() == 1;
+        return handler_token_.use_count() == 1;
     }
 
-    /// Everything that the peer sends, as read_everything() returns it; nothing if nothing particular is
-    /// expected.
-    virtual std::optional<std::string> expected() const = 0;
+    /// Everything that the peer sends, as read_everything() returns it.
+    virtual std::string expected() const = 0;
     virtual void release() = 0;
     /// Uses the stream to the end, and checks that nothing was lost either way.
     virtual void check_stream() = 0;
 
 protected:
-    stage(place where, operation op, fault what, support::loop_fixture& loop);
+    stage(peer with, operation op, fault what, support::loop_fixture& loop);
 
     /// Opens the connection.
     virtual void set_up() = 0;
@@ -142,7 +149,7 @@ protected:
 
     bool is_shared() const noexcept
     {
-        return where_ == place::fake_shared || where_ == place::private_shared;
+        return peer_ == peer::fake_shared || peer_ == peer::private_shared;
     }
 
     template <class Token>
@@ -165,39 +172,53 @@ protected:
 
     void connect(const std::string& uri);
     /// Makes the sockets that are connected to a path take little.
-    static void limit_sockets(const std::string& path);
+    static void shrink_send_buffers(const std::string& path);
     /// Writes until nothing can be written without waiting.
     void fill();
     void write(const std::string& text);
+    void await_readable();
     /// Types a line on a guest's console, and waits for its echo.
     void converse();
+    /// Types a letter on a guest's console, and waits for its echo, which stays unread.
+    void leave_echo_unread();
     void run_until(const std::function<bool()>& done);
     void run_until_done(const outcome& o);
 
-    const place where_;
+    const peer peer_;
     const operation op_;
     const fault what_;
     support::loop_fixture& loop_;
-    std::optional<asio::io_context> apart_; // the stream's, if a context is to be destroyed
+    std::optional<asio::io_context> stream_context_; // the stream's, if a context is to be destroyed
     std::optional<avirt::connection> conn_;
     std::optional<avirt::async_stream> stream_;
     outcome result_;
     std::size_t sent_ = 0;
+    std::string unread_; // what the guest has sent, and is still unread when the fault comes
 
 private:
     class handler;
 
+    /// Whether the operation writes to the full terminal of a suspended guest in this process.
+    bool fills_terminal() const noexcept
+    {
+        return peer_ == peer::embedded && op_ == operation::write && !concerns_guest()
+            && what_ != fault::own_handler;
+    }
+
+    void begin();
     void start();
     template <class Token>
     void start(Token token);
     void await_beginning();
     void provoke_fault();
-    bool has_written_instead();
+    bool must_retry_write();
     void end_on_another_thread();
+    void poll_stream_context();
 
     bool has_started_ = false;
     asio::cancellation_signal signal_;
-    std::shared_ptr<int> held_ = std::make_shared<int>();
+    avirt::error_details details_{};
+    std::shared_ptr<int> handler_token_ = std::make_shared<int>();
     std::string memory_ = std::string(4096, '\0');
 };
 

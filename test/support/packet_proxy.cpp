@@ -61,6 +61,15 @@ void packet_proxy::cut_latest()
     ::shutdown(links_.back().daemon, SHUT_RDWR);
 }
 
+void packet_proxy::cut_all()
+{
+    const std::lock_guard guard(mutex_);
+    for (const auto& l : links_) {
+        ::shutdown(l.client, SHUT_RDWR);
+        ::shutdown(l.daemon, SHUT_RDWR);
+    }
+}
+
 std::string packet_proxy::uri() const
 {
     return "qemu+unix:///session?socket=" + (directory_.path / "socket").string();

@@ -69,6 +69,8 @@ public:
 
     /// Closes both sides of the latest client's connection.
     void cut_latest();
+    /// Closes both sides of all connections.
+    void cut_all();
 
 private:
     struct link

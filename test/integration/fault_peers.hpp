@@ -18,8 +18,8 @@
 
 namespace faults {
 
-std::unique_ptr<stage> make_fake_stage(place where, operation op, fault what);
-std::unique_ptr<stage> make_private_stage(place where, operation op, fault what);
+std::unique_ptr<stage> make_fake_stage(peer with, operation op, fault what);
+std::unique_ptr<stage> make_private_stage(peer with, operation op, fault what);
 std::unique_ptr<stage> make_embedded_stage(operation op, fault what);
 
 /// Each cell has a loop of its own, except on the embedded driver.
