@@ -52,7 +52,7 @@ void beast_close_socket(basic_async_stream<Executor>& stream) noexcept
 /// websocket::stream::async_close, otherwise its idle_timeout), a cancellation or closing the stream ends the
 /// operation.
 ///
-/// @param stream The stream. It must not be destroyed or moved before the operation completes.
+/// @param stream The stream.
 /// @param token The completion token.
 ///
 /// @par Completion signature
