@@ -195,6 +195,21 @@ BOOST_AUTO_TEST_CASE(a_timeout_for_each_operation)
     });
 }
 
+BOOST_AUTO_TEST_CASE(a_lost_connection_has_details)
+{
+    serve(stay_silent);
+    beast::flat_buffer buffer;
+    http::response<http::string_body> response;
+    outcome read;
+    avirt::error_details details;
+    http::async_read(stream, buffer, response, avirt::with_details(read.handler(), details));
+    between.cut_latest();
+    run_until_done(read);
+    BOOST_TEST(read.ec() == avirt::condition::connection_lost);
+    BOOST_TEST(!details.message.empty());
+    wait_for_server();
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 /// Whether the daemon, which is of the same release as the library, survives it if it cannot pass on what
@@ -312,6 +327,30 @@ BOOST_AUTO_TEST_CASE(
     BOOST_TEST((read.ec() == websocket::error::closed), read.ec().message());
     BOOST_TEST(ws.reason().code == websocket::close_code::normal);
     BOOST_TEST(!ws.next_layer().is_open());
+}
+
+BOOST_AUTO_TEST_CASE(a_lost_connection_has_details)
+{
+    support::gate may_end;
+    serve([&](socket& s) {
+        server_socket(s).accept();
+        may_end.entry()();
+    });
+    client_socket ws(std::move(stream));
+    outcome connected, read;
+    ws.async_handshake("guest", "/", connected.handler());
+    run_until_done(connected);
+    beast::flat_buffer buffer;
+    avirt::error_details details;
+    ws.async_read(buffer, avirt::with_details(read.handler(), details));
+    io.poll();
+    BOOST_TEST(!read);
+    between.cut_latest();
+    run_until_done(read);
+    BOOST_TEST(read.ec() == avirt::condition::connection_lost);
+    BOOST_TEST(!details.message.empty());
+    may_end.open();
+    wait_for_server();
 }
 
 BOOST_AUTO_TEST_CASE(a_peer_that_stops_reading_delays_a_close_until_its_timeout)

@@ -20,11 +20,7 @@ class erasable_handler
 public:
     using adapted_handler_type = Handler;
 
-    erasable_handler(Handler handler, bool hides_executor)
-        : handler_(std::move(handler)),
-          hides_executor_(hides_executor)
-    {
-    }
+    erasable_handler(Handler adapted, bool hides) : handler_(std::move(adapted)), hides_executor_(hides) {}
 
     const Handler& handler() const noexcept
     {

@@ -42,6 +42,26 @@ struct associated_details_impl<
 {
 };
 
+/// Beast's composed operations have no associator, but handler() returns the handler in which they end.
+template <class T>
+concept ends_in_handler = !handler_adapter<T> && requires(const T& operation)
+{
+    typename T::executor_type;
+    operation.handler();
+};
+
+template <ends_in_handler T, class Default>
+struct associated_details_impl<T, Default, void>
+{
+    using type = Default;
+
+    static type get(const T& operation, const Default& fallback) noexcept
+    {
+        using handler = std::decay_t<decltype(operation.handler())>;
+        return associated_details<handler, Default>::get(operation.handler(), fallback);
+    }
+};
+
 template <class Handler>
 error_details* get_associated_details(const Handler& handler) noexcept
 {
