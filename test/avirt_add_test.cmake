@@ -9,8 +9,9 @@ file(MAKE_DIRECTORY ${avirt_test_reports})
 
 # Forked children of programs with threads start threads of their own; ThreadSanitizer has to be told.
 # fast_unwind_on_malloc=0 gives LeakSanitizer whole stacks: only the name of a caller identifies what libvirt leaks.
+set(avirt_asan_options detect_stack_use_after_return=1:strict_string_checks=1)
 set(avirt_test_environment
-  ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:fast_unwind_on_malloc=0
+  ASAN_OPTIONS=${avirt_asan_options}:fast_unwind_on_malloc=0
   LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_LIST_DIR}/support/lsan.supp:print_suppressions=0
   TSAN_OPTIONS=suppressions=${CMAKE_CURRENT_LIST_DIR}/support/tsan.supp:second_deadlock_stack=1:die_after_fork=0
   UBSAN_OPTIONS=suppressions=${CMAKE_CURRENT_LIST_DIR}/support/ubsan.supp:print_stacktrace=1)
