@@ -84,8 +84,8 @@ BOOST_AUTO_TEST_CASE(a_thousand_streams_leave_nothing)
         const auto allocated_now = allocated_bytes();
         const auto memory_now = trimmed_bytes();
         BOOST_TEST(allocated_now < allocated + mebibyte);
-        // What little the threads keep is spread over the pages of all arenas.
-        BOOST_TEST(memory_now < memory + 32 * mebibyte);
+        // What little the threads keep is spread over the pages of all arenas; a sanitizer's keeps more.
+        BOOST_TEST((allocated_now == 0 || memory_now < memory + 32 * mebibyte));
         BOOST_TEST_MESSAGE(
             std::chrono::duration_cast<std::chrono::seconds>(clock::now() - start).count()
             << " s: " << streams << " streams, " << allocated_now / 1024 << " KiB allocated (at first "
@@ -133,6 +133,10 @@ BOOST_AUTO_TEST_CASE(two_hundred_downloads_of_slow_readers)
     };
 
     const auto before = trimmed_bytes();
+    // The allocator of a sanitizer keeps what is freed.
+    const auto grew_by_less_than = [&](std::size_t bytes) {
+        return allocated_bytes() == 0 || trimmed_bytes() < before + bytes;
+    };
     for (auto& d : downloads)
         d.stream.async_open(conn, download("big"), d.latest.handler());
     run_until(all_done);
@@ -140,7 +144,7 @@ BOOST_AUTO_TEST_CASE(two_hundred_downloads_of_slow_readers)
         BOOST_TEST_REQUIRE(d.latest.ec() == error_code());
     run_until_quiet(*this);
     BOOST_TEST(daemon.clients() == count + 1);
-    BOOST_TEST(trimmed_bytes() - before < 40 * mebibyte);
+    BOOST_TEST(grew_by_less_than(40 * mebibyte));
 
     // libvirt has to take a whole packet for each of them, and takes no more.
     for (auto& d : downloads)
@@ -149,7 +153,7 @@ BOOST_AUTO_TEST_CASE(two_hundred_downloads_of_slow_readers)
     for (auto& d : downloads)
         check_read(d);
     run_until_quiet(*this);
-    BOOST_TEST(trimmed_bytes() - before < count * packet + 8 * mebibyte);
+    BOOST_TEST(grew_by_less_than(count * packet + 8 * mebibyte));
 
     for (bool is_over = false; !is_over;) {
         is_over = true;
