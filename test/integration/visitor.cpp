@@ -103,8 +103,9 @@ void visitor::enter(stage s)
 {
     constexpr std::size_t longest_patience[] = {300, 30, 15}; // turns of the context
     stage_ = s;
+    // Impatience prevails: in a slow build, a stage may be over after few turns.
     if (gives_up_at_ == s)
-        give_up_after(host_.any_of(longest_patience[static_cast<std::size_t>(s)]));
+        give_up_after(host_.any_of(1 + host_.any_of(longest_patience[static_cast<std::size_t>(s)])));
 }
 
 asio::awaitable<void> visitor::visit()
