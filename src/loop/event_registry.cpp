@@ -54,6 +54,7 @@ try {
          .free = free,
          .socket = socket,
          .owner = owner_scope::current(),
+         .reading = socket ? watch_table::flow::pause_requested : watch_table::flow::open,
          .reserved_calls = reserved_calls});
     if (id < 0)
         return -1;

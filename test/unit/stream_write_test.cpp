@@ -122,7 +122,7 @@ BOOST_AUTO_TEST_CASE(a_header_is_sent_with_what_follows_as_far_as_a_packet_takes
     open();
     fake->take(1000000);
     std::string expected;
-    for (const std::size_t size : {200000, 300000}) {
+    for (const std::size_t size : {200000u, 300000u}) {
         const auto body = random_text(size);
         const std::array<asio::const_buffer, 2> buffers{asio::buffer("head", 4), asio::buffer(body)};
         write = {};
