@@ -58,7 +58,6 @@ virConnectPtr connect(
         socket->max_silence = options.keepalive_count + 1;
         keep_alive(connection, options.keepalive_interval, options.keepalive_count);
     }
-    socket_monitor::instance().resume(*socket);
     return connection;
 }
 
@@ -81,6 +80,7 @@ virConnectPtr connect_for_stream(
         socket->is_plain = is_plain(connection, *socket);
         keep_alive(connection, interval, unreachable);
         enlarge_send_buffer(*socket);
+        socket_monitor::instance().pause(*socket);
     }
     return connection;
 }

@@ -79,6 +79,8 @@ void event_registry::update_handle(int watch, int events) noexcept
     // vain.
     using disabling = watch_table::disabling;
     const auto when = scheduler_.has_dispatched_here(held) ? disabling::lazy : disabling::at_once;
+    if (const auto& opening = opening_scope::current(); opening && opening->watch == watch)
+        tables_.watches.resume(watch); // The first call to the daemon: the keepalive is set up.
     tables_.watches.update(watch, events, when);
     auto* const search = socket_search::current();
     const bool is_found = search && sockets_.find(*search, watch);

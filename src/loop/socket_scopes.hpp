@@ -31,9 +31,9 @@ private:
 /// While it lives, what this thread registers is the connection's socket or keepalive timer, and is reported
 /// under its URI: libvirt registers both inside virConnectOpen.
 ///
-/// The socket is paused from the beginning: libvirt would never free a connection that the loop finds lost
-/// while virConnectOpen sets up its keepalive (docs/libvirt.md, "A connection's socket"). The opening thread
-/// reads the socket itself, and resumes it when virConnectOpen has returned.
+/// The socket is paused until this thread calls the daemon for the first time: libvirt would never free a
+/// connection that the loop finds lost before virConnectOpen has set up its keepalive (docs/libvirt.md,
+/// "A connection's socket").
 class opening_scope
 {
 public:
