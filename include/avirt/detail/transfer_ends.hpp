@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <avirt/detail/failure.hpp>
+#include <avirt/detail/handlers.hpp>
+#include <avirt/detail/with_details.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/error.hpp>
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <type_traits>
+#include <utility>
+
+// The ends of a transfer, without knowledge of their types.
+namespace avirt::detail {
+
+/// What a read or a write has transferred: it may have failed after some bytes.
+struct transferred
+{
+    std::size_t bytes = 0;
+    failure error{};
+};
+
+/// A stream that is read.
+class stream_reader
+{
+public:
+    virtual ~stream_reader() = default;
+    virtual void async_read_some(asio::mutable_buffer buffer, io_handler handler, error_details* details) = 0;
+    /// Called only after a read has failed with error::at_hole.
+    virtual void async_read_hole(hole_handler handler, error_details* details) = 0;
+};
+
+/// A stream that is written.
+class stream_writer
+{
+public:
+    virtual ~stream_writer() = default;
+    virtual void async_write_some(asio::const_buffer buffer, io_handler handler, error_details* details) = 0;
+    virtual bool can_write_holes() const noexcept = 0;
+    /// Called only if can_write_holes() has returned true.
+    virtual void async_write_hole(std::uint64_t length, wait_handler handler, error_details* details) = 0;
+};
+
+/// A source that does not wait.
+class byte_producer
+{
+public:
+    virtual ~byte_producer() = default;
+    /// Fills a part of the buffer, which is not empty. Returns 0 at the end. May throw.
+    virtual std::size_t produce(asio::mutable_buffer buffer) = 0;
+
+    /// The number of bytes that it produces altogether; 0: unknown.
+    virtual std::uint64_t size() const
+    {
+        return 0;
+    }
+};
+
+/// A sink that does not wait.
+class byte_consumer
+{
+public:
+    virtual ~byte_consumer() = default;
+    /// Takes all bytes, or fails. May throw.
+    virtual transferred consume(asio::const_buffer bytes) = 0;
+};
+
+template <class T>
+concept readable_stream = requires(T& stream, asio::mutable_buffer buffer, io_handler handler)
+{
+    stream.get_executor();
+    stream.async_read_some(buffer, std::move(handler));
+};
+
+template <class T>
+concept writable_stream = requires(T& stream, asio::const_buffer buffer, io_handler handler)
+{
+    stream.get_executor();
+    stream.async_write_some(buffer, std::move(handler));
+};
+
+template <class T>
+concept reads_holes = requires(T& stream, hole_handler handler)
+{
+    stream.async_read_hole(std::move(handler));
+};
+
+template <class T>
+concept writes_holes = requires(T& stream, std::uint64_t length, wait_handler handler)
+{
+    stream.async_write_hole(length, std::move(handler));
+};
+
+template <class Stream>
+class any_stream_reader final : public stream_reader
+{
+public:
+    explicit any_stream_reader(Stream& stream) noexcept : stream_(&stream) {}
+
+    void async_read_some(asio::mutable_buffer buffer, io_handler handler, error_details* details) override
+    {
+        stream_->async_read_some(buffer, filling_handler<io_handler>(std::move(handler), details));
+    }
+
+    void async_read_hole(hole_handler handler, error_details* details) override
+    {
+        if constexpr (reads_holes<Stream>)
+            stream_->async_read_hole(filling_handler<hole_handler>(std::move(handler), details));
+        else // No such stream reports holes.
+            complete_immediately(
+                std::move(handler), stream_->get_executor(), error_code(error::at_hole), std::uint64_t{0});
+    }
+
+private:
+    Stream* stream_;
+};
+
+template <class Stream>
+class any_stream_writer final : public stream_writer
+{
+public:
+    explicit any_stream_writer(Stream& stream) noexcept : stream_(&stream) {}
+
+    void async_write_some(asio::const_buffer buffer, io_handler handler, error_details* details) override
+    {
+        stream_->async_write_some(buffer, filling_handler<io_handler>(std::move(handler), details));
+    }
+
+    bool can_write_holes() const noexcept override
+    {
+        return writes_holes<Stream>;
+    }
+
+    void async_write_hole(std::uint64_t length, wait_handler handler, error_details* details) override
+    {
+        if constexpr (writes_holes<Stream>)
+            stream_->async_write_hole(length, filling_handler<wait_handler>(std::move(handler), details));
+    }
+
+private:
+    Stream* stream_;
+};
+
+/// Makes bytes of a buffer sequence.
+template <class ConstBufferSequence>
+class buffers_producer final : public byte_producer
+{
+public:
+    explicit buffers_producer(ConstBufferSequence buffers)
+        : buffers_(std::move(buffers)),
+          next_(asio::buffer_sequence_begin(buffers_))
+    {
+    }
+
+    std::size_t produce(asio::mutable_buffer buffer) override
+    {
+        std::size_t total = 0;
+        while (buffer.size() != 0 && next_ != asio::buffer_sequence_end(buffers_)) {
+            const auto rest = asio::const_buffer(*next_) + position_;
+            const auto copied = asio::buffer_copy(buffer, rest);
+            buffer += copied;
+            total += copied;
+            position_ += copied;
+            if (copied == rest.size()) {
+                ++next_;
+                position_ = 0;
+            }
+        }
+        return total;
+    }
+
+    std::uint64_t size() const override
+    {
+        return asio::buffer_size(buffers_);
+    }
+
+private:
+    using iterator = decltype(asio::buffer_sequence_begin(std::declval<const ConstBufferSequence&>()));
+
+    const ConstBufferSequence buffers_;
+    iterator next_;
+    std::size_t position_ = 0; // in the next buffer
+};
+
+/// Makes bytes by calling a function.
+template <class Function>
+class function_producer final : public byte_producer
+{
+public:
+    explicit function_producer(Function function) : function_(std::move(function)) {}
+
+    std::size_t produce(asio::mutable_buffer buffer) override
+    {
+        return std::invoke(function_, buffer);
+    }
+
+private:
+    Function function_;
+};
+
+/// Passes bytes to a function.
+template <class Function>
+class function_consumer final : public byte_consumer
+{
+public:
+    explicit function_consumer(Function function) : function_(std::move(function)) {}
+
+    transferred consume(asio::const_buffer bytes) override
+    {
+        std::invoke(function_, bytes);
+        return {bytes.size(), {}};
+    }
+
+private:
+    Function function_;
+};
+
+/// Appends bytes to a dynamic buffer.
+template <class DynamicBuffer>
+class dynamic_buffer_consumer final : public byte_consumer
+{
+public:
+    explicit dynamic_buffer_consumer(DynamicBuffer buffer) : buffer_(std::move(buffer)) {}
+
+    transferred consume(asio::const_buffer bytes) override
+    {
+        const auto fitting = std::min(bytes.size(), buffer_.max_size() - buffer_.size());
+        if constexpr (asio::is_dynamic_buffer_v2<DynamicBuffer>::value) {
+            const auto old_size = buffer_.size();
+            buffer_.grow(fitting);
+            asio::buffer_copy(buffer_.data(old_size, fitting), bytes);
+        }
+        else {
+            buffer_.commit(asio::buffer_copy(buffer_.prepare(fitting), bytes));
+        }
+        if (fitting < bytes.size())
+            return {fitting, failure(asio::error::no_buffer_space)};
+        return {fitting, {}};
+    }
+
+private:
+    DynamicBuffer buffer_;
+};
+
+class transfer_sink;
+class transfer_source;
+
+AVIRT_DECL std::shared_ptr<transfer_source> make_source(std::unique_ptr<stream_reader> reader);
+AVIRT_DECL std::shared_ptr<transfer_source> make_source(std::unique_ptr<byte_producer> producer);
+AVIRT_DECL std::shared_ptr<transfer_sink> make_sink(std::unique_ptr<stream_writer> writer);
+AVIRT_DECL std::shared_ptr<transfer_sink> make_sink(std::unique_ptr<byte_consumer> consumer);
+
+/// The executors of an operation that calls functions of the application.
+struct transfer_executors
+{
+    asio::any_io_executor io; ///< The executor of the object on which the operation was initiated.
+    asio::any_io_executor
+        handlers; ///< The one that is associated with the handler, if it is an I/O executor.
+};
+
+template <class Handler, class IoExecutor>
+transfer_executors executors_of(const Handler& handler, const IoExecutor& io_executor)
+{
+    using executor_type = asio::associated_executor_t<Handler, IoExecutor>;
+    if constexpr (std::is_convertible_v<executor_type, asio::any_io_executor>)
+        return {io_executor, asio::get_associated_executor(handler, io_executor)};
+    else
+        return {io_executor, io_executor};
+}
+
+} // namespace avirt::detail

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "transfer/transfer_ends.hpp"
+
+#include "core/await_operation.hpp"
+
+#include <avirt/error.hpp>
+
+#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/this_coro.hpp>
+
+#include <memory>
+#include <tuple>
+#include <utility>
+
+namespace avirt::detail {
+namespace {
+
+class stream_source final : public transfer_source
+{
+public:
+    explicit stream_source(std::unique_ptr<stream_reader> reader) : reader_(std::move(reader)) {}
+
+    asio::awaitable<transferred> read_some(asio::mutable_buffer buffer) override
+    {
+        transferred result;
+        std::tie(result.error.code, result.bytes) =
+            co_await await_operation<void(error_code, std::size_t)>([&](auto handler) {
+                reader_->async_read_some(buffer, io_handler(std::move(handler)), &result.error.details);
+            });
+        co_return result;
+    }
+
+    asio::awaitable<hole> read_hole() override
+    {
+        hole result;
+        std::tie(result.error.code, result.length) =
+            co_await await_operation<void(error_code, std::uint64_t)>([&](auto handler) {
+                reader_->async_read_hole(hole_handler(std::move(handler)), &result.error.details);
+            });
+        co_return result;
+    }
+
+private:
+    const std::unique_ptr<stream_reader> reader_;
+};
+
+class stream_sink final : public transfer_sink
+{
+public:
+    explicit stream_sink(std::unique_ptr<stream_writer> writer) : writer_(std::move(writer)) {}
+
+    asio::awaitable<transferred> write(asio::const_buffer bytes) override
+    {
+        transferred result;
+        while (bytes.size() != 0 && !result.error) {
+            std::size_t written = 0;
+            std::tie(result.error.code, written) =
+                co_await await_operation<void(error_code, std::size_t)>([&](auto handler) {
+                    writer_->async_write_some(bytes, io_handler(std::move(handler)), &result.error.details);
+                });
+            bytes += written;
+            result.bytes += written;
+            const auto cancellation = co_await asio::this_coro::cancellation_state;
+            if (cancellation.cancelled() != asio::cancellation_type::none && bytes.size() != 0)
+                result.error = error_code(asio::error::operation_aborted);
+        }
+        co_return result;
+    }
+
+    bool can_write_holes() const override
+    {
+        return writer_->can_write_holes();
+    }
+
+    asio::awaitable<failure> write_hole(std::uint64_t length) override
+    {
+        failure f;
+        std::tie(f.code) = co_await await_operation<void(error_code)>([&](auto handler) {
+            writer_->async_write_hole(length, wait_handler(std::move(handler)), &f.details);
+        });
+        co_return f;
+    }
+
+private:
+    const std::unique_ptr<stream_writer> writer_;
+};
+
+class producer_source final : public transfer_source
+{
+public:
+    explicit producer_source(std::unique_ptr<byte_producer> producer) : producer_(std::move(producer)) {}
+
+    asio::awaitable<transferred> read_some(asio::mutable_buffer buffer) override
+    {
+        transferred result;
+        try {
+            result.bytes = producer_->produce(buffer);
+            if (result.bytes == 0)
+                result.error = error_code(asio::error::eof);
+            if (result.bytes > buffer.size()) // The function says that it has written where it must not.
+                result = {0, failure(asio::error::invalid_argument)};
+        }
+        catch (...) {
+            result.error = current_failure();
+        }
+        co_return result;
+    }
+
+    std::uint64_t size() const override
+    {
+        return producer_->size();
+    }
+
+private:
+    const std::unique_ptr<byte_producer> producer_;
+};
+
+class consumer_sink final : public transfer_sink
+{
+public:
+    explicit consumer_sink(std::unique_ptr<byte_consumer> consumer) : consumer_(std::move(consumer)) {}
+
+    asio::awaitable<transferred> write(asio::const_buffer bytes) override
+    {
+        transferred result;
+        try {
+            result = consumer_->consume(bytes);
+        }
+        catch (...) {
+            result.error = current_failure();
+        }
+        co_return result;
+    }
+
+private:
+    const std::unique_ptr<byte_consumer> consumer_;
+};
+
+} // namespace
+
+asio::awaitable<hole> transfer_source::read_hole()
+{
+    hole none;
+    none.error = error::at_hole;
+    co_return none;
+}
+
+asio::awaitable<failure> transfer_sink::write_hole(std::uint64_t)
+{
+    co_return failure(asio::error::operation_not_supported);
+}
+
+std::shared_ptr<transfer_source> make_source(std::unique_ptr<stream_reader> reader)
+{
+    return std::make_shared<stream_source>(std::move(reader));
+}
+
+std::shared_ptr<transfer_source> make_source(std::unique_ptr<byte_producer> producer)
+{
+    return std::make_shared<producer_source>(std::move(producer));
+}
+
+std::shared_ptr<transfer_sink> make_sink(std::unique_ptr<stream_writer> writer)
+{
+    return std::make_shared<stream_sink>(std::move(writer));
+}
+
+std::shared_ptr<transfer_sink> make_sink(std::unique_ptr<byte_consumer> consumer)
+{
+    return std::make_shared<consumer_sink>(std::move(consumer));
+}
+
+} // namespace avirt::detail
