@@ -23,6 +23,17 @@
 
 namespace avirt::detail {
 
+/// The exception as a failure.
+inline failure failure_of(const std::exception_ptr& e)
+{
+    try {
+        std::rethrow_exception(e);
+    }
+    catch (...) {
+        return current_failure();
+    }
+}
+
 /// An operation that a coroutine performs on a strand. A cancellation of the operation reaches the operation
 /// that the coroutine awaits.
 ///
@@ -106,15 +117,10 @@ private:
         self->result_ = std::move(result);
     }
 
-    void complete(std::exception_ptr e)
+    void complete(const std::exception_ptr& e)
     {
-        try {
-            if (e)
-                std::rethrow_exception(e);
-        }
-        catch (...) {
-            result_ = current_failure();
-        }
+        if (e)
+            result_ = failure_of(e);
         std::apply([&](auto&... v) { pending_.complete(std::move(result_), std::move(v)...); }, values);
     }
 

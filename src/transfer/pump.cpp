@@ -8,7 +8,9 @@
 #include <boost/asio/this_coro.hpp>
 
 #include <algorithm>
-#include <vector>
+#include <cstddef>
+#include <memory>
+#include <utility>
 
 namespace avirt::detail {
 namespace {
@@ -28,14 +30,19 @@ public:
           sink_(sink),
           meter_(meter),
           passes_holes_(passes_holes && sink.can_write_holes()),
-          buffer_(std::min(buffer_size, meter.largest_piece()))
+          size_(std::min(buffer_size, meter.largest_piece())),
+          buffer_(std::make_unique_for_overwrite<std::byte[]>(size_))
     {
     }
 
     asio::awaitable<failure> run()
     {
         for (;;) {
-            const auto read = co_await source_.read_some(asio::buffer(buffer_));
+            // Before each operation: a cancellation may have come when none was outstanding.
+            const auto cancellation = co_await asio::this_coro::cancellation_state;
+            if (is_cancelled(cancellation))
+                co_return failure(asio::error::operation_aborted);
+            const auto read = co_await source_.read_some(asio::buffer(buffer_.get(), size_));
             if (read.bytes != 0) {
                 auto f = co_await write(read.bytes);
                 if (f)
@@ -43,17 +50,13 @@ public:
             }
             if (read.error.code == asio::error::eof)
                 co_return failure();
-            if (read.error.code == error::at_hole) {
+            if (read.error && read.error.code != error::at_hole)
+                co_return read.error;
+            if (read.error) {
                 auto f = co_await move_hole();
                 if (f)
                     co_return f;
             }
-            else if (read.error) {
-                co_return read.error;
-            }
-            const auto cancellation = co_await asio::this_coro::cancellation_state;
-            if (is_cancelled(cancellation))
-                co_return failure(asio::error::operation_aborted);
         }
     }
 
@@ -65,7 +68,7 @@ private:
         const auto cancellation = co_await asio::this_coro::cancellation_state;
         if (is_cancelled(cancellation))
             co_return failure(asio::error::operation_aborted);
-        auto written = co_await sink_.write(asio::buffer(buffer_, size));
+        auto written = co_await sink_.write(asio::buffer(buffer_.get(), size));
         meter_.count(written.bytes);
         co_return written.error;
     }
@@ -73,6 +76,9 @@ private:
     asio::awaitable<failure> move_hole()
     {
         auto read = co_await source_.read_hole();
+        const auto cancellation = co_await asio::this_coro::cancellation_state;
+        if (!read.error && is_cancelled(cancellation))
+            read.error = error_code(asio::error::operation_aborted);
         if (read.error || read.length == 0)
             co_return read.error;
         if (!passes_holes_)
@@ -85,9 +91,9 @@ private:
 
     asio::awaitable<failure> write_zeros(std::uint64_t length)
     {
-        std::ranges::fill(buffer_, std::byte{});
+        std::fill_n(buffer_.get(), size_, std::byte{});
         while (length != 0) {
-            const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(length, buffer_.size()));
+            const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(length, size_));
             auto f = co_await write(size);
             if (f)
                 co_return f;
@@ -100,7 +106,8 @@ private:
     transfer_sink& sink_;
     transfer_meter& meter_;
     const bool passes_holes_;
-    std::vector<std::byte> buffer_;
+    const std::size_t size_;
+    const std::unique_ptr<std::byte[]> buffer_;
 };
 
 /// A part of a source. It reads only as much of the source as it passes on.

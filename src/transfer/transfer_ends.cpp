@@ -48,7 +48,7 @@ private:
 class stream_sink final : public transfer_sink
 {
 public:
-    explicit stream_sink(std::unique_ptr<stream_writer> writer) : writer_(std::move(writer)) {}
+    explicit stream_sink(std::shared_ptr<stream_writer> writer) : writer_(std::move(writer)) {}
 
     asio::awaitable<transferred> write(asio::const_buffer bytes) override
     {
@@ -83,7 +83,7 @@ public:
     }
 
 private:
-    const std::unique_ptr<stream_writer> writer_;
+    const std::shared_ptr<stream_writer> writer_;
 };
 
 class producer_source final : public transfer_source
@@ -161,7 +161,7 @@ std::shared_ptr<transfer_source> make_source(std::unique_ptr<byte_producer> prod
     return std::make_shared<producer_source>(std::move(producer));
 }
 
-std::shared_ptr<transfer_sink> make_sink(std::unique_ptr<stream_writer> writer)
+std::shared_ptr<transfer_sink> make_sink(std::shared_ptr<stream_writer> writer)
 {
     return std::make_shared<stream_sink>(std::move(writer));
 }

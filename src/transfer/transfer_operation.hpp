@@ -4,6 +4,7 @@
 #include "core/coroutine_operation.hpp"
 #include "transfer/transfer_meter.hpp"
 
+#include <avirt/detail/initiate_transfer.hpp>
 #include <avirt/detail/transfer_ends.hpp>
 #include <avirt/progress.hpp>
 #include <avirt/transfer_options.hpp>
@@ -11,8 +12,6 @@
 #include <functional>
 
 namespace avirt::detail {
-
-using transfer_handler = asio::any_completion_handler<void(error_code, progress)>;
 
 /// A coroutine that performs a transfer and returns how that failed. It runs on a strand of the handler's
 /// executor. What it throws becomes the failure.

@@ -9,6 +9,7 @@
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
+#include <boost/asio/socket_base.hpp>
 
 #include <algorithm>
 #include <concepts>
@@ -49,6 +50,8 @@ public:
     virtual bool can_write_holes() const noexcept = 0;
     /// Called only if can_write_holes() has returned true.
     virtual void async_write_hole(std::uint64_t length, wait_handler handler, error_details* details) = 0;
+    /// Tells the other side that nothing follows. Returns false if the stream cannot do that.
+    virtual bool shutdown_send() noexcept = 0;
 };
 
 /// A source that does not wait.
@@ -76,30 +79,76 @@ public:
 };
 
 template <class T>
-concept readable_stream = requires(T& stream, asio::mutable_buffer buffer, io_handler handler)
+concept readable_stream =
+    requires(T& stream, asio::mutable_buffer buffer, filling_handler<io_handler> handler)
 {
     stream.get_executor();
     stream.async_read_some(buffer, std::move(handler));
 };
 
 template <class T>
-concept writable_stream = requires(T& stream, asio::const_buffer buffer, io_handler handler)
+concept writable_stream = requires(T& stream, asio::const_buffer buffer, filling_handler<io_handler> handler)
 {
     stream.get_executor();
     stream.async_write_some(buffer, std::move(handler));
 };
 
 template <class T>
-concept reads_holes = requires(T& stream, hole_handler handler)
+concept reads_holes = requires(T& stream, filling_handler<hole_handler> handler)
 {
     stream.async_read_hole(std::move(handler));
 };
 
 template <class T>
-concept writes_holes = requires(T& stream, std::uint64_t length, wait_handler handler)
+concept writes_holes = requires(T& stream, std::uint64_t length, filling_handler<wait_handler> handler)
 {
     stream.async_write_hole(length, std::move(handler));
 };
+
+template <class T>
+concept has_shutdown = requires(T& stream, error_code ec)
+{
+    stream.shutdown(asio::socket_base::shutdown_send, ec);
+};
+
+template <class T>
+concept has_socket = requires(T& stream)
+{
+    stream.socket();
+};
+
+/// A layer that passes on what it is given. TLS and WebSockets have an end of their own: if only the layer
+/// below ended, the other side would take that for a failure.
+template <class T>
+concept has_transparent_layer = requires(T& stream)
+{
+    stream.next_layer();
+}
+&&!requires(T & stream, wait_handler handler)
+{
+    stream.async_shutdown(std::move(handler));
+}
+&&!requires(T & stream)
+{
+    stream.reason();
+};
+
+/// Returns whether the stream can be shut down for sending, and does so.
+template <class Stream>
+bool shutdown_send(Stream& stream)
+{
+    if constexpr (has_shutdown<Stream>) {
+        error_code ec; // A stream that is not connected any more: what it reads ends as well.
+        stream.shutdown(asio::socket_base::shutdown_send, ec);
+        return true;
+    }
+    else if constexpr (has_socket<Stream>) // Beast's streams
+        return shutdown_send(stream.socket());
+    else if constexpr (has_transparent_layer<Stream>)
+        return shutdown_send(stream.next_layer());
+    else
+        return false;
+}
 
 template <class Stream>
 class any_stream_reader final : public stream_reader
@@ -145,6 +194,11 @@ public:
     {
         if constexpr (writes_holes<Stream>)
             stream_->async_write_hole(length, filling_handler<wait_handler>(std::move(handler), details));
+    }
+
+    bool shutdown_send() noexcept override
+    {
+        return detail::shutdown_send(*stream_);
     }
 
 private:
@@ -257,8 +311,57 @@ class transfer_source;
 
 AVIRT_DECL std::shared_ptr<transfer_source> make_source(std::unique_ptr<stream_reader> reader);
 AVIRT_DECL std::shared_ptr<transfer_source> make_source(std::unique_ptr<byte_producer> producer);
-AVIRT_DECL std::shared_ptr<transfer_sink> make_sink(std::unique_ptr<stream_writer> writer);
+AVIRT_DECL std::shared_ptr<transfer_sink> make_sink(std::shared_ptr<stream_writer> writer);
 AVIRT_DECL std::shared_ptr<transfer_sink> make_sink(std::unique_ptr<byte_consumer> consumer);
+
+/// A stream as an argument of an operation that may be launched later: the application owns the stream.
+template <class Stream>
+struct stream_pointer
+{
+    Stream* stream;
+};
+
+/// What an operation keeps of an end that the application passes: a pointer to a stream, a copy of anything
+/// else.
+template <class End>
+decltype(auto) kept_end(End&& end)
+{
+    using type = std::remove_reference_t<End>;
+    if constexpr (std::is_lvalue_reference_v<End> && (readable_stream<type> || writable_stream<type>))
+        return stream_pointer<type>{&end};
+    else
+        return std::forward<End>(end);
+}
+
+template <class Stream>
+std::shared_ptr<transfer_source> source_of(stream_pointer<Stream> from)
+{
+    return make_source(std::make_unique<any_stream_reader<Stream>>(*from.stream));
+}
+
+template <class Source>
+std::shared_ptr<transfer_source> source_of(Source from)
+{
+    if constexpr (asio::is_const_buffer_sequence<Source>::value)
+        return make_source(std::make_unique<buffers_producer<Source>>(std::move(from)));
+    else
+        return make_source(std::make_unique<function_producer<Source>>(std::move(from)));
+}
+
+template <class Stream>
+std::shared_ptr<transfer_sink> sink_of(stream_pointer<Stream> to)
+{
+    return make_sink(std::make_unique<any_stream_writer<Stream>>(*to.stream));
+}
+
+template <class Sink>
+std::shared_ptr<transfer_sink> sink_of(Sink to)
+{
+    if constexpr (asio::is_dynamic_buffer<Sink>::value)
+        return make_sink(std::make_unique<dynamic_buffer_consumer<Sink>>(std::move(to)));
+    else
+        return make_sink(std::make_unique<function_consumer<Sink>>(std::move(to)));
+}
 
 /// The executors of an operation that calls functions of the application.
 struct transfer_executors
