@@ -109,7 +109,11 @@ private:
         co_await asio::this_coro::throw_if_cancelled(false);
         // Nothing of the application's is called inside the initiating function.
         co_await asio::post(self->strand_, asio::use_awaitable);
-        auto result = co_await perform(self);
+        failure result;
+        if (const auto before = co_await asio::this_coro::cancellation_state; !self->is_cancelled(before))
+            result = co_await perform(self);
+        else
+            result = error_code(asio::error::operation_aborted);
         // After a cancellation, another failure may be its consequence: the connection is not open any more.
         const auto cancellation = co_await asio::this_coro::cancellation_state;
         if (result && self->is_cancelled(cancellation))

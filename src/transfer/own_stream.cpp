@@ -11,14 +11,14 @@ class impl_reader final : public stream_reader
 public:
     explicit impl_reader(std::shared_ptr<stream_impl> stream) noexcept : stream_(std::move(stream)) {}
 
-    void async_read_some(asio::mutable_buffer buffer, io_handler handler, error_details* details) override
+    void async_read_some(asio::mutable_buffer buffer, io_step step) override
     {
-        stream_->async_read(mutable_buffer_list(buffer), std::move(handler), details);
+        stream_->async_read(mutable_buffer_list(buffer), std::move(step.handler), step.details);
     }
 
-    void async_read_hole(hole_handler handler, error_details* details) override
+    void async_read_hole(hole_step step) override
     {
-        stream_->async_read_hole(std::move(handler), details);
+        stream_->async_read_hole(std::move(step.handler), step.details);
     }
 
 private:
@@ -28,15 +28,11 @@ private:
 class impl_writer final : public stream_writer
 {
 public:
-    impl_writer(std::shared_ptr<stream_impl> stream, const asio::any_io_executor& executor)
-        : stream_(std::move(stream)),
-          executor_(executor)
-    {
-    }
+    explicit impl_writer(std::shared_ptr<stream_impl> stream) noexcept : stream_(std::move(stream)) {}
 
-    void async_write_some(asio::const_buffer buffer, io_handler handler, error_details* details) override
+    void async_write_some(asio::const_buffer buffer, io_step step) override
     {
-        stream_->async_write(const_buffer_list(buffer), std::move(handler), details);
+        stream_->async_write(const_buffer_list(buffer), std::move(step.handler), step.details);
     }
 
     bool can_write_holes() const noexcept override
@@ -44,11 +40,11 @@ public:
         return true;
     }
 
-    void async_write_hole(std::uint64_t length, wait_handler handler, error_details* details) override
+    void async_write_hole(std::uint64_t length, wait_step step) override
     {
         wait_result result;
         if (stream_->try_write_hole(length, result)) // Otherwise the context ends.
-            complete_now(executor_, std::move(handler), details, std::move(result.ending));
+            complete_now(step.executor, std::move(step.handler), step.details, std::move(result.ending));
     }
 
     bool shutdown_send() noexcept override
@@ -58,7 +54,6 @@ public:
 
 private:
     const std::shared_ptr<stream_impl> stream_;
-    const asio::any_io_executor executor_;
 };
 
 } // namespace
@@ -70,7 +65,7 @@ std::shared_ptr<transfer_source> own_stream::source() const
 
 std::shared_ptr<transfer_sink> own_stream::sink() const
 {
-    return make_sink(std::make_shared<impl_writer>(impl_, executor_));
+    return make_sink(std::make_shared<impl_writer>(impl_));
 }
 
 } // namespace avirt::detail

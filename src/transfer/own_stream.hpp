@@ -20,12 +20,7 @@ namespace avirt::detail {
 class own_stream
 {
 public:
-    explicit own_stream(const asio::any_io_executor& executor)
-        : executor_(executor),
-          impl_(stream_impl::make(executor))
-    {
-    }
-
+    explicit own_stream(const asio::any_io_executor& executor) : impl_(stream_impl::make(executor)) {}
     own_stream(const own_stream&) = delete;
     own_stream& operator=(const own_stream&) = delete;
 
@@ -63,7 +58,6 @@ public:
     std::shared_ptr<transfer_sink> sink() const;
 
 private:
-    const asio::any_io_executor executor_;
     const std::shared_ptr<stream_impl> impl_;
 };
 

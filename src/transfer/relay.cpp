@@ -100,13 +100,14 @@ private:
 
     void end(relay_direction& direction, failure f, asio::cancellation_signal& other)
     {
+        const bool passes_end_on = !f && direction.writer->shutdown_send();
         if (!is_over_)
             streams_.error = std::move(f);
         if (--directions_ == 0) {
             auto handler = std::exchange(waiting_, std::nullopt);
             return std::move(*handler)();
         }
-        is_over_ = streams_.error || !direction.writer->shutdown_send();
+        is_over_ = !passes_end_on;
         if (is_over_) // Total, so that a write is not interrupted at the cost of its connection.
             other.emit(asio::cancellation_type::total);
     }
@@ -116,7 +117,7 @@ private:
     asio::cancellation_signal cancel_a_to_b_;
     asio::cancellation_signal cancel_b_to_a_;
     int directions_ = 2;   // that go on
-    bool is_over_ = false; // The direction that goes on is being cancelled.
+    bool is_over_ = false; // The other direction is being cancelled.
 };
 
 using operation = coroutine_operation<std::uint64_t, std::uint64_t>;

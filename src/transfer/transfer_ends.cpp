@@ -24,9 +24,11 @@ public:
     asio::awaitable<transferred> read_some(asio::mutable_buffer buffer) override
     {
         transferred result;
+        const auto executor = co_await asio::this_coro::executor;
         std::tie(result.error.code, result.bytes) =
             co_await await_operation<void(error_code, std::size_t)>([&](auto handler) {
-                reader_->async_read_some(buffer, io_handler(std::move(handler)), &result.error.details);
+                reader_->async_read_some(
+                    buffer, io_step(std::move(handler), &result.error.details, executor));
             });
         co_return result;
     }
@@ -34,9 +36,10 @@ public:
     asio::awaitable<hole> read_hole() override
     {
         hole result;
+        const auto executor = co_await asio::this_coro::executor;
         std::tie(result.error.code, result.length) =
             co_await await_operation<void(error_code, std::uint64_t)>([&](auto handler) {
-                reader_->async_read_hole(hole_handler(std::move(handler)), &result.error.details);
+                reader_->async_read_hole(hole_step(std::move(handler), &result.error.details, executor));
             });
         co_return result;
     }
@@ -53,11 +56,13 @@ public:
     asio::awaitable<transferred> write(asio::const_buffer bytes) override
     {
         transferred result;
+        const auto executor = co_await asio::this_coro::executor;
         while (bytes.size() != 0 && !result.error) {
             std::size_t written = 0;
             std::tie(result.error.code, written) =
                 co_await await_operation<void(error_code, std::size_t)>([&](auto handler) {
-                    writer_->async_write_some(bytes, io_handler(std::move(handler)), &result.error.details);
+                    writer_->async_write_some(
+                        bytes, io_step(std::move(handler), &result.error.details, executor));
                 });
             bytes += written;
             result.bytes += written;
@@ -76,8 +81,9 @@ public:
     asio::awaitable<failure> write_hole(std::uint64_t length) override
     {
         failure f;
+        const auto executor = co_await asio::this_coro::executor;
         std::tie(f.code) = co_await await_operation<void(error_code)>([&](auto handler) {
-            writer_->async_write_hole(length, wait_handler(std::move(handler)), &f.details);
+            writer_->async_write_hole(length, wait_step(std::move(handler), &f.details, executor));
         });
         co_return f;
     }

@@ -7,6 +7,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/async_result.hpp>
+#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/socket_base.hpp>
@@ -31,14 +32,45 @@ struct transferred
     failure error{};
 };
 
+/// What the streams of applications are given as a handler. It names the executor of the transfer: many
+/// streams require more of an executor than that of an erased handler offers.
+template <class Handler>
+using step_handler = asio::executor_binder<filling_handler<Handler>, asio::any_io_executor>;
+
+/// How a read or a write of a transfer completes.
+template <class Handler>
+class transfer_step
+{
+public:
+    transfer_step(Handler h, error_details* d, const asio::any_io_executor& e)
+        : handler(std::move(h)),
+          details(d),
+          executor(e)
+    {
+    }
+
+    step_handler<Handler> take()
+    {
+        return asio::bind_executor(executor, filling_handler<Handler>(std::move(handler), details));
+    }
+
+    Handler handler;
+    error_details* details;
+    asio::any_io_executor executor;
+};
+
+using io_step = transfer_step<io_handler>;
+using hole_step = transfer_step<hole_handler>;
+using wait_step = transfer_step<wait_handler>;
+
 /// A stream that is read.
 class stream_reader
 {
 public:
     virtual ~stream_reader() = default;
-    virtual void async_read_some(asio::mutable_buffer buffer, io_handler handler, error_details* details) = 0;
+    virtual void async_read_some(asio::mutable_buffer buffer, io_step step) = 0;
     /// Called only after a read has failed with error::at_hole.
-    virtual void async_read_hole(hole_handler handler, error_details* details) = 0;
+    virtual void async_read_hole(hole_step step) = 0;
 };
 
 /// A stream that is written.
@@ -46,10 +78,10 @@ class stream_writer
 {
 public:
     virtual ~stream_writer() = default;
-    virtual void async_write_some(asio::const_buffer buffer, io_handler handler, error_details* details) = 0;
+    virtual void async_write_some(asio::const_buffer buffer, io_step step) = 0;
     virtual bool can_write_holes() const noexcept = 0;
     /// Called only if can_write_holes() has returned true.
-    virtual void async_write_hole(std::uint64_t length, wait_handler handler, error_details* details) = 0;
+    virtual void async_write_hole(std::uint64_t length, wait_step step) = 0;
     /// Tells the other side that nothing follows. Returns false if the stream cannot do that.
     virtual bool shutdown_send() noexcept = 0;
 };
@@ -79,28 +111,27 @@ public:
 };
 
 template <class T>
-concept readable_stream =
-    requires(T& stream, asio::mutable_buffer buffer, filling_handler<io_handler> handler)
+concept readable_stream = requires(T& stream, asio::mutable_buffer buffer, step_handler<io_handler> handler)
 {
     stream.get_executor();
     stream.async_read_some(buffer, std::move(handler));
 };
 
 template <class T>
-concept writable_stream = requires(T& stream, asio::const_buffer buffer, filling_handler<io_handler> handler)
+concept writable_stream = requires(T& stream, asio::const_buffer buffer, step_handler<io_handler> handler)
 {
     stream.get_executor();
     stream.async_write_some(buffer, std::move(handler));
 };
 
 template <class T>
-concept reads_holes = requires(T& stream, filling_handler<hole_handler> handler)
+concept reads_holes = requires(T& stream, step_handler<hole_handler> handler)
 {
     stream.async_read_hole(std::move(handler));
 };
 
 template <class T>
-concept writes_holes = requires(T& stream, std::uint64_t length, filling_handler<wait_handler> handler)
+concept writes_holes = requires(T& stream, std::uint64_t length, step_handler<wait_handler> handler)
 {
     stream.async_write_hole(length, std::move(handler));
 };
@@ -156,18 +187,17 @@ class any_stream_reader final : public stream_reader
 public:
     explicit any_stream_reader(Stream& stream) noexcept : stream_(&stream) {}
 
-    void async_read_some(asio::mutable_buffer buffer, io_handler handler, error_details* details) override
+    void async_read_some(asio::mutable_buffer buffer, io_step step) override
     {
-        stream_->async_read_some(buffer, filling_handler<io_handler>(std::move(handler), details));
+        stream_->async_read_some(buffer, step.take());
     }
 
-    void async_read_hole(hole_handler handler, error_details* details) override
+    void async_read_hole(hole_step step) override
     {
         if constexpr (reads_holes<Stream>)
-            stream_->async_read_hole(filling_handler<hole_handler>(std::move(handler), details));
+            stream_->async_read_hole(step.take());
         else // No such stream reports holes.
-            complete_immediately(
-                std::move(handler), stream_->get_executor(), error_code(error::at_hole), std::uint64_t{0});
+            complete_immediately(step.take(), step.executor, error_code(error::at_hole), std::uint64_t{0});
     }
 
 private:
@@ -180,9 +210,9 @@ class any_stream_writer final : public stream_writer
 public:
     explicit any_stream_writer(Stream& stream) noexcept : stream_(&stream) {}
 
-    void async_write_some(asio::const_buffer buffer, io_handler handler, error_details* details) override
+    void async_write_some(asio::const_buffer buffer, io_step step) override
     {
-        stream_->async_write_some(buffer, filling_handler<io_handler>(std::move(handler), details));
+        stream_->async_write_some(buffer, step.take());
     }
 
     bool can_write_holes() const noexcept override
@@ -190,10 +220,10 @@ public:
         return writes_holes<Stream>;
     }
 
-    void async_write_hole(std::uint64_t length, wait_handler handler, error_details* details) override
+    void async_write_hole(std::uint64_t length, wait_step step) override
     {
         if constexpr (writes_holes<Stream>)
-            stream_->async_write_hole(length, filling_handler<wait_handler>(std::move(handler), details));
+            stream_->async_write_hole(length, step.take());
     }
 
     bool shutdown_send() noexcept override
