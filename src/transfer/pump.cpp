@@ -65,12 +65,18 @@ private:
     asio::awaitable<failure> write(std::size_t size)
     {
         co_await meter_.wait_for_turn(size);
-        const auto cancellation = co_await asio::this_coro::cancellation_state;
-        if (is_cancelled(cancellation))
-            co_return failure(asio::error::operation_aborted);
-        auto written = co_await sink_.write(asio::buffer(buffer_.get(), size));
-        meter_.count(written.bytes);
-        co_return written.error;
+        asio::const_buffer rest(buffer_.get(), size);
+        while (rest.size() != 0) {
+            const auto cancellation = co_await asio::this_coro::cancellation_state;
+            if (is_cancelled(cancellation))
+                co_return failure(asio::error::operation_aborted);
+            auto written = co_await sink_.write(rest);
+            meter_.count(written.bytes); // Now, because a large piece may take long.
+            if (written.error)
+                co_return written.error;
+            rest += written.bytes;
+        }
+        co_return failure();
     }
 
     asio::awaitable<failure> move_hole()

@@ -5,7 +5,6 @@
 
 #include <avirt/error.hpp>
 
-#include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/this_coro.hpp>
 
@@ -57,19 +56,11 @@ public:
     {
         transferred result;
         const auto executor = co_await asio::this_coro::executor;
-        while (bytes.size() != 0 && !result.error) {
-            std::size_t written = 0;
-            std::tie(result.error.code, written) =
-                co_await await_operation<void(error_code, std::size_t)>([&](auto handler) {
-                    writer_->async_write_some(
-                        bytes, io_step(std::move(handler), &result.error.details, executor));
-                });
-            bytes += written;
-            result.bytes += written;
-            const auto cancellation = co_await asio::this_coro::cancellation_state;
-            if (cancellation.cancelled() != asio::cancellation_type::none && bytes.size() != 0)
-                result.error = error_code(asio::error::operation_aborted);
-        }
+        std::tie(result.error.code, result.bytes) =
+            co_await await_operation<void(error_code, std::size_t)>([&](auto handler) {
+                writer_->async_write_some(
+                    bytes, io_step(std::move(handler), &result.error.details, executor));
+            });
         co_return result;
     }
 

@@ -45,7 +45,7 @@ class transfer_sink
 public:
     virtual ~transfer_sink() = default;
 
-    /// Writes all bytes. If that fails, some of them may have been written.
+    /// Writes some of the bytes, at least one unless that fails.
     virtual asio::awaitable<transferred> write(asio::const_buffer bytes) = 0;
 
     /// Whether write_hole() may be called. Otherwise the transfer writes zeros.
