@@ -2,6 +2,8 @@
 
 // What must compile, and what must not. Building is the test.
 #include <avirt/avirt.hpp>
+#include <avirt/receive_all.hpp>
+#include <avirt/send_all.hpp>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/strand.hpp>
@@ -99,6 +101,21 @@ static_assert(writable_from<asio::const_buffer>);
 static_assert(writable_from<asio::mutable_buffer>);
 static_assert(writable_from<std::vector<asio::const_buffer>>);
 static_assert(!writable_from<std::string>);
+
+// Streams are held by reference, everything else is copied.
+static_assert(avirt::byte_sink<async_stream&>);
+static_assert(!avirt::byte_sink<async_stream>);
+static_assert(avirt::byte_sink<asio::dynamic_vector_buffer<char, std::allocator<char>>>);
+static_assert(avirt::byte_sink<void (*)(asio::const_buffer)>);
+static_assert(!avirt::byte_sink<void (*)(std::string)>);
+static_assert(!avirt::byte_sink<std::string&>);
+static_assert(avirt::byte_source<async_stream&>);
+static_assert(!avirt::byte_source<async_stream>);
+static_assert(avirt::byte_source<asio::mutable_buffer>);
+static_assert(avirt::byte_source<const std::vector<asio::const_buffer>&>);
+static_assert(avirt::byte_source<std::size_t (*)(asio::mutable_buffer)>);
+static_assert(!avirt::byte_source<void (*)(asio::mutable_buffer)>);
+static_assert(!avirt::byte_source<std::string&>);
 
 // Only tokens that fit the signature are accepted.
 template <class Token>
@@ -210,6 +227,8 @@ static_assert(is_safe_temporary<avirt::volume_locator>);
 static_assert(is_safe_temporary<avirt::volume_download>);
 static_assert(is_safe_temporary<avirt::volume_upload>);
 static_assert(is_safe_temporary<avirt::open_options>);
+static_assert(is_safe_temporary<avirt::transfer_limits>);
+static_assert(is_safe_temporary<avirt::transfer_options>);
 static_assert(is_safe_temporary<avirt::transfer_packets>);
 static_assert(is_safe_temporary<avirt::calling<int (*)(virConnectPtr, int), int>>);
 static_assert(std::is_convertible_v<std::string, avirt::open_options>);
