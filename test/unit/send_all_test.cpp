@@ -135,6 +135,21 @@ BOOST_AUTO_TEST_CASE(a_function_is_called_only_if_there_is_room)
     check_received(sink.near, *arrived, text);
 }
 
+BOOST_AUTO_TEST_CASE(a_function_is_not_called_inside_the_initiating_function)
+{
+    bool is_initiating = true;
+    const auto end = [&](asio::mutable_buffer) {
+        BOOST_TEST(!is_initiating);
+        return std::size_t{0};
+    };
+    transfer_outcome o;
+    asio::post(io, [&] {
+        avirt::async_send_all(sink.near, end, options, o.handler());
+        is_initiating = false;
+    });
+    check(o, {}, 0);
+}
+
 BOOST_AUTO_TEST_CASE(a_function_that_claims_too_much)
 {
     const auto claim = [](asio::mutable_buffer room) { return room.size() + 1; };
