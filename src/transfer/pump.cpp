@@ -3,12 +3,14 @@
 
 #include <avirt/error.hpp>
 
+#include <boost/asio/buffer.hpp>
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/this_coro.hpp>
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <memory>
 #include <utility>
 
@@ -30,8 +32,7 @@ public:
           sink_(sink),
           meter_(meter),
           passes_holes_(passes_holes && sink.can_write_holes()),
-          size_(std::min(buffer_size, meter.largest_piece())),
-          buffer_(std::make_unique_for_overwrite<std::byte[]>(size_))
+          size_(std::min(buffer_size, meter.largest_piece()))
     {
     }
 
@@ -42,9 +43,9 @@ public:
             const auto cancellation = co_await asio::this_coro::cancellation_state;
             if (is_cancelled(cancellation))
                 co_return failure(asio::error::operation_aborted);
-            const auto read = co_await source_.read_some(asio::buffer(buffer_.get(), size_));
-            if (read.bytes != 0) {
-                auto f = co_await write(read.bytes);
+            const auto read = co_await this->read();
+            if (read.bytes.size() != 0) {
+                auto f = co_await pass_on(read.bytes);
                 if (f)
                     co_return f;
             }
@@ -61,22 +62,83 @@ public:
     }
 
 private:
-    /// Writes the first bytes of the buffer.
-    asio::awaitable<failure> write(std::size_t size)
+    /// What was read, and in whose memory it is.
+    struct piece
     {
-        co_await meter_.wait_for_turn(size);
-        asio::const_buffer rest(buffer_.get(), size);
-        while (rest.size() != 0) {
+        asio::const_buffer bytes{};
+        failure error{};
+    };
+
+    asio::awaitable<piece> read()
+    {
+        piece result;
+        if (source_.has_memory()) {
+            result.error = co_await source_.peek();
+            if (!result.error)
+                result.bytes = asio::buffer(source_.data(), size_);
+            if (!result.error && result.bytes.size() == 0)
+                result.error = error::at_hole;
+            co_return result;
+        }
+        auto memory = co_await this->memory(result.error);
+        if (result.error)
+            co_return result;
+        auto read = co_await source_.read_some(memory);
+        result.bytes = asio::buffer(memory, read.bytes);
+        result.error = std::move(read.error);
+        co_return result;
+    }
+
+    /// Writes what read() has returned.
+    asio::awaitable<failure> pass_on(asio::const_buffer bytes)
+    {
+        if (source_.has_memory() || !sink_.has_memory()) {
+            auto f = co_await write(bytes);
+            if (!f && source_.has_memory())
+                f = source_.consume(bytes.size());
+            co_return f;
+        }
+        co_await meter_.wait_for_turn(bytes.size());
+        const auto cancellation = co_await asio::this_coro::cancellation_state;
+        if (is_cancelled(cancellation))
+            co_return failure(asio::error::operation_aborted);
+        auto f = sink_.commit(bytes.size());
+        if (!f)
+            meter_.count(bytes.size());
+        co_return f;
+    }
+
+    asio::awaitable<failure> write(asio::const_buffer bytes)
+    {
+        co_await meter_.wait_for_turn(bytes.size());
+        while (bytes.size() != 0) {
             const auto cancellation = co_await asio::this_coro::cancellation_state;
             if (is_cancelled(cancellation))
                 co_return failure(asio::error::operation_aborted);
-            auto written = co_await sink_.write(rest);
+            auto written = co_await sink_.write(bytes);
             meter_.count(written.bytes); // Now, because a large piece may take long.
             if (written.error)
                 co_return written.error;
-            rest += written.bytes;
+            bytes += written.bytes;
         }
         co_return failure();
+    }
+
+    /// Returns memory to read into: the sink's, if it has some.
+    asio::awaitable<asio::mutable_buffer> memory(failure& f)
+    {
+        if (!sink_.has_memory())
+            co_return own_memory();
+        auto lent = co_await sink_.prepare();
+        f = std::move(lent.error);
+        co_return asio::buffer(lent.memory, size_);
+    }
+
+    asio::mutable_buffer own_memory()
+    {
+        if (!buffer_)
+            buffer_ = std::make_unique_for_overwrite<std::byte[]>(size_);
+        return {buffer_.get(), size_};
     }
 
     asio::awaitable<failure> move_hole()
@@ -97,10 +159,11 @@ private:
 
     asio::awaitable<failure> write_zeros(std::uint64_t length)
     {
-        std::fill_n(buffer_.get(), size_, std::byte{});
+        const auto zeros = own_memory();
+        std::memset(zeros.data(), 0, zeros.size());
         while (length != 0) {
             const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(length, size_));
-            auto f = co_await write(size);
+            auto f = co_await write(asio::buffer(zeros, size));
             if (f)
                 co_return f;
             length -= size;
@@ -113,7 +176,7 @@ private:
     transfer_meter& meter_;
     const bool passes_holes_;
     const std::size_t size_;
-    const std::unique_ptr<std::byte[]> buffer_;
+    std::unique_ptr<std::byte[]> buffer_;
 };
 
 /// A part of a source. It reads only as much of the source as it passes on.

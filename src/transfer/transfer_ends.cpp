@@ -143,9 +143,31 @@ asio::awaitable<hole> transfer_source::read_hole()
     co_return none;
 }
 
+asio::awaitable<failure> transfer_source::peek()
+{
+    co_return failure(asio::error::operation_not_supported);
+}
+
+failure transfer_source::consume(std::uint64_t)
+{
+    return failure(asio::error::operation_not_supported);
+}
+
 asio::awaitable<failure> transfer_sink::write_hole(std::uint64_t)
 {
     co_return failure(asio::error::operation_not_supported);
+}
+
+asio::awaitable<prepared> transfer_sink::prepare()
+{
+    prepared none;
+    none.error = error_code(asio::error::operation_not_supported);
+    co_return none;
+}
+
+failure transfer_sink::commit(std::size_t)
+{
+    return failure(asio::error::operation_not_supported);
 }
 
 std::shared_ptr<transfer_source> make_source(std::unique_ptr<stream_reader> reader)

@@ -6,6 +6,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/buffer.hpp>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace avirt::detail {
@@ -14,6 +15,13 @@ namespace avirt::detail {
 struct hole
 {
     std::uint64_t length = 0;
+    failure error{};
+};
+
+/// Memory that a sink has lent.
+struct prepared
+{
+    asio::mutable_buffer memory{};
     failure error{};
 };
 
@@ -30,6 +38,26 @@ public:
 
     /// Reads the rest of a hole.
     virtual asio::awaitable<hole> read_hole();
+
+    // A source that has its bytes in memory of its own lends them, which saves a copy. Only such a source's
+    // functions are called, in the place of read_some().
+
+    virtual bool has_memory() const
+    {
+        return false;
+    }
+
+    /// Waits for bytes, which data() then returns, or for a hole: then data() is empty. Fails as read_some()
+    /// does.
+    virtual asio::awaitable<failure> peek();
+
+    virtual asio::const_buffer data() const
+    {
+        return {};
+    }
+
+    /// Gives back the first bytes of data().
+    virtual failure consume(std::uint64_t bytes);
 
     /// The number of bytes that can be read altogether, with holes; 0: unknown.
     virtual std::uint64_t size() const
@@ -55,6 +83,17 @@ public:
     }
 
     virtual asio::awaitable<failure> write_hole(std::uint64_t length);
+
+    // A sink that keeps the bytes in memory of its own lends that, which saves a copy.
+
+    virtual bool has_memory() const
+    {
+        return false;
+    }
+
+    /// Waits for memory for bytes, which commit() then writes.
+    virtual asio::awaitable<prepared> prepare();
+    virtual failure commit(std::size_t bytes);
 };
 
 } // namespace avirt::detail
