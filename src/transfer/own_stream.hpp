@@ -5,7 +5,6 @@
 
 #include <avirt/detail/connection_impl.hpp>
 #include <avirt/detail/stream_impl.hpp>
-#include <avirt/detail/transfer_ends.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -48,14 +47,10 @@ public:
         co_return f;
     }
 
-    void stop_at_holes()
+    const std::shared_ptr<stream_impl>& impl() const noexcept
     {
-        impl_->stop_at_holes(true);
+        return impl_;
     }
-
-    // The ends may outlive this object; the stream is closed then.
-    std::shared_ptr<transfer_source> source() const;
-    std::shared_ptr<transfer_sink> sink() const;
 
 private:
     const std::shared_ptr<stream_impl> impl_;

@@ -5,6 +5,7 @@
 #include "stream/take_screenshot.hpp"
 #include "transfer/own_stream.hpp"
 #include "transfer/pump.hpp"
+#include "transfer/sparse_stream.hpp"
 
 #include <boost/asio/buffer.hpp>
 
@@ -52,9 +53,9 @@ asio::awaitable<failure> take_picture(
     const auto bytes = asio::dynamic_buffer(result.bytes);
     using consumer = dynamic_buffer_consumer<std::decay_t<decltype(bytes)>>;
     transfer_meter meter{transfer_options()};
-    const auto source = stream.source();
+    sparse_source source(stream.impl());
     const auto sink = make_sink(std::make_unique<consumer>(bytes));
-    f = co_await pump(*source, *sink, meter, false);
+    f = co_await pump(source, *sink, meter, false);
     if (!f)
         f = co_await stream.finish();
     if (f)
