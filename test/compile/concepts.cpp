@@ -3,14 +3,17 @@
 // What must compile, and what must not. Building is the test.
 #include <avirt/avirt.hpp>
 #include <avirt/receive_all.hpp>
+#include <avirt/relay.hpp>
 #include <avirt/send_all.hpp>
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/strand.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
 #include <boost/beast/core/stream_traits.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
 
 #include <array>
 #include <concepts>
@@ -43,6 +46,15 @@ static_assert(
     std::same_as<
         asio::use_awaitable_t<>::as_default_on_t<async_stream>::executor_type::default_completion_token_type,
         asio::use_awaitable_t<>>);
+
+// Any stream can be an end of a transfer: Asio's, Beast's, which need more of a handler's executor, and
+// avirt's.
+template <class Stream>
+constexpr bool is_end =
+    avirt::byte_sink<Stream&>&& avirt::byte_source<Stream&>&& avirt::detail::relayed_stream<Stream>;
+static_assert(is_end<asio::ip::tcp::socket>);
+static_assert(is_end<boost::beast::tcp_stream>);
+static_assert(is_end<async_stream>);
 
 // Handles to shared state: they can be moved without throwing, and never copied.
 template <class T>
