@@ -8,6 +8,7 @@
 #include <boost/asio/any_completion_handler.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/cancellation_type.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
 
@@ -23,17 +24,55 @@ namespace {
 /// Enough for consoles, of which there may be thousands.
 constexpr std::size_t relay_buffer_size = 64 * 1024;
 
+/// Knows whether the stream is being read.
+class relay_source final : public transfer_source
+{
+public:
+    explicit relay_source(std::unique_ptr<stream_reader> reader) : source_(make_source(std::move(reader))) {}
+
+    asio::awaitable<transferred> read_some(asio::mutable_buffer buffer) override
+    {
+        is_reading_ = true;
+        auto result = co_await source_->read_some(buffer);
+        is_reading_ = false;
+        co_return result;
+    }
+
+    asio::awaitable<hole> read_hole() override
+    {
+        return source_->read_hole();
+    }
+
+    bool is_reading() const noexcept
+    {
+        return is_reading_;
+    }
+
+private:
+    const std::shared_ptr<transfer_source> source_;
+    bool is_reading_ = false;
+};
+
 /// What is passed from one stream to the other.
 struct relay_direction
 {
     relay_direction(std::unique_ptr<stream_reader> from, std::shared_ptr<stream_writer> to)
-        : source(make_source(std::move(from))),
+        : source(std::make_shared<relay_source>(std::move(from))),
           writer(std::move(to)),
           sink(make_sink(writer))
     {
     }
 
-    const std::shared_ptr<transfer_source> source;
+    /// How to cancel what is outstanding. Most streams that consist of layers, such as those of TLS, support
+    /// terminal cancellation only. A write to an async_stream, the only one that takes holes, supports total
+    /// cancellation, and a terminal one could cost it its connection.
+    asio::cancellation_type cancellation() const
+    {
+        return writer->can_write_holes() && !source->is_reading() ? asio::cancellation_type::total
+                                                                  : asio::cancellation_type::terminal;
+    }
+
+    const std::shared_ptr<relay_source> source;
     const std::shared_ptr<stream_writer> writer;
     const std::shared_ptr<transfer_sink> sink;
     transfer_meter meter{transfer_options()};
@@ -108,8 +147,10 @@ private:
             return std::move(*handler)();
         }
         is_over_ = !passes_end_on;
-        if (is_over_) // Total, so that a write is not interrupted at the cost of its connection.
-            other.emit(asio::cancellation_type::total);
+        if (is_over_) {
+            const bool is_a_to_b = &direction == &streams_.a_to_b;
+            other.emit((is_a_to_b ? streams_.b_to_a : streams_.a_to_b).cancellation());
+        }
     }
 
     relay_streams& streams_;

@@ -8,6 +8,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/compose.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/strand.hpp>
@@ -16,6 +17,7 @@
 #include <boost/test/data/test_case.hpp>
 
 #include <tuple>
+#include <utility>
 
 namespace {
 
@@ -122,10 +124,24 @@ struct transparent_layer : layer<transparent_layer>
     }
 };
 
-/// It has an end of its own, as TLS does.
+/// It has an end of its own, and its reads and writes can only be cancelled terminally, as those of TLS.
 struct tls_layer : layer<tls_layer>
 {
     using layer::layer;
+
+    template <class Buffers, class Token>
+    auto async_read_some(const Buffers& buffers, Token&& token)
+    {
+        return compose(
+            [this, buffers](auto handler) { socket_.async_read_some(buffers, std::move(handler)); }, token);
+    }
+
+    template <class Buffers, class Token>
+    auto async_write_some(const Buffers& buffers, Token&& token)
+    {
+        return compose(
+            [this, buffers](auto handler) { socket_.async_write_some(buffers, std::move(handler)); }, token);
+    }
 
     local_socket& next_layer()
     {
@@ -136,6 +152,20 @@ struct tls_layer : layer<tls_layer>
     auto async_shutdown(Token&& token)
     {
         return asio::async_initiate<Token, void(error_code)>([](auto) {}, token);
+    }
+
+private:
+    template <class Start, class Token>
+    auto compose(Start start, Token& token)
+    {
+        return asio::async_compose<Token, void(error_code, std::size_t)>(
+            [start, has_begun = false](auto& self, error_code ec = {}, std::size_t n = 0) mutable {
+                if (std::exchange(has_begun, true))
+                    self.complete(ec, n);
+                else
+                    start(std::move(self));
+            },
+            token, socket_);
     }
 };
 
@@ -253,6 +283,19 @@ BOOST_AUTO_TEST_CASE(the_end_of_tls_is_not_faked)
     right.non_blocking(true);
     right.read_some(asio::buffer(&c, 1), ec);
     BOOST_TEST(ec == asio::error::would_block);
+}
+
+BOOST_AUTO_TEST_CASE(the_end_while_tls_takes_no_more)
+{
+    opaque_layer closed(a);
+    tls_layer tls(b);
+    relay_outcome o;
+    avirt::async_relay(closed, tls, o.handler());
+    feed(left, random_bytes(20'000'000)); // more than the sockets take
+    settle();
+    feed(right, "");
+    run_until([&] { return o.is_done(); });
+    BOOST_TEST(std::get<1>(o.result()) == error_code());
 }
 
 BOOST_AUTO_TEST_CASE(streams_of_beast)
