@@ -45,6 +45,7 @@ asio::awaitable<void> save_boot_log(
     co_await connection.async_call(avirt::calling(virDomainResume, guest.ref()), throwing);
 
     const auto received = co_await avirt::async_receive_all(console, save, {}, throwing);
+    co_await console.async_finish(throwing);
     std::cout << domain << " printed " << received.bytes << " bytes\n";
 }
 
