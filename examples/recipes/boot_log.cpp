@@ -5,7 +5,6 @@
 //     boot_log DOMAIN FILE [URI]
 
 #include <avirt/avirt.hpp>
-#include <avirt/receive_all.hpp>
 
 #include <boost/asio.hpp>
 #include <libvirt/libvirt.h>

@@ -10,7 +10,6 @@
 //     openssl s_client -quiet -connect HOST:PORT -CAfile cacert.pem -cert clientcert.pem -key clientkey.pem
 
 #include <avirt/avirt.hpp>
-#include <avirt/relay.hpp>
 
 #include <boost/asio.hpp>
 #include <boost/asio/ssl.hpp>

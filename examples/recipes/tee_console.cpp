@@ -6,7 +6,6 @@
 //     tee_console DOMAIN FILE [URI]
 
 #include <avirt/avirt.hpp>
-#include <avirt/receive_all.hpp>
 
 #include <boost/asio.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>

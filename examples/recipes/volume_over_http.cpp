@@ -10,7 +10,6 @@
 // A PUT writes to an existing volume, from its beginning on; what it does not reach stays as it is.
 
 #include <avirt/avirt.hpp>
-#include <avirt/receive_all.hpp>
 
 #include <boost/asio.hpp>
 #include <boost/beast/core.hpp>

@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 // Runs the recipes that use a volume.
@@ -56,6 +57,55 @@ struct volume_fixture
         virConnectClose(connection);
     }
 };
+
+struct upload_fixture : volume_fixture
+{
+    const std::filesystem::path file = daemon.directory() / "file";
+
+    upload_fixture()
+    {
+        std::ofstream(file, std::ios::binary) << text_of(size);
+    }
+};
+
+BOOST_FIXTURE_TEST_SUITE(upload_with_timeout, upload_fixture)
+
+BOOST_AUTO_TEST_CASE(in_time)
+{
+    example e(UPLOAD_WITH_TIMEOUT, {file, "pool", "disk", "300", daemon.uri()}, output);
+    BOOST_TEST(e.end(0) == 0, e.printed());
+    BOOST_TEST(e.printed() == "3145735 of 3145735 bytes uploaded\n");
+    BOOST_TEST((content(volume) == content(file)));
+}
+
+BOOST_AUTO_TEST_CASE(not_in_time)
+{
+    using proxy = support::packet_proxy;
+    proxy stuck(daemon.socket(), [](const proxy::packet& p) {
+        return p.from_client && p.is_stream_data() ? proxy::verdict::hold : proxy::verdict::pass;
+    });
+    example e(UPLOAD_WITH_TIMEOUT, {file, "pool", "disk", "1", stuck.uri()}, output);
+    BOOST_TEST(e.end(0) == 1, e.printed());
+    BOOST_TEST(e.has_printed(" of 3145735 bytes uploaded\n"), e.printed());
+    BOOST_TEST(e.has_printed("not finished after 1 seconds\n"), e.printed());
+}
+
+BOOST_AUTO_TEST_CASE(no_volume)
+{
+    example e(UPLOAD_WITH_TIMEOUT, {file, "pool", "none", "300", daemon.uri()}, output);
+    BOOST_TEST(e.end(0) == 1);
+    BOOST_TEST(e.has_printed("'none'"), e.printed());
+}
+
+BOOST_AUTO_TEST_CASE(no_file)
+{
+    const auto none = daemon.directory() / "none";
+    example e(UPLOAD_WITH_TIMEOUT, {none, "pool", "disk", "300", daemon.uri()}, output);
+    BOOST_TEST(e.end(0) == 1);
+    BOOST_TEST(e.has_printed(none.string()), e.printed());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
 
 struct http_fixture : volume_fixture
 {
