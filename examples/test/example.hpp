@@ -14,6 +14,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+inline std::string content(const std::filesystem::path& path)
+{
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
 /// A running example and its output.
 class example
 {
@@ -57,8 +63,7 @@ public:
 
     std::string printed() const
     {
-        std::ifstream file(output_);
-        return {std::istreambuf_iterator<char>(file), {}};
+        return content(output_);
     }
 
     bool has_printed(const std::string& text) const
@@ -70,6 +75,11 @@ protected:
     void signal(int number) const
     {
         ::kill(pid_, number);
+    }
+
+    pid_t pid() const noexcept
+    {
+        return pid_;
     }
 
 private:

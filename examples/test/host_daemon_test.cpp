@@ -2,6 +2,7 @@
 #include "domains.hpp"
 #include "example.hpp"
 #include "http_client.hpp"
+#include "serving_example.hpp"
 
 #include <support/eventually.hpp>
 #include <support/libvirtd.hpp>
@@ -12,7 +13,6 @@
 
 #include <chrono>
 #include <csignal>
-#include <cstdint>
 #include <filesystem>
 #include <future>
 #include <string>
@@ -23,30 +23,13 @@
 
 namespace {
 
-class server : public example
+class server : public serving_example
 {
 public:
     server(const std::string& uri, std::filesystem::path output)
-        : example(HOST_DAEMON, {"0", uri}, std::move(output))
+        : serving_example(HOST_DAEMON, {"0", uri}, std::move(output))
     {
-        const std::string sentence = "listening on 127.0.0.1:";
-        const bool is_up = support::eventually([&] {
-            const auto text = printed();
-            return text.find(sentence) == 0 && text.find('\n') != std::string::npos;
-        });
-        BOOST_TEST_REQUIRE(is_up, printed());
-        port_ = static_cast<std::uint16_t>(std::stoi(printed().substr(sentence.size())));
     }
-
-    using example::signal;
-
-    std::uint16_t port() const noexcept
-    {
-        return port_;
-    }
-
-private:
-    std::uint16_t port_ = 0;
 };
 
 struct server_fixture

@@ -50,9 +50,14 @@ public:
 
     void send(const std::string& method, const std::string& target, const std::string& body = "")
     {
-        const auto request = method + ' ' + target + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
-            + std::to_string(body.size()) + "\r\n\r\n" + body;
-        ::send(socket_, request.data(), request.size(), MSG_NOSIGNAL);
+        send_raw(
+            method + ' ' + target + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
+            + std::to_string(body.size()) + "\r\n\r\n" + body);
+    }
+
+    void send_raw(const std::string& text)
+    {
+        ::send(socket_, text.data(), text.size(), MSG_NOSIGNAL);
     }
 
     http_answer receive()

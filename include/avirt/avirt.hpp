@@ -27,6 +27,6 @@
 #include <avirt/supervised_connection.hpp>
 #include <avirt/supervision_options.hpp>
 #include <avirt/to_string.hpp>
+#include <avirt/transfer.hpp>
 #include <avirt/transfer_packets.hpp>
-#include <avirt/volume_info.hpp>
 #include <avirt/with_details.hpp>

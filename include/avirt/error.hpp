@@ -27,6 +27,7 @@ enum class error {
     call_threw,            ///< A function given to async_call threw.
     events_lost,           ///< The event queue overflowed.
     result_unknown, ///< The connection was lost while a finish was under way; libvirt gave no other reason.
+    verification_failed, ///< A volume and a file that were transferred differ.
 };
 
 /// Conditions for comparison with the error_code of any operation, regardless of the part of libvirt or avirt
@@ -41,7 +42,7 @@ enum class condition {
     console_in_use,      ///< Another session has the console.
     console_taken_over,  ///< Another session took the console over.
     guest_gone,          ///< The domain stopped or was destroyed.
-    not_found,           ///< No such domain, volume, device, ...
+    not_found,           ///< No such domain, volume, device, file, ...
     denied,              ///< Authentication or authorisation failed.
     timed_out,           ///< A time limit expired.
     not_supported,       ///< The driver, or the device, cannot do this.

@@ -159,6 +159,8 @@ const error_category& refined_category_for(condition c) noexcept
         return refined_category<condition::not_found>();
     case condition::not_supported:
         return refined_category<condition::not_supported>();
+    case condition::busy:
+        return refined_category<condition::busy>();
     default:
         return libvirt_category();
     }

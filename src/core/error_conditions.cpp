@@ -4,6 +4,8 @@
 #include <boost/asio/error.hpp>
 #include <libvirt/virterror.h>
 
+#include <cerrno>
+
 namespace avirt::detail {
 namespace {
 
@@ -77,14 +79,17 @@ bool means(const error_code& code, condition c) noexcept
     case condition::connection_lost:
         return code == asio::error::connection_reset || code == asio::error::connection_aborted
             || code == asio::error::broken_pipe || code == make_error_code(error::result_unknown);
+    case condition::not_found:
+        return is(errc::no_such_file_or_directory);
     case condition::denied:
-        return is(errc::permission_denied) || is(errc::operation_not_permitted);
+        return is(errc::permission_denied) || is(errc::operation_not_permitted)
+            || is(errc::read_only_file_system);
     case condition::timed_out:
         return is(errc::timed_out);
     case condition::not_supported:
         return is(errc::not_supported) || is(errc::operation_not_supported);
     case condition::no_space:
-        return is(errc::no_space_on_device);
+        return is(errc::no_space_on_device) || code == error_code(EDQUOT, boost::system::system_category());
     case condition::already_exists:
         return is(errc::file_exists);
     case condition::busy:

@@ -38,6 +38,8 @@ const char* sentence_for(error e) noexcept
         return "events were lost because the queue overflowed";
     case error::result_unknown:
         return "the connection was lost before the result was known";
+    case error::verification_failed:
+        return "the volume and the file differ";
     }
     return nullptr;
 }

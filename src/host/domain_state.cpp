@@ -24,12 +24,12 @@ asio::awaitable<failure> wait_for_state(
 {
     const auto ask_for_status = [vm](virConnectPtr) { return status_of(vm->ref()); };
     state_sequence sequence(state);
-    while (!wait->is_aborted) {
+    while (!wait->is_aborted()) {
         auto now = co_await call_on(connection, ask_for_status);
         if (now.error)
             co_return now.error;
         const auto cancellation = co_await asio::this_coro::cancellation_state;
-        if (is_cancelled(*wait, cancellation))
+        if (wait->is_cancelled(cancellation))
             break;
         if (now.value ? now.value->state == state : state == VIR_DOMAIN_SHUTOFF)
             co_return failure();
@@ -57,12 +57,12 @@ asio::awaitable<failure> find_and_wait(
     if (found.error)
         co_return found.error;
     const auto cancellation = co_await asio::this_coro::cancellation_state;
-    if (is_cancelled(*wait, cancellation))
+    if (wait->is_cancelled(cancellation))
         co_return failure(error_code(asio::error::operation_aborted));
     event_source_options options;
     options.object = name;
     const auto events =
-        event_source_impl::make(wait->strand, connection, kind_of<domain_lifecycle>(), options);
+        event_source_impl::make(wait->strand(), connection, kind_of<domain_lifecycle>(), options);
     auto result = co_await subscribe(events);
     if (!result) // wait_for_state() tests whether the operation has been cancelled meanwhile.
         result = co_await wait_for_state(connection, events, found.value, state, wait);

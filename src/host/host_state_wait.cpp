@@ -94,7 +94,7 @@ asio::awaitable<failure> follow(
         const auto next = co_await receive(feed);
         // The cancellation may have come when the receive had already been completed.
         const auto cancellation = co_await asio::this_coro::cancellation_state;
-        if (is_cancelled(*waiting, cancellation))
+        if (waiting->is_cancelled(cancellation))
             co_return failure(error_code(asio::error::operation_aborted));
         if (next.error.code == error::events_lost)
             continue; // host_connected follows.

@@ -4,6 +4,7 @@
 #include "connection/find_domain.hpp"
 #include "stream/domain_device.hpp"
 #include "stream/opener_failure.hpp"
+#include "stream/take_screenshot.hpp"
 
 #include <libvirt/virterror.h>
 
@@ -113,11 +114,17 @@ int channel::operator()(virConnectPtr on, virStreamPtr stream) const
 
 int screenshot::operator()(virConnectPtr on, virStreamPtr stream) const
 {
-    const auto vm = detail::find_domain(on, domain);
+    detail::take_screenshot(*this, on, stream);
+    return 0;
+}
+
+std::string detail::take_screenshot(const screenshot& what, virConnectPtr on, virStreamPtr stream)
+{
+    const auto vm = find_domain(on, what.domain);
     const std::unique_ptr<char, decltype(&std::free)> type(
-        virDomainScreenshot(vm.get(), stream, screen, 0), &std::free);
+        virDomainScreenshot(vm.get(), stream, what.screen, 0), &std::free);
     if (type)
-        return 0;
+        return type.get();
     auto f = last_failure();
     if (f.details.code == VIR_ERR_OPERATION_INVALID) // The guest may have no video device, for instance.
         f = explain_state(vm.get(), std::move(f));

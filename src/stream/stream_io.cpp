@@ -87,12 +87,12 @@ void stream_io::async_write(const const_buffer_list& buffers, io_handler handler
     transport_->send_when_possible(buffers);
 }
 
-void stream_io::stop_at_holes(bool stops)
+bool stream_io::stop_at_holes(bool stops)
 {
     const std::lock_guard guard(mutex());
-    stops_at_holes_ = stops;
     if (transport_)
         transport_->stop_at_holes(stops);
+    return std::exchange(stops_at_holes_, stops);
 }
 
 void stream_io::async_read_hole(hole_handler handler, error_details* details)

@@ -32,7 +32,7 @@ public:
 
     void async_read(const mutable_buffer_list& buffers, io_handler handler, error_details* details) override;
     void async_write(const const_buffer_list& buffers, io_handler handler, error_details* details) override;
-    void stop_at_holes(bool stops) override;
+    bool stop_at_holes(bool stops) override;
     void async_read_hole(hole_handler handler, error_details* details) override;
     void async_wait(stream_wait_type type, wait_handler handler, error_details* details) override;
 

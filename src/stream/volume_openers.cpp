@@ -4,16 +4,34 @@
 #include "stream/find_volume.hpp"
 #include "stream/opener_failure.hpp"
 
+#include <avirt/handle.hpp>
+
+#include <libvirt/virterror.h>
+
 #include <cstdint>
+#include <utility>
 
 namespace avirt {
 namespace {
 
+using detail::failure;
 using detail::last_failure;
+using detail::refine;
 using detail::throw_failure;
 
 using volume_transfer =
     int (*)(virStorageVolPtr, virStreamPtr, unsigned long long, unsigned long long, unsigned);
+
+/// Explains a refusal. libvirt has one error number for every wrong state. If the pool is active, only a
+/// volume that is being built, or copied from, is refused: that passes.
+failure explain_refusal(virStorageVolPtr volume, failure f)
+{
+    if (f.details.code != VIR_ERR_OPERATION_INVALID || f.details.domain != VIR_FROM_STORAGE)
+        return f;
+    const storage_pool pool{virStoragePoolLookupByVolume(volume)};
+    const bool is_active = pool && virStoragePoolIsActive(pool.get()) == 1;
+    return is_active ? refine(std::move(f), condition::busy) : f;
+}
 
 int start_transfer(
     volume_transfer function, virConnectPtr connection, virStreamPtr stream, const volume_locator& where,
@@ -21,7 +39,7 @@ int start_transfer(
 {
     const auto volume = detail::find_volume(connection, where);
     if (function(volume.get(), stream, offset, length, flags) < 0)
-        throw_failure(last_failure());
+        throw_failure(explain_refusal(volume.get(), last_failure()));
     return 0;
 }
 

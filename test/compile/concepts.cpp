@@ -2,13 +2,18 @@
 
 // What must compile, and what must not. Building is the test.
 #include <avirt/avirt.hpp>
+#include <avirt/receive_all.hpp>
+#include <avirt/relay.hpp>
+#include <avirt/send_all.hpp>
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/strand.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
 #include <boost/beast/core/stream_traits.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
 
 #include <array>
 #include <concepts>
@@ -41,6 +46,15 @@ static_assert(
     std::same_as<
         asio::use_awaitable_t<>::as_default_on_t<async_stream>::executor_type::default_completion_token_type,
         asio::use_awaitable_t<>>);
+
+// Any stream can be an end of a transfer: Asio's, Beast's, which need more of a handler's executor, and
+// avirt's.
+template <class Stream>
+constexpr bool is_end =
+    avirt::byte_sink<Stream&>&& avirt::byte_source<Stream&>&& avirt::detail::relayed_stream<Stream>;
+static_assert(is_end<asio::ip::tcp::socket>);
+static_assert(is_end<boost::beast::tcp_stream>);
+static_assert(is_end<async_stream>);
 
 // Handles to shared state: they can be moved without throwing, and never copied.
 template <class T>
@@ -99,6 +113,21 @@ static_assert(writable_from<asio::const_buffer>);
 static_assert(writable_from<asio::mutable_buffer>);
 static_assert(writable_from<std::vector<asio::const_buffer>>);
 static_assert(!writable_from<std::string>);
+
+// Streams are held by reference, everything else is copied.
+static_assert(avirt::byte_sink<async_stream&>);
+static_assert(!avirt::byte_sink<async_stream>);
+static_assert(avirt::byte_sink<asio::dynamic_vector_buffer<char, std::allocator<char>>>);
+static_assert(avirt::byte_sink<void (*)(asio::const_buffer)>);
+static_assert(!avirt::byte_sink<void (*)(std::string)>);
+static_assert(!avirt::byte_sink<std::string&>);
+static_assert(avirt::byte_source<async_stream&>);
+static_assert(!avirt::byte_source<async_stream>);
+static_assert(avirt::byte_source<asio::mutable_buffer>);
+static_assert(avirt::byte_source<const std::vector<asio::const_buffer>&>);
+static_assert(avirt::byte_source<std::size_t (*)(asio::mutable_buffer)>);
+static_assert(!avirt::byte_source<void (*)(asio::mutable_buffer)>);
+static_assert(!avirt::byte_source<std::string&>);
 
 // Only tokens that fit the signature are accepted.
 template <class Token>
@@ -210,6 +239,8 @@ static_assert(is_safe_temporary<avirt::volume_locator>);
 static_assert(is_safe_temporary<avirt::volume_download>);
 static_assert(is_safe_temporary<avirt::volume_upload>);
 static_assert(is_safe_temporary<avirt::open_options>);
+static_assert(is_safe_temporary<avirt::transfer_limits>);
+static_assert(is_safe_temporary<avirt::transfer_options>);
 static_assert(is_safe_temporary<avirt::transfer_packets>);
 static_assert(is_safe_temporary<avirt::calling<int (*)(virConnectPtr, int), int>>);
 static_assert(std::is_convertible_v<std::string, avirt::open_options>);

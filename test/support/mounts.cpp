@@ -45,6 +45,17 @@ void mount_empty(const std::filesystem::path& there)
     check(::mount("tmpfs", there.c_str(), "tmpfs", 0, "mode=755") == 0, there);
 }
 
+void mount_small(const std::filesystem::path& there, std::uint64_t size)
+{
+    const auto options = "mode=777,size=" + std::to_string(size);
+    check(::mount("tmpfs", there.c_str(), "tmpfs", 0, options.c_str()) == 0, there);
+}
+
+void unmount(const std::filesystem::path& there) noexcept
+{
+    ::umount2(there.c_str(), MNT_DETACH);
+}
+
 void mount_over(const std::filesystem::path& what, const std::filesystem::path& there)
 {
     check(::mount(what.c_str(), there.c_str(), nullptr, MS_BIND, nullptr) == 0, there);

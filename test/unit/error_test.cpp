@@ -40,9 +40,10 @@ error_code libvirt(int number)
 }
 
 constexpr error every_error[] = {
-    error::event_loop_in_use, error::foreign_event_loop,    error::no_event_loop, error::not_open,
-    error::already_open,      error::operation_in_progress, error::at_hole,       error::wrong_connection,
-    error::call_threw,        error::events_lost,           error::result_unknown};
+    error::event_loop_in_use, error::foreign_event_loop, error::no_event_loop,
+    error::not_open,          error::already_open,       error::operation_in_progress,
+    error::at_hole,           error::wrong_connection,   error::call_threw,
+    error::events_lost,       error::result_unknown,     error::verification_failed};
 
 constexpr condition every_condition[] = {
     condition::connection_lost, condition::console_in_use, condition::console_taken_over,
@@ -144,7 +145,10 @@ BOOST_AUTO_TEST_CASE(conditions_of_errnos)
 {
     const auto system = [](int e) { return error_code(e, boost::system::system_category()); };
     BOOST_TEST(system(ENOSPC) == condition::no_space);
+    BOOST_TEST(system(EDQUOT) == condition::no_space);
+    BOOST_TEST(system(ENOENT) == condition::not_found);
     BOOST_TEST(system(EACCES) == condition::denied);
+    BOOST_TEST(system(EROFS) == condition::denied);
     BOOST_TEST(system(EPERM) == condition::denied);
     BOOST_TEST(system(ETIMEDOUT) == condition::timed_out);
     BOOST_TEST(system(ENOTSUP) == condition::not_supported);

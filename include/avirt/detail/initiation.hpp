@@ -36,7 +36,7 @@ class initiation
 public:
     using executor_type = typename Object::executor_type;
 
-    initiation(Object& object, Launch launch) noexcept : object_(&object), launch_(launch) {}
+    initiation(Object& object, Launch launch) noexcept : object_(&object), launch_(std::move(launch)) {}
 
     executor_type get_executor() const noexcept
     {

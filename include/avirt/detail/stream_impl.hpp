@@ -137,7 +137,8 @@ public:
         const mutable_buffer_list& buffers, io_handler handler, error_details* details) = 0;
     virtual void async_write(
         const const_buffer_list& buffers, io_handler handler, error_details* details) = 0;
-    virtual void stop_at_holes(bool stops) = 0;
+    /// Returns the previous setting.
+    virtual bool stop_at_holes(bool stops) = 0;
     virtual void async_read_hole(hole_handler handler, error_details* details) = 0;
     virtual void async_wait(stream_wait_type type, wait_handler handler, error_details* details) = 0;
     virtual void async_finish(wait_handler handler, error_details* details) = 0;

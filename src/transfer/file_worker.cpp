@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "transfer/file_worker.hpp"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <chrono>
+#include <mutex>
+#include <tuple>
+#include <utility>
+
+namespace avirt::detail {
+
+std::shared_ptr<file_worker> file_worker::make(const asio::any_io_executor& executor)
+{
+    auto worker = std::make_shared<file_worker>(executor);
+    context_objects::of(executor)->add(worker);
+    return worker;
+}
+
+file_worker::file_worker(const asio::any_io_executor& executor) : executor_(executor) {}
+
+std::uint64_t file_worker::post(step s, failure& f)
+{
+    const std::lock_guard guard(mutex_);
+    tasks_.push_back({std::move(s)});
+    if (!job_) {
+        job_ = worker_pool::instance().make([self = shared_from_this()] { self->work(); }, lane_);
+        if (const auto no_thread = worker_pool::instance().submit(job_)) {
+            f = no_thread;
+            tasks_.pop_back();
+            job_.reset();
+            return 0;
+        }
+    }
+    return ++posted_;
+}
+
+asio::awaitable<failure> file_worker::wait(std::uint64_t step_number)
+{
+    if (is_done(step_number))
+        co_return failure();
+    constexpr auto token = asio::as_tuple(asio::use_awaitable);
+    const auto start = [&](auto handler) { start_wait(step_number, true, wait_handler(std::move(handler))); };
+    const auto [ec] = co_await asio::async_initiate<decltype(token), void(error_code)>(start, token);
+    co_return failure(ec);
+}
+
+asio::awaitable<failure> file_worker::run(std::function<failure()> function)
+{
+    const auto result = std::make_shared<failure>();
+    failure f;
+    const auto number = post([result, function = std::move(function)] { *result = function(); }, f);
+    if (number != 0)
+        f = co_await wait(number);
+    if (f)
+        co_return f;
+    co_return std::move(*result);
+}
+
+void file_worker::end_with(step last, unstarted others) noexcept
+{
+    job_ptr running;
+    {
+        const std::lock_guard guard(mutex_);
+        for (auto& t : tasks_)
+            t.is_dropped = others == unstarted::drop;
+        tasks_.push_back({std::move(last)});
+        ++posted_;
+        if (!job_) {
+            // Without a lane, the job runs as soon as there is a thread, and the end of the process waits.
+            job_ = worker_pool::instance().make([self = shared_from_this()] { self->work(); });
+            worker_pool::instance().submit(job_);
+        }
+        running = job_;
+    }
+    worker_pool::instance().detach(running);
+}
+
+asio::awaitable<void> file_worker::wait_for_end()
+{
+    constexpr auto token = asio::as_tuple(asio::use_awaitable);
+    asio::steady_timer timer(co_await asio::this_coro::executor, std::chrono::seconds(1));
+    const auto start = [&](auto handler) {
+        start_wait(posted_, false, wait_handler(std::move(handler)));
+        timer.async_wait([self = shared_from_this(), number = current_wait()](error_code ec) {
+            if (!ec)
+                self->cancel_wait(number);
+        });
+    };
+    co_await asio::async_initiate<decltype(token), void(error_code)>(start, token);
+}
+
+bool file_worker::is_done(std::uint64_t step_number)
+{
+    const std::lock_guard guard(mutex_);
+    return done_ >= step_number;
+}
+
+std::uint64_t file_worker::current_wait()
+{
+    const std::lock_guard guard(mutex_);
+    return wait_.number();
+}
+
+void file_worker::start_wait(std::uint64_t step_number, bool is_cancellable, wait_handler handler)
+{
+    const std::lock_guard guard(mutex_);
+    if (!executor_) // The handler is destroyed outside the lock.
+        return;
+    if (is_cancellable)
+        on_cancel(handler, [weak = weak_from_this(), number = wait_.number() + 1](asio::cancellation_type) {
+            if (const auto self = weak.lock())
+                self->cancel_wait(number);
+        });
+    awaited_ = step_number;
+    wait_.start(std::move(handler), executor_, nullptr);
+    if (done_ >= awaited_)
+        wait_.complete({});
+}
+
+void file_worker::cancel_wait(std::uint64_t operation_number)
+{
+    const std::lock_guard guard(mutex_);
+    if (wait_.number() == operation_number)
+        wait_.complete(error_code(asio::error::operation_aborted));
+}
+
+void file_worker::shutdown() noexcept
+{
+    asio::any_io_executor executor;
+    const auto take_all = [&] {
+        const std::lock_guard guard(mutex_);
+        executor.swap(executor_);
+        return wait_.take();
+    };
+    const auto handler = take_all(); // Destroyed outside the lock.
+}
+
+// On a worker thread.
+void file_worker::work() noexcept
+{
+    for (task next; take(next);) {
+        if (!next.is_dropped)
+            next.function();
+        next.function = nullptr; // Destroyed here, with the file that it may own.
+        finish_step();
+    }
+}
+
+bool file_worker::take(task& next)
+{
+    const std::lock_guard guard(mutex_);
+    if (tasks_.empty()) {
+        job_.reset();
+        return false;
+    }
+    next = std::move(tasks_.front());
+    tasks_.pop_front();
+    return true;
+}
+
+void file_worker::finish_step()
+{
+    const std::lock_guard guard(mutex_);
+    if (++done_ >= awaited_)
+        wait_.complete({});
+}
+
+} // namespace avirt::detail

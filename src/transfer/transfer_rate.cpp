@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "transfer/transfer_rate.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <mutex>
+
+namespace avirt::detail {
+namespace {
+
+constexpr std::chrono::milliseconds piece_time{100};
+
+} // namespace
+
+std::size_t transfer_rate::largest_piece() const noexcept
+{
+    if (bytes_per_second_ == 0)
+        return std::numeric_limits<std::size_t>::max();
+    return std::max<std::size_t>(1, static_cast<std::size_t>(bytes_per_second_ / 10));
+}
+
+transfer_rate::clock::time_point transfer_rate::reserve(std::size_t bytes, clock::time_point now) noexcept
+{
+    if (bytes_per_second_ == 0)
+        return now;
+    using seconds = std::chrono::duration<double>;
+    const seconds time(static_cast<double>(bytes) / static_cast<double>(bytes_per_second_));
+    const std::lock_guard guard(mutex_);
+    const auto turn = std::max(next_, now - piece_time);
+    next_ = turn + std::chrono::ceil<clock::duration>(time);
+    return turn;
+}
+
+} // namespace avirt::detail
