@@ -49,7 +49,7 @@ struct launch_screenshot
 
 /// Asynchronously takes a picture of a guest's screen.
 ///
-/// @param conn The connection. It must be open when the operation is launched, and may be closed afterwards.
+/// @param conn The connection. It must be open, and remain open until the completion handler is invoked.
 /// @param what The domain and the number of its screen.
 /// @param token The completion token.
 ///
