@@ -13,13 +13,6 @@
 
 #include <sys/stat.h>
 
-inline std::string content(const std::filesystem::path& path)
-{
-    std::string text(std::filesystem::file_size(path), '\0');
-    std::ifstream(path, std::ios::binary).read(text.data(), static_cast<std::streamsize>(text.size()));
-    return text;
-}
-
 inline void write(const std::filesystem::path& path, const std::string& text)
 {
     std::ofstream(path, std::ios::binary) << text;
