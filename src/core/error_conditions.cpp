@@ -79,8 +79,6 @@ bool means(const error_code& code, condition c) noexcept
     case condition::connection_lost:
         return code == asio::error::connection_reset || code == asio::error::connection_aborted
             || code == asio::error::broken_pipe || code == make_error_code(error::result_unknown);
-    case condition::not_found:
-        return is(errc::no_such_file_or_directory);
     case condition::denied:
         return is(errc::permission_denied) || is(errc::operation_not_permitted)
             || is(errc::read_only_file_system);

@@ -146,7 +146,7 @@ BOOST_AUTO_TEST_CASE(conditions_of_errnos)
     const auto system = [](int e) { return error_code(e, boost::system::system_category()); };
     BOOST_TEST(system(ENOSPC) == condition::no_space);
     BOOST_TEST(system(EDQUOT) == condition::no_space);
-    BOOST_TEST(system(ENOENT) == condition::not_found);
+    BOOST_TEST((system(ENOENT) != condition::not_found)); // It may be the daemon's socket.
     BOOST_TEST(system(EACCES) == condition::denied);
     BOOST_TEST(system(EROFS) == condition::denied);
     BOOST_TEST(system(EPERM) == condition::denied);
