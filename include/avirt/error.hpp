@@ -42,7 +42,7 @@ enum class condition {
     console_in_use,      ///< Another session has the console.
     console_taken_over,  ///< Another session took the console over.
     guest_gone,          ///< The domain stopped or was destroyed.
-    not_found,           ///< No such domain, volume, device, file, ...
+    not_found,           ///< No such domain, volume, device, ...
     denied,              ///< Authentication or authorisation failed.
     timed_out,           ///< A time limit expired.
     not_supported,       ///< The driver, or the device, cannot do this.

@@ -62,7 +62,7 @@ struct launch_file_transfer
 /// @par Errors
 /// @li Those of basic_async_stream::async_read_some().
 /// @li condition::busy: another transfer is writing to the same target.
-/// @li condition::no_space, condition::denied, condition::not_found (there is no such directory),
+/// @li condition::no_space, condition::denied, std::errc::no_such_file_or_directory,
 /// std::errc::is_a_directory, condition::not_supported (the target is a device) and other errors of files.
 /// The details name the file.
 /// @li error::call_threw: on_progress threw an exception that carries no error code.
@@ -111,8 +111,9 @@ auto async_receive_sparse(
 ///
 /// @par Errors
 /// @li Those of basic_async_stream::async_write_some().
-/// @li condition::not_found, condition::denied, std::errc::is_a_directory, condition::not_supported (it is
-/// neither a regular file nor a block device) and other errors of files. The details name the file.
+/// @li std::errc::no_such_file_or_directory, condition::denied, std::errc::is_a_directory,
+/// condition::not_supported (it is neither a regular file nor a block device) and other errors of files. The
+/// details name the file.
 /// @li std::errc::io_error: the file has shrunk while it was read; if it grows, what is added is not sent.
 /// @li error::call_threw: on_progress threw an exception that carries no error code.
 ///

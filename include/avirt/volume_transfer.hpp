@@ -59,10 +59,11 @@ AVIRT_DECL void async_upload(
 ///
 /// @par Errors
 /// @li error::not_open: the connection is not open.
-/// @li condition::not_found: no such pool or volume, or no such directory.
+/// @li condition::not_found: no such pool or volume.
 /// @li condition::busy: another transfer is writing to the same target, or the volume is being built.
-/// @li condition::no_space, condition::denied, std::errc::is_a_directory, condition::not_supported (the
-/// target is a device) and other errors of files. The details name the file.
+/// @li condition::no_space, condition::denied, std::errc::no_such_file_or_directory,
+/// std::errc::is_a_directory, condition::not_supported (the target is a device) and other errors of files.
+/// The details name the file.
 /// @li error::verification_failed: the details name the file, the volume and the offset of the first
 /// difference. The file has been removed, even with resume.
 /// @li error::call_threw: on_progress threw an exception that carries no error code.
@@ -126,12 +127,13 @@ auto async_download(
 ///
 /// @par Errors
 /// @li error::not_open: the connection is not open.
-/// @li condition::not_found: no such pool or volume, or no such file.
+/// @li condition::not_found: no such pool or volume.
 /// @li condition::no_space: the storage is full; or the file does not fit into the volume from the offset on,
 /// in which case nothing was sent and the details contain the sizes.
 /// @li condition::busy: the volume is being built.
-/// @li condition::denied, std::errc::is_a_directory, condition::not_supported (it is neither a regular file
-/// nor a block device) and other errors of files. The details name the file.
+/// @li std::errc::no_such_file_or_directory, condition::denied, std::errc::is_a_directory,
+/// condition::not_supported (it is neither a regular file nor a block device) and other errors of files. The
+/// details name the file.
 /// @li std::errc::io_error: the file has shrunk while it was read; if it grows, what is added is not sent.
 /// @li error::verification_failed: the details name the file, the volume and the offset of the first
 /// difference.
