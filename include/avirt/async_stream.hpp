@@ -3,6 +3,8 @@
 
 #include <avirt/connection.hpp>
 #include <avirt/detail/config.hpp>
+#include <avirt/detail/attempt.hpp>
+#include <avirt/detail/buffer_list.hpp>
 #include <avirt/detail/initiation.hpp>
 #include <avirt/detail/stream_impl.hpp>
 #include <avirt/detail/temporary.hpp>
@@ -315,9 +317,9 @@ public:
             Token = detail::default_token_t<Executor>>
     auto async_read_some(const MutableBufferSequence& buffers, Token&& token = {})
     {
-        return initiate_attempt<
+        return detail::initiate_attempt<
             detail::io_result, &detail::stream_impl::try_read, &detail::stream_impl::async_read>(
-            token, detail::mutable_buffer_list(buffers));
+            *this, token, detail::mutable_buffer_list(buffers));
     }
 
     /// Asynchronously writes some data.
@@ -351,9 +353,9 @@ public:
             Token = detail::default_token_t<Executor>>
     auto async_write_some(const ConstBufferSequence& buffers, Token&& token = {})
     {
-        return initiate_attempt<
+        return detail::initiate_attempt<
             detail::io_result, &detail::stream_impl::try_write, &detail::stream_impl::async_write>(
-            token, detail::const_buffer_list(buffers));
+            *this, token, detail::const_buffer_list(buffers));
     }
 
     /// Reads some data without waiting.
@@ -418,9 +420,9 @@ public:
             Token = detail::default_token_t<Executor>>
     auto async_read_hole(Token&& token = {})
     {
-        return initiate_attempt<
+        return detail::initiate_attempt<
             detail::hole_result, &detail::stream_impl::try_read_hole, &detail::stream_impl::async_read_hole>(
-            token);
+            *this, token);
     }
 
     /// Asynchronously writes a hole to a sparse stream, such as a volume_upload with sparse set.
@@ -455,7 +457,7 @@ public:
                                std::uint64_t hole) {
             detail::wait_result result;
             if (self.impl()->try_write_hole(hole, result))
-                self.complete_attempt(std::forward<decltype(handler)>(handler), details, result);
+                detail::complete_attempt(self, std::forward<decltype(handler)>(handler), details, result);
         };
         return asio::async_initiate<Token, void(error_code)>(
             detail::initiation(*this, launch), token, length);
@@ -484,9 +486,9 @@ public:
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_wait(wait_type type, Token&& token = {})
     {
-        return initiate_attempt<
+        return detail::initiate_attempt<
             detail::wait_result, &detail::stream_impl::try_wait, &detail::stream_impl::async_wait>(
-            token, type);
+            *this, token, type);
     }
 
     /// Asynchronously finishes the stream: on success the daemon has received everything that was written.
@@ -573,39 +575,6 @@ private:
                 details);
         }
     };
-
-    /// Completes at once if Try succeeds. Otherwise erases the handler, and waits.
-    template <class Result, auto Try, auto Wait, class Token, class... Args>
-    auto initiate_attempt(Token& token, const Args&... args)
-    {
-        const auto launch = [](basic_async_stream& self, auto&& handler, error_details* details,
-                               const Args&... arguments) {
-            using handler_type = decltype(handler);
-            Result result;
-            if ((*self.impl().*Try)(arguments..., result))
-                self.complete_attempt(std::forward<handler_type>(handler), details, result);
-            else
-                (*self.impl().*Wait)(
-                    arguments...,
-                    detail::erase_handler<typename Result::signature>(
-                        std::forward<handler_type>(handler), self.get_executor()),
-                    details);
-        };
-        return asio::async_initiate<Token, typename Result::signature>(
-            detail::initiation(*this, launch), token, args...);
-    }
-
-    template <class Handler, class Result>
-    void complete_attempt(Handler&& handler, error_details* details, Result& result)
-    {
-        if (result.ending && details)
-            *details = std::move(result.ending.details);
-        const auto complete = [&](auto... values) {
-            detail::complete_immediately(
-                std::forward<Handler>(handler), get_executor(), result.ending.code, values...);
-        };
-        std::apply(complete, result.values());
-    }
 
     const std::shared_ptr<detail::stream_impl>& impl()
     {

@@ -6,6 +6,10 @@
 #include <avirt/cancel_after.hpp>
 #include <avirt/close_reason.hpp>
 #include <avirt/connection.hpp>
+#include <avirt/console_session.hpp>
+#include <avirt/console_session_options.hpp>
+#include <avirt/console_state.hpp>
+#include <avirt/console_view.hpp>
 #include <avirt/credential.hpp>
 #include <avirt/domain_state.hpp>
 #include <avirt/domain_status.hpp>

@@ -38,6 +38,12 @@ const char* sentence_for(error e) noexcept
         return "events were lost because the queue overflowed";
     case error::result_unknown:
         return "the connection was lost before the result was known";
+    case error::output_lost:
+        return "output was lost because the view had fallen behind";
+    case error::console_state_changed:
+        return "the state of the console has changed";
+    case error::not_attached:
+        return "the console is not open at present";
     case error::verification_failed:
         return "the volume and the file differ";
     }

@@ -5,6 +5,7 @@
 
 #include <libvirt/virterror.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdlib>
 #include <map>
@@ -25,6 +26,12 @@ domain_status identity_of(domain d)
         status.name = name;
     status.domain = std::move(d);
     return status;
+}
+
+bool is_called(const domain_status& d, std::string_view text) noexcept
+{
+    const auto as_libvirt_writes = [](char c) { return static_cast<char>(c >= 'A' && c <= 'F' ? c + 32 : c); };
+    return d.name == text || std::ranges::equal(d.uuid, text, {}, {}, as_libvirt_writes);
 }
 
 std::optional<domain_status> status_of(domain d)

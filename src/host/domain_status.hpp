@@ -6,10 +6,14 @@
 #include <libvirt/libvirt.h>
 
 #include <optional>
+#include <string_view>
 #include <vector>
 
 // Questions about domains, for worker threads. All functions throw avirt::exception on failure.
 namespace avirt::detail {
+
+/// Whether the text is the domain's name or UUID.
+bool is_called(const domain_status& d, std::string_view text) noexcept;
 
 /// Everything but the state. Does not ask the daemon.
 domain_status identity_of(domain d);

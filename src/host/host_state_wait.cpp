@@ -2,6 +2,7 @@
 #include <avirt/domain_state.hpp>
 
 #include "host/coroutines.hpp"
+#include "host/domain_status.hpp"
 #include "host/state_wait.hpp"
 
 #include <libvirt/virterror.h>
@@ -58,14 +59,7 @@ public:
 private:
     bool is_it(const domain_status& d) const
     {
-        return uuid_.empty() ? d.name == name_ || d.uuid == as_uuid(name_) : d.uuid == uuid_;
-    }
-
-    /// As libvirt writes a UUID: it also accepts upper case.
-    static std::string as_uuid(std::string text)
-    {
-        std::ranges::transform(text, text.begin(), [](char c) { return c >= 'A' && c <= 'F' ? c + 32 : c; });
-        return text;
+        return uuid_.empty() ? is_called(d, name_) : d.uuid == uuid_;
     }
 
     bool is_gone(failure& why) const

@@ -6,6 +6,7 @@
 #include "core/fork_gate.hpp"
 #include "host/coroutines.hpp"
 #include "host/domain_status.hpp"
+#include "host/host_consoles.hpp"
 #include "host/report_broadcast.hpp"
 #include "host/retry_delay.hpp"
 #include "host/time_limit.hpp"
@@ -103,6 +104,8 @@ public:
             executor_ = {};
             strand_ = {};
             end_coroutine_.reset();
+            if (consoles_)
+                consoles_->shutdown();
         }
         reports_->shutdown();
     }
@@ -138,6 +141,14 @@ public:
     bool has_events() const noexcept override
     {
         return has_events_;
+    }
+
+    std::shared_ptr<host_consoles> consoles() override
+    {
+        const std::lock_guard guard(mutex_);
+        if (!consoles_)
+            consoles_ = std::make_shared<host_consoles>(executor_);
+        return consoles_;
     }
 
 private:
@@ -348,6 +359,7 @@ private:
     const std::shared_ptr<report_broadcast> reports_;
     std::shared_ptr<report_receiver> own_receiver_; // null until the first async_receive()
     std::vector<std::weak_ptr<event_source_impl>> followed_;
+    std::shared_ptr<host_consoles> consoles_; // null until the first console session
     std::atomic<bool> has_events_{true};
     asio::steady_timer* delay_ = nullptr; // used on the strand only; null: no delay is under way
     bool is_started_ = false;

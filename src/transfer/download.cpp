@@ -3,7 +3,7 @@
 
 #include "connection/coroutines.hpp"
 #include "transfer/file_writer.hpp"
-#include "transfer/own_stream.hpp"
+#include "stream/own_stream.hpp"
 #include "transfer/pump.hpp"
 #include "transfer/sparse_stream.hpp"
 #include "transfer/transfer_operation.hpp"

@@ -3,7 +3,7 @@
 
 #include "core/coroutine_operation.hpp"
 #include "stream/take_screenshot.hpp"
-#include "transfer/own_stream.hpp"
+#include "stream/own_stream.hpp"
 #include "transfer/pump.hpp"
 #include "transfer/sparse_stream.hpp"
 

@@ -4,7 +4,7 @@
 #include "connection/coroutines.hpp"
 #include "transfer/file_failure.hpp"
 #include "transfer/file_reader.hpp"
-#include "transfer/own_stream.hpp"
+#include "stream/own_stream.hpp"
 #include "transfer/pump.hpp"
 #include "transfer/sparse_stream.hpp"
 #include "transfer/transfer_operation.hpp"

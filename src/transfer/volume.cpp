@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "transfer/volume.hpp"
 
-#include "transfer/own_stream.hpp"
+#include "stream/own_stream.hpp"
 #include "transfer/sparse_stream.hpp"
 
 #include <boost/asio/this_coro.hpp>

@@ -11,6 +11,12 @@ namespace avirt::detail {
 
 namespace asio = boost::asio;
 
+template <class T>
+concept mutable_buffers = asio::is_mutable_buffer_sequence<T>::value;
+
+template <class T>
+concept const_buffers = asio::is_const_buffer_sequence<T>::value;
+
 /// The buffers of a buffer sequence that are not empty, without knowledge of its type. A buffer sequence
 /// itself. As many buffers as Asio's composed operations show to a stream at a time need no memory.
 template <class Buffer>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <avirt/detail/attempt.hpp>
 #include <avirt/detail/buffer_list.hpp>
 #include <avirt/detail/call.hpp>
 #include <avirt/detail/connection_impl.hpp>
@@ -8,12 +9,10 @@
 #include <avirt/detail/handlers.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/buffer.hpp>
 #include <libvirt/libvirt.h>
 
 #include <cstdint>
 #include <memory>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -24,12 +23,6 @@ struct console;
 namespace avirt::detail {
 
 enum class stream_wait_type { read, write, error };
-
-template <class T>
-concept mutable_buffers = asio::is_mutable_buffer_sequence<T>::value;
-
-template <class T>
-concept const_buffers = asio::is_const_buffer_sequence<T>::value;
 
 /// A type-erased opener: open() starts the stream, on a worker thread.
 class opener_base
@@ -64,46 +57,6 @@ public:
 
 private:
     Opener function_;
-};
-
-// The results of attempts, operations that do not wait: the error, and what a handler receives beside it.
-
-struct io_result
-{
-    using signature = void(error_code, std::size_t);
-
-    failure ending{};
-    std::size_t bytes = 0;
-
-    auto values() const noexcept
-    {
-        return std::tuple(bytes);
-    }
-};
-
-struct hole_result
-{
-    using signature = void(error_code, std::uint64_t);
-
-    failure ending{};
-    std::uint64_t length = 0;
-
-    auto values() const noexcept
-    {
-        return std::tuple(length);
-    }
-};
-
-struct wait_result
-{
-    using signature = void(error_code);
-
-    failure ending{};
-
-    auto values() const noexcept
-    {
-        return std::tuple();
-    }
 };
 
 /// The compiled implementation behind every basic_async_stream, of which public headers see nothing else.

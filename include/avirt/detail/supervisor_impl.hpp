@@ -19,6 +19,7 @@ namespace detail {
 
 using report_handler = asio::any_completion_handler<void(error_code, host_report)>;
 
+class host_consoles;
 struct report_receiver;
 
 /// The one compiled implementation behind every basic_supervised_connection.
@@ -47,6 +48,8 @@ public:
 
     /// Whether the driver of the present connection reports changes.
     virtual bool has_events() const noexcept = 0;
+    /// What the console sessions of the host have in common.
+    virtual std::shared_ptr<host_consoles> consoles() = 0;
 };
 
 /// The one compiled implementation behind every basic_host_feed.

@@ -9,13 +9,14 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 
+#include <cstddef>
 #include <memory>
 #include <tuple>
 #include <utility>
 
 namespace avirt::detail {
 
-/// A stream that a transfer opens itself. The destructor closes it.
+/// A stream that a coroutine of avirt uses. The destructor closes it.
 class own_stream
 {
 public:
@@ -37,6 +38,16 @@ public:
             impl_->async_open(*connection, false, erased, wait_handler(std::move(handler)), &f.details);
         });
         co_return f;
+    }
+
+    asio::awaitable<outcome<std::size_t>> read_some(mutable_buffer_list buffers)
+    {
+        outcome<std::size_t> result;
+        std::tie(result.error.code, result.value) =
+            co_await await_operation<void(error_code, std::size_t)>([&](auto handler) {
+                impl_->async_read(buffers, io_handler(std::move(handler)), &result.error.details);
+            });
+        co_return result;
     }
 
     asio::awaitable<failure> finish()

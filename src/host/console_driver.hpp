@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "core/context_objects.hpp"
+#include "core/fork_gate.hpp"
+#include "host/console_broadcast.hpp"
+#include "host/console_input.hpp"
+#include "host/domain_follower.hpp"
+#include "host/host_consoles.hpp"
+#include "host/retry_delay.hpp"
+#include "loop/deadline.hpp"
+#include "stream/own_stream.hpp"
+
+#include <avirt/console_session_options.hpp>
+#include <avirt/detail/connection_impl.hpp>
+#include <avirt/openers.hpp>
+
+#include <boost/asio/any_completion_handler.hpp>
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/post.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+namespace avirt::detail {
+
+/// Opens a console whenever it can be opened, publishes its output and its states, and sends its input. A
+/// single coroutine opens and reads; it and everything else runs on a strand.
+class console_driver final : public domain_follower,
+                             public context_object,
+                             public std::enable_shared_from_this<console_driver>
+{
+public:
+    console_driver(
+        const asio::any_io_executor& executor, std::shared_ptr<host_consoles> consoles,
+        std::shared_ptr<connection_impl> connection, console which, const console_session_options& options);
+
+    // From any thread.
+
+    void start(std::shared_ptr<supervisor_impl> host);
+    void close() noexcept;
+    void take_over() noexcept;
+    /// Input has been written, or a write waits.
+    void on_input();
+    /// Somebody needs the console: a view, or an operation.
+    void add_user();
+    void remove_user() noexcept;
+
+    const std::shared_ptr<console_broadcast>& broadcast() const noexcept
+    {
+        return broadcast_;
+    }
+
+    const std::shared_ptr<console_input>& input() const noexcept
+    {
+        return input_;
+    }
+
+    const std::string& domain() const noexcept
+    {
+        return which_.domain;
+    }
+
+    void shutdown() noexcept override;
+
+    bool follows(const domain_status& d) const override;
+    void on_host_away(const failure& why) override;
+    void on_host_closed(const failure& why) override;
+    void on_domain(const domain_status* domain, int event) override;
+    void on_turn_to_open() override;
+
+private:
+    using clock = std::chrono::steady_clock;
+
+    template <class Function>
+    void post(Function function);
+
+    static asio::awaitable<void> run(std::shared_ptr<console_driver> self);
+    asio::awaitable<failure> use_console();
+    asio::awaitable<bool> wait_for_turn();
+    asio::awaitable<failure> open();
+    asio::awaitable<failure> read();
+    asio::awaitable<void> finish();
+    asio::awaitable<void> wait_for_change();
+    asio::awaitable<void> wait_until(clock::time_point when);
+
+    bool is_wanted() const noexcept;
+    bool may_open() const noexcept;
+    void show_why_not();
+    void show_attached();
+    void on_output();
+    void on_ended(const failure& why);
+    void send();
+    void await_pace();
+    bool forces() const noexcept;
+    void changed();
+    void end();
+
+    mutable fork_safe_mutex mutex_; // guards strand_
+    asio::any_io_executor strand_;  // empty: the context has ended
+    const std::shared_ptr<host_consoles> consoles_;
+    const std::shared_ptr<connection_impl> connection_;
+    const console which_;
+    const console_session_options options_;
+    const std::shared_ptr<console_broadcast> broadcast_;
+    const std::shared_ptr<console_input> input_;
+    std::atomic<std::size_t> users_{0};
+    std::atomic<bool> is_send_posted_{false};
+
+    // Everything below is used on the strand.
+
+    // What is known of the host and of the guest.
+    bool is_host_away_ = true;
+    bool is_active_ = false;
+    bool is_paused_ = false;
+    error_details reason_; // why the host is away, or the guest's state
+    bool is_closed_ = false;
+
+    // When and how to open the console next.
+    retry_delay delay_;
+    clock::time_point retry_at_ = clock::time_point::min(); // max: not before something changes
+    bool may_force_; // not after somebody else has taken the console over, until the guest is started again
+    bool takes_over_ = false;
+    bool has_turn_ = false;
+
+    enum class phase { idle, waiting_for_turn, opening, attached, finishing } phase_ = phase::idle;
+    std::optional<own_stream> stream_; // while it is being opened, and used
+    bool has_send_failed_ = false;
+    std::optional<deadline> pace_deadline_;
+    std::optional<asio::any_completion_handler<void()>> waiting_; // the coroutine, if it waits for a change
+    bool has_changed_ = false;
+};
+
+} // namespace avirt::detail
