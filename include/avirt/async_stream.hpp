@@ -2,9 +2,9 @@
 #pragma once
 
 #include <avirt/connection.hpp>
-#include <avirt/detail/config.hpp>
 #include <avirt/detail/attempt.hpp>
 #include <avirt/detail/buffer_list.hpp>
+#include <avirt/detail/config.hpp>
 #include <avirt/detail/initiation.hpp>
 #include <avirt/detail/stream_impl.hpp>
 #include <avirt/detail/temporary.hpp>

@@ -21,7 +21,8 @@
 
 namespace avirt {
 
-/// A guest's console that outlives the guest's shutdowns and the daemon's restarts, and that many may look at.
+/// A guest's console that outlives the guest's shutdowns and the daemon's restarts, and that many may look
+/// at.
 ///
 /// The session opens the console whenever the host is connected and the guest runs, and opens it again, after
 /// a delay, when it has been lost. It keeps the latest output, which any number of console_view objects read,
@@ -47,8 +48,8 @@ namespace avirt {
 /// avirt::console_session session{host, avirt::console{"vm1"}};
 /// avirt::console_view view{session};
 /// for (;;) {
-///     auto [ec, n] = co_await view.async_read_some(asio::buffer(memory), asio::as_tuple(asio::use_awaitable));
-///     if (ec == avirt::error::console_state_changed)
+///     auto [ec, n] = co_await view.async_read_some(asio::buffer(memory),
+///     asio::as_tuple(asio::use_awaitable)); if (ec == avirt::error::console_state_changed)
 ///         std::cout << "[the console is " << avirt::to_string(view.state()) << "]\n";
 ///     else if (ec == avirt::error::output_lost)
 ///         std::cout << '[' << view.lost() << " bytes lost]\n";
@@ -143,8 +144,8 @@ public:
         return impl_->unknown_input();
     }
 
-    /// Opens the console with VIR_DOMAIN_CONSOLE_FORCE now, if the guest runs and the session is not attached:
-    /// whoever else has the console loses it. Returns at once; async_wait_for() tells the result.
+    /// Opens the console with VIR_DOMAIN_CONSOLE_FORCE now, if the guest runs and the session is not
+    /// attached: whoever else has the console loses it. Returns at once; async_wait_for() tells the result.
     void take_over() noexcept
     {
         impl_->take_over();
@@ -192,8 +193,8 @@ public:
     /// Asynchronously writes some input for the guest.
     ///
     /// The operation completes when the session has taken the input: it holds at most 64 KiB that have not
-    /// been sent yet. What is written in quick succession is sent together. To a guest that prints nothing the
-    /// session sends at most 4 KiB in small pieces, and then four more pieces, one a second, each of
+    /// been sent yet. What is written in quick succession is sent together. To a guest that prints nothing
+    /// the session sends at most 4 KiB in small pieces, and then four more pieces, one a second, each of
     /// everything that has been written meanwhile: libvirt drops a connection on which five pieces wait. When
     /// the guest prints something, sending goes on.
     ///
@@ -252,8 +253,7 @@ public:
                     std::forward<decltype(handler)>(handler), self.get_executor()),
                 details);
         };
-        return asio::async_initiate<Token, void(error_code)>(
-            detail::initiation(*this, launch), token, state);
+        return asio::async_initiate<Token, void(error_code)>(detail::initiation(*this, launch), token, state);
     }
 
 private:

@@ -28,7 +28,8 @@ struct console_view_options
     static constexpr std::uint64_t everything = 0;
 
     /// Where to begin: live, everything, or the offset of a byte of the session's output. If that byte is no
-    /// longer kept, the first read completes with error::output_lost; if it has not come yet, the view is live.
+    /// longer kept, the first read completes with error::output_lost; if it has not come yet, the view is
+    /// live.
     std::uint64_t from = live;
 };
 
@@ -154,8 +155,8 @@ public:
     /// `void(error_code, std::size_t)`
     ///
     /// @par Errors
-    /// @li error::output_lost: the view has fallen behind; lost() says by how many bytes. Reading goes on with
-    /// the oldest output that is kept; state() is that at the new place.
+    /// @li error::output_lost: the view has fallen behind; lost() says by how many bytes. Reading goes on
+    /// with the oldest output that is kept; state() is that at the new place.
     /// @li error::console_state_changed: the view has read everything that came before; state() tells what
     /// follows. Reading goes on.
     /// @li asio::error::eof: the session is closed, and everything has been read.

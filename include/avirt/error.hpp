@@ -27,10 +27,10 @@ enum class error {
     call_threw,            ///< A function given to async_call threw.
     events_lost,           ///< The event queue overflowed.
     result_unknown, ///< The connection was lost while a finish was under way; libvirt gave no other reason.
-    output_lost, ///< A console_view has fallen behind: lost() says by how many bytes. Reading goes on.
+    output_lost,    ///< A console_view has fallen behind: lost() says by how many bytes. Reading goes on.
     console_state_changed, ///< A console_view has read what came before: state() follows. Reading goes on.
     not_attached,          ///< A console_session has no console to write to at present.
-    verification_failed, ///< A volume and a file that were transferred differ.
+    verification_failed,   ///< A volume and a file that were transferred differ.
 };
 
 /// Conditions for comparison with the error_code of any operation, regardless of the part of libvirt or avirt

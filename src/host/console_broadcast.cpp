@@ -92,8 +92,7 @@ std::uint64_t console_broadcast::end_offset() const noexcept
     return history_.end();
 }
 
-void console_broadcast::async_wait_for(
-    console_states states, wait_handler handler, error_details* details)
+void console_broadcast::async_wait_for(console_states states, wait_handler handler, error_details* details)
 {
     const std::lock_guard guard(mutex_);
     if (!executor_)
@@ -172,13 +171,15 @@ void console_broadcast::async_read(
     io_result result;
     if (try_read_locked(*r, buffers, result)) // Output may have come meanwhile, on another thread.
         return complete_now(executor_, std::move(handler), details, std::move(result.ending), result.bytes);
-    on_cancel(handler, [weak = weak_from_this(), weak_reader = std::weak_ptr(r),
-                        number = r->operation.number() + 1](asio::cancellation_type) {
-        const auto self = weak.lock();
-        const auto cancelled = weak_reader.lock();
-        if (self && cancelled)
-            self->cancel_read(*cancelled, number);
-    });
+    on_cancel(
+        handler,
+        [weak = weak_from_this(), weak_reader = std::weak_ptr(r),
+         number = r->operation.number() + 1](asio::cancellation_type) {
+            const auto self = weak.lock();
+            const auto cancelled = weak_reader.lock();
+            if (self && cancelled)
+                self->cancel_read(*cancelled, number);
+        });
     r->operation.start(std::move(handler), executor_, details);
     r->buffers = buffers;
     r->index = waiting_.size();

@@ -75,7 +75,7 @@ console_state state_after(const failure& why)
 bool is_permanent(const failure& why)
 {
     return why.code == condition::not_supported || why.code == condition::denied
-           || (why.code == condition::not_found && why.details.code != VIR_ERR_NO_DOMAIN);
+        || (why.code == condition::not_found && why.details.code != VIR_ERR_NO_DOMAIN);
 }
 
 error_details details_of(failure why)
@@ -355,7 +355,7 @@ asio::awaitable<failure> console_driver::read()
     input_->attach();
     show_attached();
     send();
-    for (auto size = read_size;;) {
+    for (auto size = read_size; !is_closed_ && is_wanted();) {
         const auto memory = broadcast_->prepare(size);
         const auto next = co_await stream_->read_some(memory);
         if (next.value != 0) {
@@ -366,6 +366,7 @@ asio::awaitable<failure> console_driver::read()
             co_return next.error;
         size = next.value == memory.size() ? console_history::max_prepared : read_size;
     }
+    co_return error_code(asio::error::operation_aborted);
 }
 
 /// Waits for the guest to take its input. If a session on demand aborted its console, input would be lost.
@@ -421,7 +422,8 @@ void console_driver::on_ended(const failure& why)
     if (state != console_state::opening)
         input_->refuse(error::not_attached);
     // While it waits for a console that somebody else has taken over, attempts to open it fail otherwise.
-    const bool still_waits = broadcast_->state() == console_state::taken_over && state == console_state::unavailable;
+    const bool still_waits =
+        broadcast_->state() == console_state::taken_over && state == console_state::unavailable;
     broadcast_->change(still_waits ? console_state::taken_over : state, details_of(why));
 }
 
@@ -434,7 +436,8 @@ void console_driver::send()
         const auto stream = stream_->impl();
         io_result result;
         if (!stream->try_write(packet, result)) {
-            const auto complete = [self = shared_from_this(), stream](const error_code& ec, std::size_t size) {
+            const auto complete = [self = shared_from_this(),
+                                   stream](const error_code& ec, std::size_t size) {
                 self->input_->sent(size, clock::now());
                 if (self->phase_ != phase::attached || self->stream_->impl() != stream)
                     return;
@@ -456,18 +459,18 @@ void console_driver::send()
 /// Makes time pass for the input that waits: the next packet is sent, or the guest is found to take none.
 void console_driver::await_pace()
 {
-    const auto when = phase_ == phase::attached ? input_->next_change(clock::now(), is_paused_) : std::nullopt;
+    const auto when =
+        phase_ == phase::attached ? input_->next_change(clock::now(), is_paused_) : std::nullopt;
     if (!when)
         return pace_deadline_.reset();
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(*when - clock::now());
-    pace_deadline_.emplace(
-        std::max(left, std::chrono::milliseconds(1)), [weak = weak_from_this()] {
-            if (const auto self = weak.lock())
-                self->post([](console_driver& s) {
-                    s.show_attached();
-                    s.send();
-                });
-        });
+    pace_deadline_.emplace(std::max(left, std::chrono::milliseconds(1)), [weak = weak_from_this()] {
+        if (const auto self = weak.lock())
+            self->post([](console_driver& s) {
+                s.show_attached();
+                s.send();
+            });
+    });
 }
 
 } // namespace avirt::detail

@@ -44,7 +44,8 @@ void console_history::change(console_state state)
 {
     changes_.push_back({end_, state});
     if (changes_.size() > max_changes) {
-        // A view that has not come to this change loses it, and so must be told that it lost what came before.
+        // A view that has not come to this change loses it, and so must be told that it lost what came
+        // before.
         forgotten_ = changes_.front().offset;
         forget_first_change();
         forget_changes_before_begin();

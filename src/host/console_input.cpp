@@ -21,8 +21,7 @@ bool console_input::try_write(const const_buffer_list& buffers, io_result& resul
     return executor_ && try_write_locked(buffers, result);
 }
 
-void console_input::async_write(
-    const const_buffer_list& buffers, io_handler handler, error_details* details)
+void console_input::async_write(const const_buffer_list& buffers, io_handler handler, error_details* details)
 {
     const std::lock_guard guard(mutex_);
     if (!executor_)

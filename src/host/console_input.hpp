@@ -96,9 +96,9 @@ private:
     std::string unsent_;
     std::string sending_; // the packet that is being sent
     bool is_sending_ = false;
-    bool is_counted_ = false; // The console was lost while the packet was being sent.
+    bool is_counted_ = false;                         // The console was lost while the packet was being sent.
     input_pacing::clock::time_point last_progress_{}; // when something was sent or heard
-    std::uint64_t unheard_ = 0; // bytes sent since the guest's last output
+    std::uint64_t unheard_ = 0;                       // bytes sent since the guest's last output
     std::uint64_t unknown_ = 0;
     input_pacing pace_;
     std::list<write> writes_; // those that wait, in order

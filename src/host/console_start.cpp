@@ -94,6 +94,8 @@ asio::awaitable<failure> wait_for(std::shared_ptr<console_broadcast> broadcast, 
 
 failure not_attached(console_driver& driver, console_state state)
 {
+    if (state == console_state::closed)
+        return error::not_open;
     auto why = driver.broadcast()->reason();
     if (why.message.empty())
         why.message = std::string("the console is ").append(to_string(state));
@@ -119,6 +121,8 @@ asio::awaitable<failure> start(
     std::shared_ptr<start_operation> self, std::shared_ptr<connection_impl> connection,
     std::shared_ptr<console_driver> driver)
 {
+    if (driver->broadcast()->state() == console_state::closed)
+        co_return error::not_open;
     const user_of_console user(driver);
     const auto guest = std::make_shared<paused_guest>();
     const auto create = [guest, name = driver->domain()](virConnectPtr c) {

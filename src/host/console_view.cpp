@@ -69,7 +69,8 @@ private:
 
 console_view_impl::~console_view_impl() = default;
 
-std::shared_ptr<console_view_impl> make_console_view(std::shared_ptr<console_driver> driver, std::uint64_t from)
+std::shared_ptr<console_view_impl> make_console_view(
+    std::shared_ptr<console_driver> driver, std::uint64_t from)
 {
     return std::make_shared<console_view_object>(std::move(driver), from);
 }

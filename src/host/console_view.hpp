@@ -10,6 +10,7 @@ namespace avirt::detail {
 
 class console_driver;
 
-std::shared_ptr<console_view_impl> make_console_view(std::shared_ptr<console_driver> driver, std::uint64_t from);
+std::shared_ptr<console_view_impl> make_console_view(
+    std::shared_ptr<console_driver> driver, std::uint64_t from);
 
 } // namespace avirt::detail

@@ -30,7 +30,9 @@ domain_status identity_of(domain d)
 
 bool is_called(const domain_status& d, std::string_view text) noexcept
 {
-    const auto as_libvirt_writes = [](char c) { return static_cast<char>(c >= 'A' && c <= 'F' ? c + 32 : c); };
+    const auto as_libvirt_writes = [](char c) {
+        return static_cast<char>(c >= 'A' && c <= 'F' ? c + 32 : c);
+    };
     return d.name == text || std::ranges::equal(d.uuid, text, {}, {}, as_libvirt_writes);
 }
 

@@ -129,7 +129,8 @@ void host_consoles::tell_present(domain_follower& follower) const
     case phase::connected:
         break;
     }
-    const auto found = std::ranges::find_if(domains_, [&](const auto& d) { return follower.follows(d.second); });
+    const auto found =
+        std::ranges::find_if(domains_, [&](const auto& d) { return follower.follows(d.second); });
     follower.on_domain(found == domains_.end() ? nullptr : &found->second, -1);
 }
 

@@ -60,7 +60,7 @@ private:
 
     // Used on the strand.
     enum class phase { unknown, away, connected, closed } phase_ = phase::unknown;
-    failure why_; // it is away or closed
+    failure why_;                                  // it is away or closed
     std::map<std::string, domain_status> domains_; // by UUID; without handles
     std::vector<std::weak_ptr<domain_follower>> followers_;
 };

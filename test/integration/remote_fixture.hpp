@@ -113,6 +113,15 @@ struct remote_fixture : support::loop_fixture
         return path;
     }
 
+    void define(const std::string& name, const unsigned char* boot_sector = avirt_demo_guest)
+    {
+        call([xml = daemon.guest_xml(name, boot_sector)](virConnectPtr c) {
+            const avirt::domain guest{virDomainDefineXML(c, xml.c_str())};
+            if (!guest)
+                avirt::throw_last_error();
+        });
+    }
+
     void start_guest(const std::string& name, const unsigned char* boot_sector)
     {
         call([name, xml = daemon.guest_xml(name, boot_sector)](virConnectPtr c) {

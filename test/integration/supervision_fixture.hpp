@@ -91,15 +91,6 @@ struct supervision_fixture : supervised_daemon, with_events<remote_fixture>
         }
     }
 
-    void define(const std::string& name)
-    {
-        call([xml = daemon.guest_xml(name, avirt_demo_guest)](virConnectPtr c) {
-            const avirt::domain guest{virDomainDefineXML(c, xml.c_str())};
-            if (!guest)
-                avirt::throw_last_error();
-        });
-    }
-
     void leave(int signal)
     {
         conn.close();

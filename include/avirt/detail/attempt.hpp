@@ -13,7 +13,8 @@
 #include <tuple>
 #include <utility>
 
-// Operations that complete at once if an attempt succeeds, so that a handler is erased only if it has to wait.
+// Operations that complete at once if an attempt succeeds, so that a handler is erased only if it has to
+// wait.
 namespace avirt::detail {
 
 // The results of attempts: the error, and what a handler receives beside it.
