@@ -222,6 +222,7 @@ void console_driver::on_domain(const domain_status* domain, int event)
         self.is_paused_ = state == VIR_DOMAIN_PAUSED;
         self.reason_ = std::move(reason);
         if (self.is_active_ && (is_new || !was_active)) {
+            self.is_retry_ = false;
             self.may_force_ = self.forces();
             self.retry_at_ = clock::time_point::min();
             self.delay_.reset();
@@ -304,8 +305,7 @@ asio::awaitable<failure> console_driver::use_console()
     const bool has_turn = co_await wait_for_turn();
     if (!has_turn)
         co_return failure(error_code(asio::error::operation_aborted));
-    // As long as somebody else has the console, attempts to open it do not change the state.
-    if (const auto s = broadcast_->state(); s != console_state::unavailable && s != console_state::taken_over)
+    if (!is_retry_)
         broadcast_->change(console_state::opening);
     stream_.emplace(strand_);
     phase_ = phase::opening;
@@ -317,9 +317,9 @@ asio::awaitable<failure> console_driver::use_console()
         why = co_await read();
         if (clock::now() - since > long_enough)
             delay_.reset();
-        input_->detach();
-        if (!is_closed_ && !is_wanted())
-            co_await finish();
+        const auto in_doubt = input_->detach();
+        if (!is_closed_ && !is_wanted() && co_await finish())
+            input_->arrived(in_doubt);
     }
     phase_ = phase::idle;
     pace_deadline_.reset();
@@ -369,8 +369,9 @@ asio::awaitable<failure> console_driver::read()
     co_return error_code(asio::error::operation_aborted);
 }
 
-/// Waits for the guest to take its input. If a session on demand aborted its console, input would be lost.
-asio::awaitable<void> console_driver::finish()
+/// Waits for the guest to take its input, which would be lost if a session on demand aborted its console.
+/// Returns whether the guest has taken it.
+asio::awaitable<bool> console_driver::finish()
 {
     phase_ = phase::finishing;
     const deadline limit(finish_time, [weak = weak_from_this()] {
@@ -380,7 +381,8 @@ asio::awaitable<void> console_driver::finish()
                     s.stream_->impl()->close();
             });
     });
-    co_await stream_->finish();
+    const auto why = co_await stream_->finish();
+    co_return !why;
 }
 
 void console_driver::show_why_not()
@@ -413,9 +415,11 @@ void console_driver::on_output()
 
 void console_driver::on_ended(const failure& why)
 {
+    is_retry_ = false;
     if (why.code == asio::error::operation_aborted)
         return;
     const auto state = state_after(why);
+    is_retry_ = state != console_state::opening;
     if (state == console_state::taken_over)
         may_force_ = false;
     retry_at_ = is_permanent(why) ? clock::time_point::max() : clock::now() + delay_.next();

@@ -86,7 +86,7 @@ private:
     asio::awaitable<bool> wait_for_turn();
     asio::awaitable<failure> open();
     asio::awaitable<failure> read();
-    asio::awaitable<void> finish();
+    asio::awaitable<bool> finish();
     asio::awaitable<void> wait_for_change();
     asio::awaitable<void> wait_until(clock::time_point when);
 
@@ -127,6 +127,7 @@ private:
     clock::time_point retry_at_ = clock::time_point::min(); // max: not before something changes
     bool may_force_; // not after somebody else has taken the console over, until the guest is started again
     bool takes_over_ = false;
+    bool is_retry_ = false; // Somebody else has the console, or the guest is gone: only success is a change.
     bool has_turn_ = false;
 
     enum class phase { idle, waiting_for_turn, opening, attached, finishing } phase_ = phase::idle;

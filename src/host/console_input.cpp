@@ -88,17 +88,25 @@ void console_input::attach()
     accept_waiting_writes();
 }
 
-void console_input::detach() noexcept
+std::uint64_t console_input::detach() noexcept
 {
     const std::lock_guard guard(mutex_);
     if (phase_ != phase::attached)
-        return;
+        return 0;
     phase_ = phase::detached;
-    unknown_ += unheard_ + sending_.size() + unsent_.size();
+    const auto in_doubt = unheard_ + sending_.size() + unsent_.size();
+    unknown_ += in_doubt;
     unheard_ = 0;
     unsent_.clear();
     is_counted_ = is_sending_;
     end_writes(error::not_attached);
+    return in_doubt;
+}
+
+void console_input::arrived(std::uint64_t size) noexcept
+{
+    const std::lock_guard guard(mutex_);
+    unknown_ -= std::min(unknown_, size);
 }
 
 void console_input::refuse(const failure& why) noexcept

@@ -40,9 +40,11 @@ public:
 
     /// From now on, writes are accepted.
     void attach();
-    /// From now on, writes fail or wait for the console, and what has been sent since the guest's last output
-    /// may not have arrived.
-    void detach() noexcept;
+    /// From now on, writes fail or wait for the console. Returns the number of bytes that may not have arrived:
+    /// those that have been sent since the guest's last output, or not at all.
+    std::uint64_t detach() noexcept;
+    /// Bytes of which detach() did not know it have arrived.
+    void arrived(std::uint64_t size) noexcept;
     /// Ends the writes that wait for the console, which will not be opened now.
     void refuse(const failure& why) noexcept;
     void close() noexcept;
