@@ -2,12 +2,9 @@
 #include "domains.hpp"
 
 #include <avirt/avirt.hpp>
-#include <boost/property_tree/ptree.hpp>
-#include <boost/property_tree/xml_parser.hpp>
 
 #include <cstdlib>
 #include <iomanip>
-#include <memory>
 #include <set>
 #include <sstream>
 #include <string_view>
@@ -16,16 +13,11 @@
 namespace {
 
 /// The names of the devices that virDomainOpenConsole takes.
-std::string consoles(const std::string& description)
+std::string consoles(const avirt::domain& domain)
 {
-    boost::property_tree::ptree tree;
-    std::istringstream in(description);
-    boost::property_tree::read_xml(in, tree);
-    std::set<std::string> names; // A device may be listed twice, as a serial device and as a console.
-    for (const auto& [kind, device] : tree.get_child("domain.devices")) {
-        if (kind == "console" || kind == "serial" || kind == "parallel")
-            names.insert(device.get("alias.<xmlattr>.name", "(named when it runs)"));
-    }
+    std::set<std::string> names;
+    for (const auto& device : avirt::consoles_of(domain))
+        names.insert(device.alias.empty() ? "(named when it runs)" : device.alias);
     std::string list;
     for (const auto& name : names)
         list += (list.empty() ? "" : ", ") + name;
@@ -58,10 +50,13 @@ std::string list_domains(virConnectPtr connection)
     };
     row("DOMAIN", "STATE", "CONSOLES");
     for (const auto& domain : domains) {
-        const std::unique_ptr<char, decltype(&std::free)> description(
-            virDomainGetXMLDesc(domain.get(), 0), &std::free);
-        if (description) // Otherwise the domain has just gone.
-            row(virDomainGetName(domain.get()), state(domain.get()), consoles(description.get()));
+        try {
+            row(virDomainGetName(domain.get()), state(domain.get()), consoles(domain));
+        }
+        catch (const avirt::exception& e) {
+            if (e.code() != avirt::condition::not_found) // Otherwise the domain has just gone.
+                throw;
+        }
     }
     return table.str();
 }

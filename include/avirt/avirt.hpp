@@ -6,6 +6,7 @@
 #include <avirt/cancel_after.hpp>
 #include <avirt/close_reason.hpp>
 #include <avirt/connection.hpp>
+#include <avirt/console_device.hpp>
 #include <avirt/console_session.hpp>
 #include <avirt/console_session_options.hpp>
 #include <avirt/console_state.hpp>

@@ -100,7 +100,7 @@ int console::operator()(virConnectPtr on, virStreamPtr stream) const
 {
     const auto vm = detail::find_domain(on, domain);
     if (virDomainOpenConsole(vm.get(), device.empty() ? nullptr : device.c_str(), stream, flags) < 0)
-        throw_device_failure(vm.get(), detail::console_device, device);
+        throw_device_failure(vm.get(), detail::console_kind, device);
     return 0;
 }
 
@@ -108,7 +108,7 @@ int channel::operator()(virConnectPtr on, virStreamPtr stream) const
 {
     const auto vm = detail::find_domain(on, domain);
     if (virDomainOpenChannel(vm.get(), name.empty() ? nullptr : name.c_str(), stream, flags) < 0)
-        throw_device_failure(vm.get(), detail::channel_device, name);
+        throw_device_failure(vm.get(), detail::channel_kind, name);
     return 0;
 }
 

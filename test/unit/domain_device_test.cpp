@@ -90,7 +90,7 @@ BOOST_AUTO_TEST_CASE(a_name_of_something_else_is_not_the_devices_name)
 BOOST_AUTO_TEST_CASE(malformed_xml)
 {
     const auto is_xml_error = [](const avirt::exception& e) { return e.details().code == VIR_ERR_XML_ERROR; };
-    for (const auto* text : {"", "<domain>", "no XML"})
+    for (const auto* text : {"<domain>", "no XML"})
         BOOST_CHECK_EXCEPTION(find_device(text, console_kind, ""), avirt::exception, is_xml_error);
 }
 
