@@ -29,6 +29,7 @@ class console_viewer
         std::uint64_t first = 0;
         std::uint64_t lost = 0;
         std::vector<avirt::console_state> states{};
+        std::vector<std::uint64_t> places{};
         avirt::error_code end{};
     };
 
@@ -87,6 +88,12 @@ public:
         return std::ranges::find(state_->states, s) != state_->states.end();
     }
 
+    /// Their places in the output.
+    const std::vector<std::uint64_t>& places() const noexcept
+    {
+        return state_->places;
+    }
+
     /// Why reading has ended.
     avirt::error_code end() const noexcept
     {
@@ -105,8 +112,10 @@ private:
         s->view.async_read_some(
             boost::asio::buffer(s->memory), [s](const avirt::error_code& ec, std::size_t n) {
                 s->text.append(s->memory.data(), n);
-                if (ec == avirt::error::console_state_changed)
+                if (ec == avirt::error::console_state_changed) {
                     s->states.push_back(s->view.state());
+                    s->places.push_back(s->view.offset());
+                }
                 else if (ec == avirt::error::output_lost)
                     s->lost += s->view.lost();
                 else if (ec)

@@ -3,8 +3,7 @@
 // Tests console sessions with real guests of a private libvirtd.
 
 #include "console_viewer.hpp"
-#include "remote_fixture.hpp"
-#include "supervision_fixture.hpp"
+#include "session_fixture.hpp"
 
 #include <avirt/avirt.hpp>
 
@@ -29,84 +28,6 @@ using avirt::console_view_options;
 using avirt::error;
 
 const std::string greeting = "avirt demo guest: type, and it comes back\r\n";
-
-/// Adds what sessions need to a fixture with a supervised connection `host`.
-template <class Fixture>
-struct with_sessions : Fixture
-{
-    using Fixture::Fixture;
-
-    error_code wait_for(console_session& session, console_state state)
-    {
-        outcome reached;
-        session.async_wait_for(state, reached.handler());
-        this->run_until_done(reached);
-        return reached.ec();
-    }
-
-    void reach(console_session& session, console_state state)
-    {
-        BOOST_TEST_INFO(session.reason().message);
-        BOOST_REQUIRE_EQUAL(wait_for(session, state), error_code());
-    }
-
-    error_code write(console_session& session, const std::string& text)
-    {
-        outcome written;
-        asio::async_write(session, asio::buffer(text), written.handler());
-        this->run_until_done(written);
-        return written.ec();
-    }
-
-    /// Types a line, and waits until a view has seen the echo.
-    void check_echo(console_session& session, const std::string& line = "hello")
-    {
-        console_viewer viewer(session);
-        BOOST_REQUIRE_EQUAL(write(session, line + "\r"), error_code());
-        this->run_until([&] { return viewer.has(line + "\r\n"); });
-    }
-
-    error_code start(console_session& session)
-    {
-        outcome started;
-        avirt::error_details why;
-        session.async_start(avirt::with_details(started.handler(), why));
-        this->run_until_done(started);
-        BOOST_TEST_MESSAGE(why.message);
-        return started.ec();
-    }
-
-    int state_of(const std::string& name)
-    {
-        int state = VIR_DOMAIN_NOSTATE;
-        this->on_guest(name, [&](virDomainPtr d) { return virDomainGetState(d, &state, nullptr, 0); });
-        return state;
-    }
-
-    void destroy(const std::string& name)
-    {
-        this->on_guest(name, &virDomainDestroy);
-    }
-};
-
-struct on_shared_daemon : remote_fixture
-{
-    avirt::supervised_connection host{io, options()};
-
-    ~on_shared_daemon()
-    {
-        host.close();
-    }
-
-    avirt::supervision_options options() const
-    {
-        avirt::supervision_options o;
-        o.open.uri = uri;
-        return o;
-    }
-};
-
-using session_fixture = with_sessions<on_shared_daemon>;
 
 } // namespace
 
@@ -491,13 +412,7 @@ BOOST_AUTO_TEST_CASE(objects_may_be_destroyed_inside_their_handlers)
 
 BOOST_AUTO_TEST_SUITE_END()
 
-namespace {
-
-using daemon_fixture = with_sessions<supervision_fixture>;
-
-} // namespace
-
-BOOST_FIXTURE_TEST_SUITE(lost_daemon, daemon_fixture)
+BOOST_FIXTURE_TEST_SUITE(lost_daemon, own_daemon_session_fixture)
 
 BOOST_AUTO_TEST_CASE(a_session_survives_the_daemon)
 {
