@@ -51,8 +51,12 @@ public:
 
     void define(const std::string& name)
     {
-        virDomainPtr domain =
-            virDomainDefineXML(connection_, daemon_.guest_xml(name, avirt_demo_guest).c_str());
+        define_xml(daemon_.guest_xml(name, avirt_demo_guest));
+    }
+
+    void define_xml(const std::string& xml)
+    {
+        virDomainPtr domain = virDomainDefineXML(connection_, xml.c_str());
         check(domain != nullptr);
         virDomainFree(domain);
     }
