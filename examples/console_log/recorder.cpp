@@ -7,9 +7,11 @@
 #include <libvirt/virterror.h>
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
 #include <set>
 #include <stdexcept>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -171,8 +173,7 @@ asio::awaitable<void> recorder::begin_other_consoles(std::string guest)
         avirt::calling(other_consoles, guest),
         avirt::with_details(asio::as_tuple(asio::use_awaitable), details));
     const bool has_gone = ec == avirt::condition::not_found || !recordings_.contains({guest, ""});
-    if (has_gone
-        || is_due_to_connection(ec)) // When the connection is back, the devices are looked for again.
+    if (has_gone || is_due_to_connection(ec)) // The devices are looked for again when there is a connection.
         co_return;
     if (ec)
         say(guest + ": only the first console is recorded, because the others cannot be listed: "

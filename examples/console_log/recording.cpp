@@ -51,6 +51,8 @@ asio::awaitable<void> recording::run()
         avirt::console_view view{*session_, {avirt::console_view_options::everything}};
         co_await record(view);
     } while (has_left_ && is_wanted_); // The guest may come back while the rest of its output is written.
+    if (is_failing_)
+        say(title() + ": '" + file_.path().string() + "' lacks " + in_bytes(unwritten_) + " of output.");
 }
 
 void recording::stay()

@@ -156,7 +156,7 @@ BOOST_AUTO_TEST_CASE(a_daemon_that_dies_and_comes_back)
 
     const auto text = log("vm.log");
     BOOST_TEST(count(text, "Z * console: host away (") == 1, text);
-    BOOST_TEST(count(text, "Z * console: off (") == 1, text);
+    BOOST_TEST(count(text, "Z * console: off") == 1, text);
     BOOST_TEST(contains(text, "Z * console: closed\n"), text);
     BOOST_TEST(count(e.printed(), "the connection to " + daemon.uri() + " is lost: ") == 1, e.printed());
     BOOST_TEST(count(e.printed(), "\n") == 3, e.printed());
@@ -282,6 +282,18 @@ BOOST_AUTO_TEST_CASE(lost_output_is_marked_in_the_log)
     const auto marked = text.substr(text.find("Z * ") + 4);
     BOOST_TEST(text.find("Z * ") == text.find('Z'), text.substr(0, 200));
     BOOST_TEST(marked.starts_with("could not write " + said.substr(0, said.find('.')) + '\n'), marked);
+}
+
+BOOST_AUTO_TEST_CASE(output_that_is_lost_at_the_end)
+{
+    all.define("vm");
+    fs::create_symlink("/dev/full", logs / "vm.log");
+    example e(CONSOLE_LOG, with({}), output);
+    BOOST_TEST(says(e, "connected to "));
+    boot("vm");
+    BOOST_TEST(says(e, "cannot be written: "), e.printed());
+    BOOST_TEST(e.end(SIGTERM) == 0);
+    BOOST_TEST(contains(e.printed(), "vm: '" + (logs / "vm.log").string() + "' lacks "), e.printed());
 }
 
 BOOST_AUTO_TEST_CASE(all_consoles)
