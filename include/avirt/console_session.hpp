@@ -24,7 +24,8 @@ namespace avirt {
 /// A guest's console that outlives the guest's shutdowns and the daemon's restarts, and that many may look
 /// at.
 ///
-/// The session opens the console whenever the host is connected and the guest runs, and opens it again, after
+/// The session opens the console whenever the host is connected and the guest runs (which the driver has to
+/// report by lifecycle events), and opens it again, after
 /// a delay, when it has been lost. It keeps the latest output, which any number of console_view objects read,
 /// each at its own pace; none of them holds up the guest, the session or another view. It never takes the
 /// console over from somebody else unless it is told to. At most eight consoles of a host are being opened at
@@ -151,9 +152,9 @@ public:
         impl_->take_over();
     }
 
-    /// Closes the session, and the console. Never blocks. Outstanding operations complete with
-    /// operation_aborted, those of views with asio::error::eof when everything has been read. Input that has
-    /// not been sent is dropped.
+    /// Closes the session, and the console. Never blocks. Outstanding writes complete with operation_aborted,
+    /// the other operations with error::not_open, and reads of views with asio::error::eof when everything
+    /// has been read. Input that has not been sent is dropped.
     void close() noexcept
     {
         if (impl_)
@@ -192,7 +193,7 @@ public:
 
     /// Asynchronously writes some input for the guest.
     ///
-    /// The operation completes when the session has taken the input: it holds at most 64 KiB that have not
+    /// The operation completes when the session has taken the input: it holds about 64 KiB that have not
     /// been sent yet. What is written in quick succession is sent together. To a guest that prints nothing
     /// the session sends at most 4 KiB in small pieces, and then four more pieces, one a second, each of
     /// everything that has been written meanwhile: libvirt drops a connection on which five pieces wait. When

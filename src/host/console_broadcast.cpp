@@ -31,6 +31,8 @@ mutable_buffer_list console_broadcast::prepare(std::size_t size)
 void console_broadcast::commit(std::size_t size)
 {
     const std::lock_guard guard(mutex_);
+    if (is_closed_)
+        return; // The readers have come to the end.
     history_.commit(size);
     complete_reads();
 }
@@ -77,6 +79,11 @@ void console_broadcast::shutdown() noexcept
 console_state console_broadcast::state() const noexcept
 {
     const std::lock_guard guard(mutex_);
+    return state_locked();
+}
+
+console_state console_broadcast::state_locked() const noexcept
+{
     return is_closed_ ? console_state::closed : history_.state();
 }
 
@@ -92,29 +99,60 @@ std::uint64_t console_broadcast::end_offset() const noexcept
     return history_.end();
 }
 
-void console_broadcast::async_wait_for(console_states states, wait_handler handler, error_details* details)
+void console_broadcast::async_wait_for(console_state state, wait_handler handler, error_details* details)
 {
     const std::lock_guard guard(mutex_);
     if (!executor_)
         return;
-    const auto present = is_closed_ ? console_state::closed : history_.state();
-    if (states.contains(present))
-        return complete_now(executor_, std::move(handler), details, {});
-    if (is_closed_)
-        return complete_now(executor_, std::move(handler), details, error::not_open);
+    if (state == state_locked())
+        complete_now(executor_, std::move(handler), details, {});
+    else if (is_closed_)
+        complete_now(executor_, std::move(handler), details, error::not_open);
+    else
+        add_wait(state, std::move(handler), details);
+}
+
+void console_broadcast::async_wait_for_news(std::uint64_t known, wait_handler handler, error_details* details)
+{
+    const std::lock_guard guard(mutex_);
+    if (!executor_)
+        return;
+    if (known != news_)
+        complete_now(executor_, std::move(handler), details, {});
+    else
+        add_wait(std::nullopt, std::move(handler), details);
+}
+
+void console_broadcast::add_wait(
+    std::optional<console_state> state, wait_handler handler, error_details* details)
+{
     const auto number = ++last_number_;
     on_cancel(handler, [weak = weak_from_this(), number](asio::cancellation_type) {
         if (const auto self = weak.lock())
             self->cancel_wait(number);
     });
-    auto& added = waits_.emplace_back(wait{number, states});
+    auto& added = waits_.emplace_back(wait{number, state});
     added.operation.start(std::move(handler), executor_, details);
 }
 
-void console_broadcast::complete_waits(console_state state)
+void console_broadcast::tell_news()
 {
+    const std::lock_guard guard(mutex_);
+    complete_waits(std::nullopt);
+}
+
+std::uint64_t console_broadcast::news() const noexcept
+{
+    const std::lock_guard guard(mutex_);
+    return news_;
+}
+
+/// Completes the waits for news, and those for the state.
+void console_broadcast::complete_waits(std::optional<console_state> state)
+{
+    ++news_;
     std::erase_if(waits_, [&](wait& w) {
-        const bool is_over = w.states.contains(state);
+        const bool is_over = !w.state || w.state == state;
         if (is_over)
             w.operation.complete({});
         return is_over;
@@ -180,9 +218,10 @@ void console_broadcast::async_read(
             if (self && cancelled)
                 self->cancel_read(*cancelled, number);
         });
-    r->operation.start(std::move(handler), executor_, details);
+    waiting_.reserve(waiting_.size() + 1);
     r->buffers = buffers;
     r->index = waiting_.size();
+    r->operation.start(std::move(handler), executor_, details);
     waiting_.push_back(r);
 }
 

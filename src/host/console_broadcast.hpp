@@ -17,39 +17,10 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace avirt::detail {
-
-/// A set of states that an operation waits for.
-class console_states
-{
-public:
-    static console_states only(console_state s) noexcept
-    {
-        return console_states(bit(s));
-    }
-
-    static console_states all_but(console_state s) noexcept
-    {
-        return console_states(~bit(s));
-    }
-
-    bool contains(console_state s) const noexcept
-    {
-        return (bits_ & bit(s)) != 0;
-    }
-
-private:
-    explicit console_states(unsigned bits) noexcept : bits_(bits) {}
-
-    static unsigned bit(console_state s) noexcept
-    {
-        return 1U << static_cast<unsigned>(s);
-    }
-
-    unsigned bits_;
-};
 
 /// The output and the states of one session, its views, and those who wait for a state. All functions may be
 /// called from any thread; those that add output by one thread at a time.
@@ -82,8 +53,14 @@ public:
     console_state state() const noexcept;
     error_details reason() const;
     std::uint64_t end_offset() const noexcept;
-    /// Completes when the session is in one of the states, or closed.
-    void async_wait_for(console_states states, wait_handler handler, error_details* details);
+    void async_wait_for(console_state state, wait_handler handler, error_details* details);
+
+    /// Says that something else may have changed.
+    void tell_news();
+    /// The number of the changes of state, and of what else has been told, so far.
+    std::uint64_t news() const noexcept;
+    /// Completes when there is more than that.
+    void async_wait_for_news(std::uint64_t known, wait_handler handler, error_details* details);
 
     // For the views.
 
@@ -102,7 +79,7 @@ private:
     struct wait
     {
         std::uint64_t number;
-        console_states states;
+        std::optional<console_state> state; // none: any news
         pending_operation<void(error_code)> operation{};
     };
 
@@ -110,7 +87,9 @@ private:
     /// Returns false if nothing has come yet.
     bool read(reader& r, const mutable_buffer_list& buffers, io_result& result);
     void complete_reads();
-    void complete_waits(console_state state);
+    void add_wait(std::optional<console_state> state, wait_handler handler, error_details* details);
+    console_state state_locked() const noexcept;
+    void complete_waits(std::optional<console_state> state);
     void remove_waiting(reader& r) noexcept;
     void cancel_read(reader& r, std::uint64_t number) noexcept;
     void cancel_wait(std::uint64_t number) noexcept;
@@ -123,6 +102,7 @@ private:
     std::vector<std::shared_ptr<reader>> waiting_; // the readers whose operations are outstanding
     std::list<wait> waits_;
     std::uint64_t last_number_ = 0;
+    std::uint64_t news_ = 0;
 };
 
 } // namespace avirt::detail

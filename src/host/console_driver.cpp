@@ -28,6 +28,31 @@ constexpr std::chrono::seconds long_enough{1};
 constexpr std::chrono::seconds finish_time{5};
 constexpr std::size_t read_size = 4096;
 
+/// At least a millisecond: a deadline of less would be none.
+std::chrono::milliseconds time_until(std::chrono::steady_clock::time_point when)
+{
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(when - std::chrono::steady_clock::now());
+    return std::max(left, std::chrono::milliseconds(1));
+}
+
+/// A turn to open a console.
+class turn_to_open
+{
+public:
+    explicit turn_to_open(host_consoles& consoles) noexcept : consoles_(consoles) {}
+
+    ~turn_to_open()
+    {
+        consoles_.opened();
+    }
+
+    turn_to_open(const turn_to_open&) = delete;
+    turn_to_open& operator=(const turn_to_open&) = delete;
+
+private:
+    host_consoles& consoles_;
+};
+
 bool is_active(int state) noexcept
 {
     return state != VIR_DOMAIN_SHUTDOWN && state != VIR_DOMAIN_SHUTOFF && state != VIR_DOMAIN_CRASHED;
@@ -74,13 +99,15 @@ console_state state_after(const failure& why)
 /// Whether another attempt can only succeed after something has changed.
 bool is_permanent(const failure& why)
 {
-    return why.code == condition::not_supported || why.code == condition::denied
+    if (why.code == condition::denied)
+        return why.details.code != VIR_ERR_SYSTEM_ERROR; // That comes from a terminal that ceases to exist.
+    return why.code == condition::not_supported
         || (why.code == condition::not_found && why.details.code != VIR_ERR_NO_DOMAIN);
 }
 
 error_details details_of(failure why)
 {
-    if (why.details.message.empty())
+    if (why.details.message.empty() && why.code != asio::error::eof)
         why.details.message = why.code.message();
     return std::move(why.details);
 }
@@ -171,11 +198,18 @@ void console_driver::on_input()
         const std::lock_guard guard(mutex_);
         strand = strand_;
     }
-    if (strand)
+    if (!strand)
+        return;
+    try {
         asio::dispatch(strand, [self = shared_from_this()] {
             self->is_send_posted_ = false;
             self->send();
         });
+    }
+    catch (...) {
+        is_send_posted_ = false;
+        throw;
+    }
 }
 
 void console_driver::add_user()
@@ -217,18 +251,25 @@ void console_driver::on_domain(const domain_status* domain, int event)
     auto reason = domain ? state_of(*domain) : no_such_domain(which_.domain);
     post([exists = domain != nullptr, state = domain ? domain->state : 0, event,
           reason = std::move(reason)](console_driver& self) mutable {
-        const bool is_new = std::exchange(self.is_host_away_, false) || event == VIR_DOMAIN_EVENT_STARTED;
+        const bool was_host_away = std::exchange(self.is_host_away_, false);
+        if (was_host_away)
+            self.ended_run_ = console_run_opener::no_run; // A daemon that ends ends its streams, too.
+        const bool is_new = was_host_away || event == VIR_DOMAIN_EVENT_STARTED;
         const bool was_active = std::exchange(self.is_active_, exists && is_active(state));
-        self.is_paused_ = state == VIR_DOMAIN_PAUSED;
+        if (!std::exchange(self.is_paused_, state == VIR_DOMAIN_PAUSED) && self.is_paused_)
+            self.input_->on_paused();
         self.reason_ = std::move(reason);
         if (self.is_active_ && (is_new || !was_active)) {
+            ++self.starts_;
             self.is_retry_ = false;
-            self.may_force_ = self.forces();
+            if (!was_host_away) // Otherwise whoever has taken the console over may still have it.
+                self.may_force_ = self.forces();
             self.retry_at_ = clock::time_point::min();
             self.delay_.reset();
         }
         self.show_attached();
         self.changed();
+        self.broadcast_->tell_news();
     });
 }
 
@@ -264,8 +305,7 @@ asio::awaitable<void> console_driver::wait_until(clock::time_point when)
 {
     if (when == clock::time_point::max())
         co_return co_await wait_for_change();
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(when - clock::now());
-    const deadline limit(left, [weak = weak_from_this()] {
+    const deadline limit(time_until(when), [weak = weak_from_this()] {
         if (const auto self = weak.lock())
             self->post([](console_driver& s) { s.changed(); });
     });
@@ -290,36 +330,46 @@ asio::awaitable<void> console_driver::run(std::shared_ptr<console_driver> self)
             co_await self->wait_for_change();
         }
         else if (self->retry_at_ > clock::now()) {
+            if (self->retry_at_ == clock::time_point::max())
+                self->input_->refuse(error::not_attached);
             co_await self->wait_until(self->retry_at_);
         }
         else {
-            self->on_ended(co_await self->use_console());
+            const bool has_turn = co_await self->wait_for_turn();
+            if (has_turn)
+                self->on_ended(co_await self->use_console());
         }
     }
+}
+
+/// Returns whether the console may be opened now; then the caller has to call opened().
+asio::awaitable<bool> console_driver::wait_for_turn()
+{
+    consoles_->open(weak_from_this());
+    while (!std::exchange(has_turn_, false)) {
+        if (is_closed_ && consoles_->withdraw(*this))
+            co_return false;
+        co_await wait_for_change();
+    }
+    co_return true;
 }
 
 /// Opens the console, and uses it to its end. Returns why it ended; operation_aborted: it is not needed, or
 /// cannot be opened now.
 asio::awaitable<failure> console_driver::use_console()
 {
-    const bool has_turn = co_await wait_for_turn();
-    if (!has_turn)
-        co_return failure(error_code(asio::error::operation_aborted));
-    if (!is_retry_)
-        broadcast_->change(console_state::opening);
-    stream_.emplace(strand_);
-    phase_ = phase::opening;
     auto why = co_await open();
-    consoles_->opened();
     if (!why) {
         phase_ = phase::attached;
         const auto since = clock::now();
         why = co_await read();
         if (clock::now() - since > long_enough)
             delay_.reset();
-        const auto in_doubt = input_->detach();
-        if (!is_closed_ && !is_wanted() && co_await finish())
-            input_->arrived(in_doubt);
+        if (why)
+            input_->detach();
+        else
+            co_await finish();
+        attached_run_ = console_run_opener::no_run;
     }
     phase_ = phase::idle;
     pace_deadline_.reset();
@@ -327,51 +377,64 @@ asio::awaitable<failure> console_driver::use_console()
     co_return why;
 }
 
-asio::awaitable<bool> console_driver::wait_for_turn()
-{
-    phase_ = phase::waiting_for_turn;
-    consoles_->open(weak_from_this());
-    while (!has_turn_)
-        co_await wait_for_change();
-    has_turn_ = false;
-    phase_ = phase::idle;
-    if (!may_open())
-        consoles_->opened();
-    co_return may_open();
-}
-
 asio::awaitable<failure> console_driver::open()
 {
+    const turn_to_open turn(*consoles_);
+    if (!may_open())
+        co_return error_code(asio::error::operation_aborted);
+    if (!is_retry_)
+        broadcast_->change(console_state::opening);
     auto which = which_;
     which.flags &= ~static_cast<unsigned>(VIR_DOMAIN_CONSOLE_FORCE);
-    if (may_force_ || std::exchange(takes_over_, false))
+    if (std::exchange(takes_over_, false) || may_force_)
         which.flags |= VIR_DOMAIN_CONSOLE_FORCE;
-    return stream_->open(connection_, std::move(which));
+    if (clock::now() - ended_at_ > longest_delay)
+        ended_run_ = console_run_opener::no_run; // It has lost its console, but lives.
+    const auto opener = std::make_shared<console_run_opener>(std::move(which), ended_run_);
+    stream_.emplace(strand_);
+    phase_ = phase::opening;
+    starts_before_ = starts_;
+    const auto why = co_await stream_->open_erased(connection_, opener);
+    run_ = opener->run();
+    attached_run_ = run_;
+    if (!why)
+        takes_over_ = false;
+    co_return why;
 }
 
+/// Reads until the console ends. Succeeds if a console on demand is not needed any more.
 asio::awaitable<failure> console_driver::read()
 {
     has_send_failed_ = false;
     input_->attach();
     show_attached();
-    send();
-    for (auto size = read_size; !is_closed_ && is_wanted();) {
+    auto size = read_size;
+    while (is_needed()) {
+        send(); // What has been written while the console seemed not to be needed, for instance.
         const auto memory = broadcast_->prepare(size);
         const auto next = co_await stream_->read_some(memory);
         if (next.value != 0) {
             broadcast_->commit(next.value);
             on_output();
         }
-        if (next.error)
+        if (next.error && (is_closed_ || next.error.code != asio::error::operation_aborted))
             co_return next.error;
         size = next.value == memory.size() ? console_history::max_prepared : read_size;
     }
-    co_return error_code(asio::error::operation_aborted);
+    co_return failure();
+}
+
+/// Returns false if nobody needs the console any more. Then no input is accepted from now on.
+bool console_driver::is_needed()
+{
+    if (!options_.on_demand || users_ != 0)
+        return true;
+    in_doubt_ = input_->detach_if_idle();
+    return !in_doubt_;
 }
 
 /// Waits for the guest to take its input, which would be lost if a session on demand aborted its console.
-/// Returns whether the guest has taken it.
-asio::awaitable<bool> console_driver::finish()
+asio::awaitable<void> console_driver::finish()
 {
     phase_ = phase::finishing;
     const deadline limit(finish_time, [weak = weak_from_this()] {
@@ -382,16 +445,20 @@ asio::awaitable<bool> console_driver::finish()
             });
     });
     const auto why = co_await stream_->finish();
-    co_return !why;
+    if (!why)
+        input_->arrived(*in_doubt_);
 }
 
 void console_driver::show_why_not()
 {
+    if (!is_host_away_ && is_active_) { // It is not needed. Whoever needs it next may try.
+        if (retry_at_ == clock::time_point::max())
+            retry_at_ = clock::time_point::min();
+        return broadcast_->change(console_state::off);
+    }
+    takes_over_ = false;
     input_->refuse(error::not_attached);
-    if (is_host_away_)
-        broadcast_->change(console_state::host_away, reason_);
-    else
-        broadcast_->change(console_state::off, is_active_ ? error_details() : reason_);
+    broadcast_->change(is_host_away_ ? console_state::host_away : console_state::off, reason_);
 }
 
 void console_driver::show_attached()
@@ -407,7 +474,7 @@ void console_driver::show_attached()
 
 void console_driver::on_output()
 {
-    if (!input_->heard())
+    if (!input_->heard(is_paused_))
         return;
     show_attached();
     send();
@@ -416,13 +483,20 @@ void console_driver::on_output()
 void console_driver::on_ended(const failure& why)
 {
     is_retry_ = false;
-    if (why.code == asio::error::operation_aborted)
+    if (!why || why.code == asio::error::operation_aborted)
         return;
     const auto state = state_after(why);
     is_retry_ = state != console_state::opening;
     if (state == console_state::taken_over)
         may_force_ = false;
-    retry_at_ = is_permanent(why) ? clock::time_point::max() : clock::now() + delay_.next();
+    if (state == console_state::off && run_ != console_run_opener::no_run) {
+        ended_run_ = run_;
+        ended_at_ = clock::now();
+    }
+    if (starts_ != starts_before_ || takes_over_)
+        retry_at_ = clock::time_point::min(); // Something has happened since.
+    else
+        retry_at_ = is_permanent(why) ? clock::time_point::max() : clock::now() + delay_.next();
     if (state != console_state::opening)
         input_->refuse(error::not_attached);
     // While it waits for a console that somebody else has taken over, attempts to open it fail otherwise.
@@ -463,12 +537,12 @@ void console_driver::send()
 /// Makes time pass for the input that waits: the next packet is sent, or the guest is found to take none.
 void console_driver::await_pace()
 {
-    const auto when =
-        phase_ == phase::attached ? input_->next_change(clock::now(), is_paused_) : std::nullopt;
+    const auto when = phase_ == phase::attached && !has_send_failed_
+        ? input_->next_change(clock::now(), is_paused_)
+        : std::nullopt;
     if (!when)
         return pace_deadline_.reset();
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(*when - clock::now());
-    pace_deadline_.emplace(std::max(left, std::chrono::milliseconds(1)), [weak = weak_from_this()] {
+    pace_deadline_.emplace(time_until(*when), [weak = weak_from_this()] {
         if (const auto self = weak.lock())
             self->post([](console_driver& s) {
                 s.show_attached();

@@ -5,6 +5,7 @@
 #include "core/fork_gate.hpp"
 #include "host/console_broadcast.hpp"
 #include "host/console_input.hpp"
+#include "host/console_run.hpp"
 #include "host/domain_follower.hpp"
 #include "host/host_consoles.hpp"
 #include "host/retry_delay.hpp"
@@ -67,6 +68,18 @@ public:
         return which_.domain;
     }
 
+    /// How often the guest has been found started.
+    unsigned starts() const noexcept
+    {
+        return starts_;
+    }
+
+    /// The id that the guest has in the run whose console is open; console_run_opener::no_run if none is.
+    int attached_run() const noexcept
+    {
+        return attached_run_;
+    }
+
     void shutdown() noexcept override;
 
     bool follows(const domain_status& d) const override;
@@ -86,7 +99,8 @@ private:
     asio::awaitable<bool> wait_for_turn();
     asio::awaitable<failure> open();
     asio::awaitable<failure> read();
-    asio::awaitable<bool> finish();
+    asio::awaitable<void> finish();
+    bool is_needed();
     asio::awaitable<void> wait_for_change();
     asio::awaitable<void> wait_until(clock::time_point when);
 
@@ -112,6 +126,7 @@ private:
     const std::shared_ptr<console_input> input_;
     std::atomic<std::size_t> users_{0};
     std::atomic<bool> is_send_posted_{false};
+    std::atomic<int> attached_run_{console_run_opener::no_run};
 
     // Everything below is used on the strand.
 
@@ -129,10 +144,17 @@ private:
     bool takes_over_ = false;
     bool is_retry_ = false; // Somebody else has the console, or the guest is gone: only success is a change.
     bool has_turn_ = false;
+    unsigned starts_ = 0;                  // of the guest, and connections of the host
+    unsigned starts_before_ = 0;           // when the console was opened last
+    int run_ = console_run_opener::no_run; // the run of the guest whose console was open last
+    int ended_run_ =
+        console_run_opener::no_run; // the run whose console has ended, if libvirt may not know that
+    clock::time_point ended_at_{};
 
-    enum class phase { idle, waiting_for_turn, opening, attached, finishing } phase_ = phase::idle;
+    enum class phase { idle, opening, attached, finishing } phase_ = phase::idle;
     std::optional<own_stream> stream_; // while it is being opened, and used
     bool has_send_failed_ = false;
+    std::optional<std::uint64_t> in_doubt_; // input, when the console is not needed any more
     std::optional<deadline> pace_deadline_;
     std::optional<asio::any_completion_handler<void()>> waiting_; // the coroutine, if it waits for a change
     bool has_changed_ = false;

@@ -88,19 +88,27 @@ void console_input::attach()
     accept_waiting_writes();
 }
 
-std::uint64_t console_input::detach() noexcept
+void console_input::detach() noexcept
 {
     const std::lock_guard guard(mutex_);
     if (phase_ != phase::attached)
-        return 0;
+        return;
     phase_ = phase::detached;
-    const auto in_doubt = unheard_ + sending_.size() + unsent_.size();
-    unknown_ += in_doubt;
+    unknown_ += unheard_ + sending_.size() + unsent_.size();
     unheard_ = 0;
     unsent_.clear();
     is_counted_ = is_sending_;
     end_writes(error::not_attached);
-    return in_doubt;
+}
+
+std::optional<std::uint64_t> console_input::detach_if_idle() noexcept
+{
+    const std::lock_guard guard(mutex_);
+    if (phase_ != phase::attached || is_sending_ || !unsent_.empty() || !writes_.empty())
+        return std::nullopt;
+    phase_ = phase::detached;
+    unknown_ += unheard_;
+    return std::exchange(unheard_, 0);
 }
 
 void console_input::arrived(std::uint64_t size) noexcept
@@ -174,15 +182,24 @@ void console_input::sent(std::size_t size, input_pacing::clock::time_point now)
         last_progress_ = now;
         pace_.sent(size, now);
         unheard_ += size;
+        sent_since_pause_ += size;
         if (size != sending_.size())
             unsent_.insert(0, sending_, size);
     }
     sending_.clear();
 }
 
-bool console_input::heard() noexcept
+void console_input::on_paused() noexcept
 {
     const std::lock_guard guard(mutex_);
+    sent_since_pause_ = 0;
+}
+
+bool console_input::heard(bool is_paused) noexcept
+{
+    const std::lock_guard guard(mutex_);
+    if (is_paused)
+        return false; // It was printed before.
     pace_.heard();
     unheard_ = 0;
     if (unsent_.empty() && !is_sending_)
@@ -194,15 +211,15 @@ bool console_input::heard() noexcept
 bool console_input::waits_for_guest(bool is_paused) const noexcept
 {
     const bool is_held_back = !unsent_.empty() && pace_.next() == input_pacing::clock::time_point::max();
-    return is_held_back || is_sending_ || (is_paused && unheard_ != 0);
+    return is_held_back || is_sending_ || (is_paused && sent_since_pause_ != 0);
 }
 
 std::optional<input_pacing::clock::time_point> console_input::next_change(
     input_pacing::clock::time_point now, bool is_paused) const noexcept
 {
     const std::lock_guard guard(mutex_);
-    if (!unsent_.empty() && pace_.next() != input_pacing::clock::time_point::max())
-        return pace_.next();
+    if (!is_sending_ && !unsent_.empty() && pace_.next() != input_pacing::clock::time_point::max())
+        return std::max(pace_.next(), now);
     if (waits_for_guest(is_paused) && last_progress_ + patience > now)
         return last_progress_ + patience;
     return std::nullopt;

@@ -40,10 +40,13 @@ public:
 
     /// From now on, writes are accepted.
     void attach();
-    /// From now on, writes fail or wait for the console. Returns the number of bytes that may not have arrived:
-    /// those that have been sent since the guest's last output, or not at all.
-    std::uint64_t detach() noexcept;
-    /// Bytes of which detach() did not know it have arrived.
+    /// From now on, writes fail or wait for the console. What has been sent since the guest's last output, or
+    /// not at all, may not have arrived.
+    void detach() noexcept;
+    /// The same if nothing waits to be sent: otherwise does nothing, and returns nothing. Returns the number
+    /// of bytes that may not have arrived.
+    std::optional<std::uint64_t> detach_if_idle() noexcept;
+    /// Bytes of which detach_if_idle() did not know it have arrived.
     void arrived(std::uint64_t size) noexcept;
     /// Ends the writes that wait for the console, which will not be opened now.
     void refuse(const failure& why) noexcept;
@@ -60,12 +63,14 @@ public:
     /// Some of the packet has been sent; 0: the send has failed.
     void sent(std::size_t size, input_pacing::clock::time_point now);
     /// The guest has printed something. Returns whether input waits, of which more may be sent now.
-    bool heard() noexcept;
+    /// @param is_paused The guest is paused: what comes now was printed before.
+    bool heard(bool is_paused) noexcept;
+    void on_paused() noexcept;
     /// When next_packet() or is_stalled() will give another answer, if nothing else happens before.
     std::optional<input_pacing::clock::time_point> next_change(
         input_pacing::clock::time_point now, bool is_paused) const noexcept;
     /// Whether input waits that the guest does not take.
-    /// @param is_paused Whether the guest is paused: it takes nothing that it has not answered then.
+    /// @param is_paused Whether the guest is paused: it takes nothing that has been sent since.
     bool is_stalled(input_pacing::clock::time_point now, bool is_paused) const noexcept;
 
 private:
@@ -101,6 +106,7 @@ private:
     bool is_counted_ = false;                         // The console was lost while the packet was being sent.
     input_pacing::clock::time_point last_progress_{}; // when something was sent or heard
     std::uint64_t unheard_ = 0;                       // bytes sent since the guest's last output
+    std::uint64_t sent_since_pause_ = 0;
     std::uint64_t unknown_ = 0;
     input_pacing pace_;
     std::list<write> writes_; // those that wait, in order

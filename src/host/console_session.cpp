@@ -74,7 +74,7 @@ public:
 
     void async_wait_for(console_state state, wait_handler handler, error_details* details) override
     {
-        driver_->broadcast()->async_wait_for(console_states::only(state), std::move(handler), details);
+        driver_->broadcast()->async_wait_for(state, std::move(handler), details);
     }
 
     std::shared_ptr<console_view_impl> add_view(std::uint64_t from) override

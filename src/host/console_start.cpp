@@ -5,11 +5,14 @@
 #include "core/coroutine_operation.hpp"
 #include "core/fork_gate.hpp"
 #include "host/console_driver.hpp"
+#include "host/console_run.hpp"
 #include "host/coroutines.hpp"
 
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
+#include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <tuple>
@@ -48,18 +51,44 @@ class paused_guest
 public:
     void start(virConnectPtr connection, const std::string& name)
     {
-        auto started = find_domain(connection, name);
-        if (virDomainCreateWithFlags(started.get(), VIR_DOMAIN_START_PAUSED) < 0)
+        const auto guest = find_domain(connection, name);
+        if (virDomainCreateWithFlags(guest.get(), VIR_DOMAIN_START_PAUSED) < 0)
             throw_last_error();
-        const std::lock_guard guard(mutex_);
-        guest_ = domain(started.release());
-        if (is_given_up_)
-            virDomainDestroy(guest_.get());
+        run_ = static_cast<int>(virDomainGetID(guest.get()));
+        bool is_given_up = false;
+        {
+            const std::lock_guard guard(mutex_);
+            virDomainRef(guest.get());
+            guest_ = domain(guest.get());
+            is_given_up = is_given_up_;
+        }
+        if (is_given_up)
+            destroy();
     }
 
-    int resume() const
+    /// The id that it has in this run.
+    int run() const noexcept
     {
-        return virDomainResume(guest_.get());
+        return run_;
+    }
+
+    /// Throws if it has ended.
+    void check() const
+    {
+        int state = VIR_DOMAIN_NOSTATE;
+        if (virDomainGetState(guest_.get(), &state, nullptr, 0) < 0)
+            throw_last_error();
+        if (state != VIR_DOMAIN_PAUSED) {
+            auto f = describe_failure(
+                VIR_FROM_DOM, "the guest ended before it was resumed", condition::guest_gone);
+            throw exception(f.code, std::move(f.details));
+        }
+    }
+
+    void resume() const
+    {
+        if (virDomainResume(guest_.get()) < 0)
+            throw_last_error();
     }
 
     /// Returns whether it has been started, and so has to be destroyed.
@@ -80,14 +109,26 @@ public:
 private:
     fork_safe_mutex mutex_;
     domain guest_; // null: it has not been started
+    int run_ = console_run_opener::no_run;
     bool is_given_up_ = false;
 };
 
-asio::awaitable<failure> wait_for(std::shared_ptr<console_broadcast> broadcast, console_states states)
+asio::awaitable<failure> call_guest(
+    std::shared_ptr<connection_impl> connection, std::shared_ptr<paused_guest> guest,
+    void (paused_guest::*function)() const)
+{
+    const auto f = [guest, function](virConnectPtr) {
+        ((*guest).*function)();
+        return 0;
+    };
+    co_return (co_await call_on(connection, f)).error;
+}
+
+asio::awaitable<failure> wait_for_news(std::shared_ptr<console_broadcast> broadcast, std::uint64_t known)
 {
     failure f;
     std::tie(f.code) = co_await await_operation<void(error_code)>([&](auto handler) {
-        broadcast->async_wait_for(states, wait_handler(std::move(handler)), &f.details);
+        broadcast->async_wait_for_news(known, wait_handler(std::move(handler)), &f.details);
     });
     co_return f;
 }
@@ -102,18 +143,28 @@ failure not_attached(console_driver& driver, console_state state)
     return {error::not_attached, std::move(why)};
 }
 
-/// Waits until the console of a guest that has just been started is open.
-asio::awaitable<failure> wait_until_attached(std::shared_ptr<console_driver> driver)
+/// Waits until the console is open of a guest that has just been started. The session hears of the start
+/// later; until then its state says nothing about this run of the guest.
+asio::awaitable<failure> wait_until_attached(
+    std::shared_ptr<start_operation> self, std::shared_ptr<connection_impl> connection,
+    std::shared_ptr<console_driver> driver, std::shared_ptr<paused_guest> guest, unsigned starts)
 {
-    using enum console_state;
-    const auto broadcast = driver->broadcast();
-    // The session hears of the start later, and is off until then.
-    auto why = co_await wait_for(broadcast, console_states::all_but(off));
-    if (!why && broadcast->state() == opening)
-        why = co_await wait_for(broadcast, console_states::all_but(opening));
-    const auto state = broadcast->state();
-    if (!why && state != attached && state != paused && state != stalled)
-        why = not_attached(*driver, state);
+    failure why;
+    while (!why) {
+        const auto known = driver->broadcast()->news();
+        const auto state = driver->broadcast()->state();
+        if (driver->attached_run() == guest->run())
+            co_return failure();
+        const bool has_failed = state == console_state::unavailable || state == console_state::taken_over;
+        if (state == console_state::closed || (has_failed && driver->starts() != starts))
+            co_return not_attached(*driver, state);
+        why = co_await call_guest(connection, guest, &paused_guest::check);
+        if (!why)
+            why = co_await wait_for_news(driver->broadcast(), known);
+        const auto cancellation = co_await asio::this_coro::cancellation_state;
+        if (self->is_cancelled(cancellation))
+            why = error_code(asio::error::operation_aborted);
+    }
     co_return why;
 }
 
@@ -125,20 +176,16 @@ asio::awaitable<failure> start(
         co_return error::not_open;
     const user_of_console user(driver);
     const auto guest = std::make_shared<paused_guest>();
+    const auto starts = driver->starts();
     const auto create = [guest, name = driver->domain()](virConnectPtr c) {
         guest->start(c, name);
         return 0;
     };
     auto why = (co_await call_on(connection, create)).error;
     if (!why)
-        why = co_await wait_until_attached(driver);
-    const auto cancellation = co_await asio::this_coro::cancellation_state;
-    if (!why && self->is_cancelled(cancellation))
-        why = error_code(asio::error::operation_aborted);
-    if (!why) {
-        const auto resume = [guest](virConnectPtr) { return guest->resume(); };
-        why = (co_await call_on(connection, resume)).error;
-    }
+        why = co_await wait_until_attached(self, connection, driver, guest, starts);
+    if (!why)
+        why = co_await call_guest(connection, guest, &paused_guest::resume);
     if (why && guest->give_up()) {
         auto destroy = [guest](virConnectPtr) { guest->destroy(); };
         connection->async_call(

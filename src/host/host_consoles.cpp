@@ -148,6 +148,12 @@ void host_consoles::open(std::weak_ptr<domain_follower> follower)
         opened();
 }
 
+bool host_consoles::withdraw(const domain_follower& follower)
+{
+    const std::lock_guard guard(mutex_);
+    return std::erase_if(waiting_, [&](const auto& w) { return w.lock().get() == &follower; }) != 0;
+}
+
 void host_consoles::opened()
 {
     std::shared_ptr<domain_follower> next;

@@ -37,6 +37,8 @@ public:
 
     /// Asks for the follower's turn to open a console.
     void open(std::weak_ptr<domain_follower> follower);
+    /// Returns whether the follower was waiting for its turn, which does not come then.
+    bool withdraw(const domain_follower& follower);
     /// The console is open, or has failed to open.
     void opened();
 

@@ -32,10 +32,15 @@ public:
     template <class Opener>
     asio::awaitable<failure> open(std::shared_ptr<connection_impl> connection, Opener function)
     {
+        return open_erased(std::move(connection), std::make_shared<opener<Opener>>(std::move(function)));
+    }
+
+    asio::awaitable<failure> open_erased(
+        std::shared_ptr<connection_impl> connection, std::shared_ptr<opener_base> opener)
+    {
         failure f;
-        const auto erased = std::make_shared<opener<Opener>>(std::move(function));
         std::tie(f.code) = co_await await_operation<void(error_code)>([&](auto handler) {
-            impl_->async_open(*connection, false, erased, wait_handler(std::move(handler)), &f.details);
+            impl_->async_open(*connection, false, opener, wait_handler(std::move(handler)), &f.details);
         });
         co_return f;
     }

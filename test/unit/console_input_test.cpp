@@ -113,7 +113,7 @@ BOOST_AUTO_TEST_CASE(a_silent_guest_is_sent_4_kib_in_small_packets_and_then_four
     write("more", 4);
     now += 1h;
     BOOST_TEST(send() == 0U);
-    BOOST_TEST(input->heard());
+    BOOST_TEST(input->heard(false));
     BOOST_TEST(send() == 4U);
 }
 
@@ -132,19 +132,63 @@ BOOST_AUTO_TEST_CASE(a_guest_that_takes_nothing_for_some_seconds_is_stalled)
     BOOST_TEST_REQUIRE(change.has_value());
     BOOST_TEST(input->is_stalled(*change, false));
     BOOST_TEST(!input->next_change(*change, false).has_value()); // Nothing to wait for but the guest.
-    input->heard();
+    input->heard(false);
     BOOST_TEST(!input->is_stalled(*change, false));
 }
 
-BOOST_AUTO_TEST_CASE(a_paused_guest_stalls_at_any_input)
+BOOST_AUTO_TEST_CASE(a_paused_guest_stalls_at_any_input_since)
 {
     input->attach();
+    write("before", 6);
+    send();
+    input->on_paused();
     BOOST_TEST(!input->next_change(now, true).has_value());
+    BOOST_TEST(!input->is_stalled(now + 10s, true));
     write("x", 1);
     send();
     BOOST_TEST(!input->is_stalled(now + 10s, false));
     BOOST_TEST(input->is_stalled(now + 10s, true));
     BOOST_TEST(!input->is_stalled(now, true));
+}
+
+BOOST_AUTO_TEST_CASE(what_a_paused_guest_has_printed_before_says_nothing)
+{
+    input->attach();
+    for (int i = 0; i < 4; ++i) {
+        write(std::string(5000, 'x'), 5000);
+        send();
+        now += 1s;
+    }
+    write("more", 4);
+    BOOST_TEST(!input->heard(true));
+    BOOST_TEST(send() == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(nothing_changes_with_time_while_a_packet_is_sent_but_that_it_stalls)
+{
+    input->attach();
+    write("one", 3);
+    BOOST_TEST((*input->next_change(now, false) == now)); // It may be sent.
+    static_cast<void>(input->next_packet(now));
+    write("two", 3);
+    const auto change = input->next_change(now, false);
+    BOOST_TEST_REQUIRE(change.has_value());
+    BOOST_TEST((*change > now));
+    BOOST_TEST(input->is_stalled(*change, false));
+}
+
+BOOST_AUTO_TEST_CASE(only_an_idle_console_can_be_left)
+{
+    input->attach();
+    write("x", 1);
+    BOOST_TEST(!input->detach_if_idle().has_value());
+    send();
+    const auto in_doubt = input->detach_if_idle();
+    BOOST_TEST_REQUIRE(in_doubt.has_value());
+    BOOST_TEST(*in_doubt == 1U);
+    BOOST_TEST(write("x", 0, error::not_attached));
+    input->arrived(*in_doubt);
+    BOOST_TEST(input->take_unknown() == 0U);
 }
 
 BOOST_AUTO_TEST_CASE(what_exceeds_the_limit_waits_for_room)
@@ -192,7 +236,7 @@ BOOST_AUTO_TEST_CASE(input_is_unknown_unless_the_guest_has_answered_since)
     input->attach();
     write("known", 5);
     send();
-    input->heard();
+    input->heard(false);
     write("sent", 4);
     send();
     write("being sent", 10);
