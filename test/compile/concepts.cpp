@@ -330,4 +330,4 @@ static_assert(!std::is_convertible_v<std::string, avirt::console>);
 
 // Every field has a default: designated initialisers may omit any of them without a warning.
 [[maybe_unused]] const avirt::event_loop_options loop_options{.ignore_sigpipe = false};
-[[maybe_unused]] const avirt::error_details details{.code = 1};
+[[maybe_unused]] const avirt::error_details details_of_an_error{.code = 1};
