@@ -98,7 +98,9 @@ failure file_reader::fill(chunk& c)
                 s->has_ended = true;
                 return;
             }
-            c.memory.allocate(s->file.size());
+            // Less than a whole chunk if the file is smaller.
+            c.memory.allocate(
+                static_cast<std::size_t>(std::min<std::uint64_t>(s->file.size(), read_chunk_size)));
             c.error = s->file.read(c.memory.buffer(), c.pieces);
             s->has_ended = c.error.code.failed();
         },

@@ -12,8 +12,8 @@
 
 namespace avirt::detail {
 
-/// A file as the source of a transfer: worker threads read ahead a few MiB, so that the disk and the network
-/// are busy at the same time.
+/// A file as the source of a transfer: worker threads read ahead a few chunks, so that the disk and the
+/// network are busy at the same time.
 class file_reader final : public transfer_source
 {
 public:

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <utility>
 #include <vector>
 
@@ -147,7 +146,7 @@ asio::awaitable<prepared> file_writer::prepare()
     if (result.error)
         co_return result;
     auto& c = state_->chunks[chunk_];
-    c.memory.allocate(std::numeric_limits<std::uint64_t>::max());
+    c.memory.allocate(write_chunk_size);
     result.memory = c.memory.buffer() + c.size;
     co_return result;
 }

@@ -12,8 +12,9 @@
 
 namespace avirt::detail {
 
-/// A file as the sink of a transfer. Worker threads write a few MiB behind the transfer, so that the disk and
-/// the network are busy at the same time. The failure of a write is reported by a later one, or by flush().
+/// A file as the sink of a transfer. Worker threads write a few chunks behind the transfer, so that the disk
+/// and the network are busy at the same time. The failure of a write is reported by a later one, or by
+/// flush().
 class file_writer final : public transfer_sink
 {
 public:

@@ -2,9 +2,12 @@
 
 // What must compile, and what must not. Building is the test.
 #include <avirt/avirt.hpp>
+#include <avirt/picture.hpp>
 #include <avirt/receive_all.hpp>
 #include <avirt/relay.hpp>
 #include <avirt/send_all.hpp>
+#include <avirt/volume_info.hpp>
+#include <avirt/volume_transfer.hpp>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -17,11 +20,14 @@
 
 #include <array>
 #include <concepts>
+#include <cstddef>
+#include <cstdint>
 #include <future>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 #include <vector>
 
@@ -155,6 +161,61 @@ static_assert(!opens_with<void (*)(std::exception_ptr)>);
 static_assert(reads_with<void (*)(error_code, std::size_t)>);
 static_assert(!reads_with<void (*)(error_code)>);
 
+template <class Token>
+concept transfers_with = requires(async_stream s, connection c, asio::mutable_buffer b, Token t)
+{
+    avirt::async_receive_all(
+        s, [](asio::const_buffer) {}, {}, std::forward<Token>(t));
+    avirt::async_send_all(s, b, {}, std::forward<Token>(t));
+    avirt::async_receive_sparse(s, "", {}, std::forward<Token>(t));
+    avirt::async_send_sparse(s, "", {}, std::forward<Token>(t));
+    avirt::async_download(c, {"pool", "volume"}, "", {}, std::forward<Token>(t));
+    avirt::async_upload(c, "", {"pool", "volume"}, {}, std::forward<Token>(t));
+};
+template <class Token>
+concept takes_screenshots_with = requires(connection c, Token t)
+{
+    avirt::async_screenshot(c, avirt::screenshot{"vm1"}, std::forward<Token>(t));
+};
+template <class Token>
+concept asks_for_volumes_with = requires(connection c, Token t)
+{
+    avirt::async_volume_info(c, {"pool", "volume"}, std::forward<Token>(t));
+};
+template <class Token>
+concept relays_with = requires(async_stream a, asio::ip::tcp::socket b, Token t)
+{
+    avirt::async_relay(a, b, std::forward<Token>(t));
+};
+static_assert(transfers_with<asio::use_future_t<>>);
+static_assert(transfers_with<void (*)(error_code, avirt::progress)>);
+static_assert(!transfers_with<void (*)(error_code, std::size_t)>);
+static_assert(!transfers_with<void (*)(error_code)>);
+static_assert(takes_screenshots_with<void (*)(error_code, avirt::picture)>);
+static_assert(!takes_screenshots_with<void (*)(error_code, avirt::progress)>);
+static_assert(asks_for_volumes_with<void (*)(error_code, avirt::volume_info)>);
+static_assert(!asks_for_volumes_with<void (*)(error_code, avirt::progress)>);
+static_assert(relays_with<void (*)(error_code, std::uint64_t, std::uint64_t)>);
+static_assert(!relays_with<void (*)(error_code, avirt::progress)>);
+
+// A sink or a source that is none.
+template <class Sink>
+concept can_receive = requires(async_stream s, Sink t)
+{
+    avirt::async_receive_all(s, std::forward<Sink>(t), {}, asio::use_future);
+};
+template <class Source>
+concept can_send = requires(async_stream s, Source f)
+{
+    avirt::async_send_all(s, std::forward<Source>(f), {}, asio::use_future);
+};
+static_assert(can_receive<async_stream&>);
+static_assert(!can_receive<std::string&>);
+static_assert(!can_receive<async_stream>);
+static_assert(can_send<asio::const_buffer>);
+static_assert(!can_send<std::string&>);
+static_assert(!can_send<async_stream>);
+
 // Openers and calls must be callable with the arguments that they are given.
 template <class Opener>
 concept can_open = requires(async_stream s, connection c, Opener o)
@@ -178,6 +239,27 @@ static_assert(can_be_called<decltype([owned = std::unique_ptr<int>()](virConnect
 static_assert(!can_be_called<int (*)()>);
 static_assert(!can_be_called<int (*)(virDomainPtr)>);
 static_assert(!can_be_called<const char*>);
+
+// Transfers complete with what was moved, taken or asked for.
+template <class Operation>
+using promised = std::invoke_result_t<Operation, connection&, async_stream&, const asio::use_future_t<>&>;
+constexpr auto download = [](auto& c, auto&, const auto& token) {
+    return avirt::async_download(c, {"pool", "volume"}, "", {}, token);
+};
+constexpr auto take_screenshot = [](auto& c, auto&, const auto& token) {
+    return avirt::async_screenshot(c, avirt::screenshot{"vm1"}, token);
+};
+constexpr auto ask_for_volume = [](auto& c, auto&, const auto& token) {
+    return avirt::async_volume_info(c, {"pool", "volume"}, token);
+};
+constexpr auto relay_to_itself = [](auto&, auto& s, const auto& token) {
+    return avirt::async_relay(s, s, token);
+};
+static_assert(std::same_as<promised<decltype(download)>, std::future<avirt::progress>>);
+static_assert(std::same_as<promised<decltype(take_screenshot)>, std::future<avirt::picture>>);
+static_assert(std::same_as<promised<decltype(ask_for_volume)>, std::future<avirt::volume_info>>);
+static_assert(
+    std::same_as<promised<decltype(relay_to_itself)>, std::future<std::tuple<std::uint64_t, std::uint64_t>>>);
 
 // A call completes with what the function returns.
 template <class F>
@@ -248,4 +330,4 @@ static_assert(!std::is_convertible_v<std::string, avirt::console>);
 
 // Every field has a default: designated initialisers may omit any of them without a warning.
 [[maybe_unused]] const avirt::event_loop_options loop_options{.ignore_sigpipe = false};
-[[maybe_unused]] const avirt::error_details details{.code = 1};
+[[maybe_unused]] const avirt::error_details details_of_an_error{.code = 1};

@@ -58,6 +58,8 @@ BOOST_AUTO_TEST_CASE(objects_are_moved_inside_their_own_handlers)
 BOOST_AUTO_TEST_CASE(objects_are_moved_during_an_operation)
 {
     for_each_prepared_operation([](auto op, operations_fixture& r) {
+        if (op.uses_object)
+            return;
         outcome o;
         op.launch(r, o.handler());
         const avirt::async_stream stream(std::move(r.stream));

@@ -124,6 +124,10 @@ BOOST_AUTO_TEST_CASE(moved_to_another_executor_type_while_busy)
 BOOST_AUTO_TEST_CASE(carries_the_default_token)
 {
     using token = asio::use_awaitable_t<>;
+    volumes = std::make_shared<volume_daemon>();
+    const auto& v = *volumes;
+    asio::local::connect_pair(near_end, far_end);
+    far_end.shutdown(far_end.shutdown_send);
     auto c = token::as_default_on(avirt::connection(io));
     auto s = token::as_default_on(avirt::async_stream(io));
     bool is_over = false;
@@ -145,6 +149,28 @@ BOOST_AUTO_TEST_CASE(carries_the_default_token)
             co_await s.async_finish();
             co_await s.async_open(c, opener);
             co_await s.async_abort();
+            const avirt::picture picture = co_await avirt::async_screenshot(c, opener);
+            co_await s.async_open(c, opener);
+            const avirt::progress received =
+                co_await avirt::async_receive_all(s, asio::dynamic_buffer(all_received));
+            BOOST_TEST(received.bytes == picture.bytes.size());
+            const avirt::progress sent = co_await avirt::async_send_all(s, asio::const_buffer());
+            BOOST_TEST(sent.bytes == 0u);
+            const avirt::progress kept = co_await avirt::async_receive_sparse(s, v.file);
+            BOOST_TEST(kept.bytes == 0u);
+            const avirt::progress read = co_await avirt::async_send_sparse(s, v.file);
+            BOOST_TEST(read.bytes == 0u);
+            const auto [out, in] = co_await avirt::async_relay(s, near_end);
+            BOOST_TEST(out + in == 0u);
+            co_await s.async_finish();
+            co_await c.async_close();
+            co_await c.async_open(v.daemon.uri());
+            const avirt::volume_info info = co_await avirt::async_volume_info(c, v.volume);
+            BOOST_TEST(info.physical == v.size);
+            const avirt::progress down = co_await avirt::async_download(c, v.volume, v.file);
+            BOOST_TEST(down.bytes == v.size);
+            const avirt::progress up = co_await avirt::async_upload(c, v.file, v.volume);
+            BOOST_TEST(up.bytes == v.size);
             co_await c.async_close();
         },
         [&](std::exception_ptr e) { is_over = !e; });

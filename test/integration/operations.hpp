@@ -5,15 +5,28 @@
 #include <avirt/connection.hpp>
 #include <avirt/domain_state.hpp>
 #include <avirt/openers.hpp>
+#include <avirt/picture.hpp>
+#include <avirt/receive_all.hpp>
+#include <avirt/relay.hpp>
+#include <avirt/send_all.hpp>
+#include <avirt/sparse_transfer.hpp>
+#include <avirt/volume_info.hpp>
+#include <avirt/volume_transfer.hpp>
 #include <support/fake_libvirtd.hpp>
 #include <support/gate.hpp>
 #include <support/loop_fixture.hpp>
 #include <support/outcome.hpp>
 #include <support/printing.hpp>
+#include <support/temporary_directory.hpp>
 
+#include <boost/asio/local/connect_pair.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <array>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <utility>
@@ -43,6 +56,30 @@ struct hole_daemon
         pass();
         s.hole(20);
         s.data("x"); // So that the hole is known to end.
+    }};
+};
+
+/// A daemon with one volume, and a file. libvirt's test driver does not transfer volumes.
+struct volume_daemon
+{
+    volume_daemon()
+    {
+        daemon.answer_keepalives();
+        const support::encoded info =
+            support::xdr(int{VIR_STORAGE_VOL_FILE}, std::uint64_t{size}, std::uint64_t{size});
+        daemon.answer(daemon.storage_vol_get_info, info);
+        daemon.answer(daemon.storage_vol_get_info_flags, info);
+        std::ofstream(file, std::ios::binary) << content;
+    }
+
+    static constexpr std::size_t size = 5000;
+    const avirt::volume_locator volume = avirt::volume_locator::at_path("/vm");
+    const std::string content = std::string(size, 'v');
+    support::temporary_directory directory{"/tmp/avirt-files-"};
+    const std::filesystem::path file = directory.path / "file";
+    support::fake_libvirtd daemon{[this](auto& s) {
+        s.data(content);
+        s.eof();
     }};
 };
 
@@ -101,7 +138,12 @@ struct operations_fixture : support::loop_fixture
         check(o, ec);
     }
 
-    std::shared_ptr<hole_daemon> holes{}; // only for an operation that needs it
+    // Only for the operations that need them:
+    std::shared_ptr<hole_daemon> holes{};
+    std::shared_ptr<volume_daemon> volumes{};
+    asio::local::stream_protocol::socket near_end{io};
+    asio::local::stream_protocol::socket far_end{io};
+    std::string all_received{};
     avirt::connection conn{io};
     avirt::async_stream stream{io};
     std::array<char, 4096> memory{};
@@ -115,6 +157,7 @@ struct operation
     void (*prepare)(operations_fixture&);
     Launch launch;     // (operations_fixture&, token)
     bool is_immediate; // completes in its initiating function
+    bool uses_object;  // uses the object on which it was launched until it completes
 };
 
 /// Calls visit(operation) for every operation. All of them succeed.
@@ -122,10 +165,10 @@ template <class Visitor>
 void for_each_operation(Visitor visit)
 {
     const auto visit_one = [&](const char* name, void (*prepare)(operations_fixture&), auto launch,
-                               bool is_immediate = false) {
+                               bool is_immediate = false, bool uses_object = false) {
         BOOST_TEST_CONTEXT(name)
         {
-            visit(operation<decltype(launch)>{name, prepare, launch, is_immediate});
+            visit(operation<decltype(launch)>{name, prepare, launch, is_immediate, uses_object});
         }
     };
     const auto nothing = [](operations_fixture&) {};
@@ -201,6 +244,60 @@ void for_each_operation(Visitor visit)
     });
     visit_one("stream.abort", stream, [](operations_fixture& r, auto token) {
         return r.stream.async_abort(std::move(token));
+    });
+    const auto volume = [](operations_fixture& r) {
+        r.volumes = std::make_shared<volume_daemon>();
+        r.open_connection(r.volumes->daemon.uri());
+    };
+    const auto upload = [](operations_fixture& r) {
+        r.volumes = std::make_shared<volume_daemon>();
+        r.open_connection(r.volumes->daemon.uri());
+        outcome opened;
+        r.stream.async_open(
+            r.conn, avirt::volume_upload{r.volumes->volume, r.volumes->size}, opened.handler());
+        r.run_until_done(opened);
+        BOOST_REQUIRE(!opened.ec());
+    };
+    const auto download_to_file = [](operations_fixture& r) {
+        r.volumes = std::make_shared<volume_daemon>();
+        r.open_stream();
+    };
+    // The far end has ended, which ends a relay with a stream that cannot be shut down in one direction.
+    const auto between = [](operations_fixture& r) {
+        r.open_stream();
+        asio::local::connect_pair(r.near_end, r.far_end);
+        r.far_end.shutdown(r.far_end.shutdown_send);
+    };
+    const auto receive_all = [](operations_fixture& r, auto token) {
+        return avirt::async_receive_all(r.stream, asio::dynamic_buffer(r.all_received), {}, std::move(token));
+    };
+    visit_one("receive_all", stream, receive_all, false, true);
+    const auto send_all = [](operations_fixture& r, auto token) {
+        return avirt::async_send_all(r.stream, asio::buffer(r.volumes->content), {}, std::move(token));
+    };
+    visit_one("send_all", upload, send_all, false, true);
+    const auto relay = [](operations_fixture& r, auto token) {
+        return avirt::async_relay(r.stream, r.near_end, std::move(token));
+    };
+    visit_one("relay", between, relay, false, true);
+    visit_one("receive_sparse", download_to_file, [](operations_fixture& r, auto token) {
+        return avirt::async_receive_sparse(r.stream, r.volumes->file, {}, std::move(token));
+    });
+    visit_one("send_sparse", upload, [](operations_fixture& r, auto token) {
+        return avirt::async_send_sparse(r.stream, r.volumes->file, {}, std::move(token));
+    });
+    visit_one("screenshot", connection, [](operations_fixture& r, auto token) {
+        return avirt::async_screenshot(r.conn, avirt::screenshot{"test"}, std::move(token));
+    });
+    visit_one("volume_info", volume, [](operations_fixture& r, auto token) {
+        return avirt::async_volume_info(r.conn, r.volumes->volume, std::move(token));
+    });
+    visit_one("download", volume, [](operations_fixture& r, auto token) {
+        const auto& v = *r.volumes;
+        return avirt::async_download(r.conn, v.volume, v.directory.path / "copy", {}, std::move(token));
+    });
+    visit_one("upload", volume, [](operations_fixture& r, auto token) {
+        return avirt::async_upload(r.conn, r.volumes->file, r.volumes->volume, {}, std::move(token));
     });
 }
 

@@ -3,13 +3,16 @@
 // Transfers between volumes and files that are interrupted, resumed, or have no space.
 #include "volume_fixture.hpp"
 
+#include <support/eventually.hpp>
 #include <support/mounts.hpp>
+#include <support/open_files.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/test/data/test_case.hpp>
 
 #include <csignal>
+#include <memory>
 #include <random>
 #include <stdexcept>
 #include <system_error>
@@ -339,6 +342,7 @@ BOOST_AUTO_TEST_CASE(a_daemon_that_is_killed)
     start_download("down");
     run_until([&] { return has_at_least(part, 5 * mebibyte); });
     kill_and_come_back();
+    BOOST_TEST(!fs::exists(file));
     BOOST_TEST(fs::file_size(part) >= 4 * mebibyte);
     start_download("down");
     run_until_moved();
@@ -354,6 +358,78 @@ BOOST_AUTO_TEST_CASE(a_daemon_that_is_killed)
     run_until_moved();
     check_success();
     BOOST_TEST(same(copy, path));
+}
+
+BOOST_AUTO_TEST_CASE(a_daemon_that_is_killed_leaves_no_file)
+{
+    make_volume("down", 20 * mebibyte);
+    options.resume = false;
+    start_download("down");
+    run_until([&] { return has_at_least(part, 5 * mebibyte); });
+    own.leave(SIGKILL);
+    run_until_moved();
+    BOOST_TEST((result.ec == avirt::condition::connection_lost));
+    BOOST_TEST(files() == 0u);
+    run_until([&] { return own.has_left(); });
+    own.come_back();
+    run_until([&] { return own.is_up(); });
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(remote_volume_context)
+
+/// The transfers that may be under way when their context is destroyed.
+enum class under_way { download, resumed_download, upload };
+
+BOOST_DATA_TEST_CASE(
+    a_context_is_destroyed_during_a_transfer,
+    data::xrange(static_cast<int>(under_way::download), static_cast<int>(under_way::upload) + 1), number)
+{
+    const auto what = static_cast<under_way>(number);
+    const support::temporary_directory directory{"/tmp/avirt-files-"};
+    const auto file = directory.path / "disk.img";
+    const auto part = directory.path / ".disk.img.part";
+    auto& daemon = support::answering_daemon();
+    fs::path up;
+    {
+        volume_fixture r(daemon);
+        r.make_volume("down", 20 * mebibyte);
+        up = r.make_fresh_volume("up", 20 * mebibyte);
+    }
+    if (what == under_way::upload)
+        volume_fixture::put(file, 0, std::string(20 * mebibyte, 'x'));
+    const auto files_before = support::open_files();
+    const auto owned = std::make_shared<int>();
+    bool has_completed = false;
+    {
+        asio::io_context io;
+        avirt::event_loop loop{io};
+        avirt::connection conn{io};
+        outcome opened;
+        conn.async_open(daemon.uri(), opened.handler());
+        support::run_until(io, [&] { return opened.calls() > 0; });
+        BOOST_REQUIRE(!opened.ec());
+        avirt::transfer_options options;
+        options.resume = what == under_way::resumed_download;
+        options.bytes_per_second = 50'000'000; // so that there is time to interrupt it
+        const auto handler = [&, owned](error_code, const avirt::progress&) { has_completed = true; };
+        if (what == under_way::upload)
+            avirt::async_upload(conn, file, {"pool", "up"}, options, handler);
+        else
+            avirt::async_download(conn, {"pool", "down"}, file, options, handler);
+        const auto& growing = what == under_way::upload ? up : part;
+        support::run_until(io, [&] {
+            return has_completed
+                || (fs::exists(growing) && volume_fixture::allocated(growing) >= 2 * mebibyte);
+        });
+    }
+    BOOST_TEST(!has_completed);
+    BOOST_TEST(owned.use_count() == 1);
+    // Worker threads close the files, and the connections.
+    BOOST_TEST(support::eventually([&] { return support::open_files() <= files_before; }));
+    BOOST_TEST(fs::exists(file) == (what == under_way::upload));
+    BOOST_TEST(fs::exists(part) == (what == under_way::resumed_download));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -89,7 +89,14 @@ BOOST_AUTO_TEST_CASE(deferred_and_never_launched)
 
 BOOST_AUTO_TEST_CASE(detached)
 {
-    for_each_prepared_operation([](auto op, operations_fixture& r) { op.launch(r, asio::detached); });
+    for_each_prepared_operation([](auto op, operations_fixture& r) {
+        op.launch(r, asio::detached);
+        if (!op.uses_object)
+            return;
+        r.stream.close();
+        r.conn.close();
+        support::run_to_end(r.io); // The object must remain valid for so long.
+    });
 }
 
 BOOST_AUTO_TEST_CASE(redirect_error_to_a_future)
@@ -235,6 +242,64 @@ BOOST_AUTO_TEST_CASE(of_read_write_and_wait)
     check_result(written);
 }
 
+BOOST_AUTO_TEST_CASE(of_transfers_with_files)
+{
+    volumes = std::make_shared<volume_daemon>();
+    open_connection(volumes->daemon.uri());
+    const auto& v = *volumes;
+    auto download = [&] {
+        const auto options = std::make_unique<avirt::transfer_options>();
+        options->on_progress = [copy = v.content](const avirt::progress&) {};
+        const std::string copy = (v.directory.path / "copy").string();
+        return avirt::async_download(
+            conn, avirt::volume_locator::at_path(std::string("/vm")), copy, *options, asio::deferred);
+    }();
+    outcome downloaded;
+    std::move(download)(downloaded.handler());
+    check_result(downloaded);
+    BOOST_TEST(downloaded.bytes() == v.size);
+    auto upload = [&] {
+        const std::string copy = (v.directory.path / "copy").string();
+        return avirt::async_upload(
+            conn, copy, avirt::volume_locator::at_path(std::string("/vm")), {}, asio::deferred);
+    }();
+    outcome uploaded;
+    std::move(upload)(uploaded.handler());
+    check_result(uploaded);
+    BOOST_TEST(uploaded.bytes() == v.size);
+    auto info = [&] {
+        return avirt::async_volume_info(
+            conn, avirt::volume_locator::at_path(std::string("/vm")), asio::deferred);
+    }();
+    outcome asked;
+    std::move(info)(asked.handler());
+    check_result(asked);
+}
+
+BOOST_AUTO_TEST_CASE(of_transfers_of_streams)
+{
+    volumes = std::make_shared<volume_daemon>();
+    open_stream();
+    auto receive = [&] {
+        const auto sink = [this, owned = std::make_shared<int>(1)](asio::const_buffer bytes) {
+            all_received.append(static_cast<const char*>(bytes.data()), bytes.size());
+            *owned += 1;
+        };
+        return avirt::async_receive_all(stream, sink, {}, asio::deferred);
+    }();
+    outcome received;
+    std::move(receive)(received.handler());
+    check_result(received);
+    BOOST_TEST(received.bytes() == all_received.size());
+    auto screenshot = [&] {
+        return avirt::async_screenshot(conn, avirt::screenshot{std::string("test")}, asio::deferred);
+    }();
+    outcome taken;
+    std::move(screenshot)(taken.handler());
+    check_result(taken);
+    BOOST_TEST(taken.bytes() == all_received.size());
+}
+
 BOOST_AUTO_TEST_CASE(of_tokens)
 {
     open_connection();
@@ -283,6 +348,45 @@ BOOST_AUTO_TEST_CASE(the_default_is_deferred)
     outcome drained;
     loop.async_drain()(drained.handler());
     check_result(drained);
+}
+
+BOOST_AUTO_TEST_CASE(the_default_of_transfers_is_deferred)
+{
+    volumes = std::make_shared<volume_daemon>();
+    const auto& v = *volumes;
+    open_stream();
+    outcome taken;
+    avirt::async_screenshot(conn, avirt::screenshot{"test"})(taken.handler());
+    check_result(taken);
+    outcome received;
+    avirt::async_receive_all(stream, asio::dynamic_buffer(all_received))(received.handler());
+    check_result(received);
+    outcome sent;
+    avirt::async_send_all(stream, asio::const_buffer())(sent.handler());
+    check_result(sent);
+    outcome to_file;
+    avirt::async_receive_sparse(stream, v.file)(to_file.handler()); // nothing, because it was received
+    check_result(to_file);
+    outcome of_file;
+    avirt::async_send_sparse(stream, v.file)(of_file.handler());
+    check_result(of_file);
+    asio::local::connect_pair(near_end, far_end);
+    far_end.shutdown(far_end.shutdown_send);
+    outcome relayed;
+    avirt::async_relay(stream, near_end)(relayed.handler());
+    check_result(relayed);
+    stream.close();
+    conn.close();
+    open_connection(v.daemon.uri());
+    outcome asked;
+    avirt::async_volume_info(conn, v.volume)(asked.handler());
+    check_result(asked);
+    outcome downloaded;
+    avirt::async_download(conn, v.volume, v.directory.path / "copy")(downloaded.handler());
+    check_result(downloaded);
+    outcome uploaded;
+    avirt::async_upload(conn, v.directory.path / "copy", v.volume)(uploaded.handler());
+    check_result(uploaded);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

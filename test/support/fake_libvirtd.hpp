@@ -80,11 +80,13 @@ public:
 
     /// The calls whose answers can be replaced.
     static constexpr std::uint32_t domain_get_xml_desc = 14;
+    static constexpr std::uint32_t storage_vol_get_info = 98;
     static constexpr std::uint32_t connect_get_lib_version = 157;
     static constexpr std::uint32_t domain_open_console = 201;
     static constexpr std::uint32_t domain_get_state = 212;
     static constexpr std::uint32_t connect_list_all_domains = 273;
     static constexpr std::uint32_t connect_get_all_domain_stats = 344;
+    static constexpr std::uint32_t storage_vol_get_info_flags = 378;
 
     using script = std::function<void(session&)>;
     using registration_script = std::function<void(const session&, const registration&)>;

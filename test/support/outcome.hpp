@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <type_traits>
 
 namespace support {
 
@@ -23,10 +24,10 @@ public:
     /// Returns a completion handler that records its arguments here.
     auto handler() const
     {
-        return [s = state_](boost::system::error_code e, auto... n) {
+        return [s = state_](boost::system::error_code e, const auto&... results) {
             ++s->calls;
             s->ec = e;
-            s->bytes = (std::size_t{0} + ... + static_cast<std::size_t>(n));
+            s->bytes = (std::size_t{0} + ... + bytes_of(results));
         };
     }
 
@@ -51,6 +52,20 @@ public:
     }
 
 private:
+    /// A number itself, or the bytes of a transfer or of a picture; 0 for anything else.
+    template <class Result>
+    static std::size_t bytes_of(const Result& result)
+    {
+        if constexpr (std::is_arithmetic_v<Result>)
+            return static_cast<std::size_t>(result);
+        else if constexpr (requires { result.bytes.size(); })
+            return result.bytes.size();
+        else if constexpr (requires { result.bytes; })
+            return static_cast<std::size_t>(result.bytes);
+        else
+            return 0;
+    }
+
     std::shared_ptr<state> state_ = std::make_shared<state>();
 };
 

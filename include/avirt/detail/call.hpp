@@ -232,8 +232,8 @@ class call_completion
 public:
     using adapted_handler_type = Handler;
 
-    call_completion(Handler handler, std::shared_ptr<call<F>> called)
-        : handler_(std::move(handler)),
+    call_completion(Handler h, std::shared_ptr<call<F>> called)
+        : handler_(std::move(h)),
           called_(std::move(called))
     {
     }

@@ -191,7 +191,7 @@ class event_completion
 public:
     using adapted_handler_type = Handler;
 
-    explicit event_completion(Handler handler) : handler_(std::move(handler)) {}
+    explicit event_completion(Handler h) : handler_(std::move(h)) {}
 
     const Handler& handler() const noexcept
     {

@@ -81,9 +81,7 @@ class filling_handler
 public:
     using adapted_handler_type = Handler;
 
-    filling_handler(Handler handler, error_details* details) : handler_(std::move(handler)), details_(details)
-    {
-    }
+    filling_handler(Handler h, error_details* details) : handler_(std::move(h)), details_(details) {}
 
     template <class... Args>
     void operator()(Args&&... args)
@@ -112,7 +110,7 @@ class throwing_handler
 public:
     using adapted_handler_type = Handler;
 
-    explicit throwing_handler(Handler handler) : handler_(std::move(handler)) {}
+    explicit throwing_handler(Handler h) : handler_(std::move(h)) {}
 
     template <class... Args>
     requires reports_error<Args...>

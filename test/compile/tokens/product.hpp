@@ -2,6 +2,9 @@
 #pragma once
 
 #include <avirt/async_stream.hpp>
+#include <avirt/connection.hpp>
+#include <avirt/receive_all.hpp>
+#include <avirt/volume_transfer.hpp>
 #include <support/token_adapters.hpp>
 
 #include <boost/asio/async_result.hpp>
@@ -21,6 +24,7 @@ using avirt::error_code;
 
 struct environment : associations
 {
+    avirt::connection connection{io};
     avirt::async_stream stream{io};
     std::array<char, 8> memory_read{};
 };
@@ -63,6 +67,26 @@ struct read
     auto operator()(environment& e, Token&& token) const
     {
         return asio::async_read(e.stream, asio::buffer(e.memory_read), std::forward<Token>(token));
+    }
+};
+
+/// Algorithms that keep what they are given until they are launched.
+struct receive
+{
+    template <class Token>
+    auto operator()(environment& e, Token&& token) const
+    {
+        return avirt::async_receive_all(
+            e.stream, [](asio::const_buffer) {}, {}, std::forward<Token>(token));
+    }
+};
+
+struct download
+{
+    template <class Token>
+    auto operator()(environment& e, Token&& token) const
+    {
+        return avirt::async_download(e.connection, {"pool", "volume"}, "", {}, std::forward<Token>(token));
     }
 };
 
@@ -145,6 +169,10 @@ void launch_everything(environment& e, const Token& token)
     launch_chains_of_two<throwing>(e, token);
     launch_chains_of_one<read, filling>(e, token);
     launch_chains_of_one<read, throwing>(e, token);
+    launch_chains_of_one<receive, filling>(e, token);
+    launch_chains_of_one<receive, throwing>(e, token);
+    launch_chains_of_one<download, filling>(e, token);
+    launch_chains_of_one<download, throwing>(e, token);
     launch_chains_of_one<later<least_operation>, filling>(e, token);
     launch_chains_of_one<later<least_operation>, throwing>(e, token);
     launch_lvalues(e, token);
