@@ -54,13 +54,13 @@ struct log_fixture
     support::libvirtd daemon;
     domains all{daemon};
     const fs::path output = daemon.directory() / "output";
-    const fs::path logs = daemon.directory() / "logs";
+    const support::temporary_directory directory{"/tmp/avirt-log-"};
+    const fs::path& logs = directory.path;
     int streams = 0; // Consoles that are open.
 
     log_fixture()
     {
         virSetErrorFunc(nullptr, [](void*, virErrorPtr) {});
-        fs::create_directory(logs);
         all.connect();
     }
 
