@@ -9,10 +9,10 @@ namespace avirt::detail {
 /// Decides when to send the next packet of input to a guest that may not be reading.
 ///
 /// The daemon stops reading from a connection on which five packets wait for the guest; it then misses the
-/// answers to its PINGs, and drops the connection (docs/libvirt.md, "Sending"). Nothing reports what the guest
-/// has taken. But a console has room for 4 KiB, and a guest that prints something runs. So after each output
-/// of the guest, no more than 4 KiB are sent in small packets, and then four packets, each with everything
-/// that has been written meanwhile.
+/// answers to its PINGs, and drops the connection (docs/libvirt.md, "Sending"). Nothing reports what the
+/// guest has taken. But a console has room for 4 KiB, and a guest that prints something runs. So after each
+/// output of the guest, no more than 4 KiB are sent in small packets, and then four packets, each with
+/// everything that has been written meanwhile.
 class input_pacing
 {
 public:

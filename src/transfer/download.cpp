@@ -2,8 +2,8 @@
 #include <avirt/volume_transfer.hpp>
 
 #include "connection/coroutines.hpp"
-#include "transfer/file_writer.hpp"
 #include "stream/own_stream.hpp"
+#include "transfer/file_writer.hpp"
 #include "transfer/pump.hpp"
 #include "transfer/sparse_stream.hpp"
 #include "transfer/transfer_operation.hpp"

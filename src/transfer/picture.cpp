@@ -2,8 +2,8 @@
 #include <avirt/picture.hpp>
 
 #include "core/coroutine_operation.hpp"
-#include "stream/take_screenshot.hpp"
 #include "stream/own_stream.hpp"
+#include "stream/take_screenshot.hpp"
 #include "transfer/pump.hpp"
 #include "transfer/sparse_stream.hpp"
 

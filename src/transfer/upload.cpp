@@ -2,9 +2,9 @@
 #include <avirt/volume_transfer.hpp>
 
 #include "connection/coroutines.hpp"
+#include "stream/own_stream.hpp"
 #include "transfer/file_failure.hpp"
 #include "transfer/file_reader.hpp"
-#include "stream/own_stream.hpp"
 #include "transfer/pump.hpp"
 #include "transfer/sparse_stream.hpp"
 #include "transfer/transfer_operation.hpp"

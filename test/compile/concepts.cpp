@@ -300,6 +300,36 @@ static_assert(!opens_on<avirt::supervised_connection>);
 static_assert(
     !std::is_constructible_v<avirt::event_source<avirt::domain_lifecycle>, avirt::supervised_connection&>);
 
+// Console sessions and their views.
+static_assert(boost::beast::is_async_read_stream<avirt::console_view>::value);
+static_assert(boost::beast::is_async_write_stream<avirt::console_session>::value);
+static_assert(avirt::byte_source<avirt::console_view&>);
+static_assert(std::is_constructible_v<avirt::console_session, avirt::supervised_connection&, avirt::console>);
+static_assert(std::is_constructible_v<
+              avirt::console_session, avirt::basic_supervised_connection<io_executor>&, avirt::console>);
+static_assert(std::is_constructible_v<
+              avirt::basic_console_view<io_executor>, avirt::basic_console_session<io_executor>&>);
+static_assert(
+    std::is_constructible_v<avirt::console_view, avirt::console_session&, avirt::console_view_options>);
+static_assert(
+    std::same_as<
+        avirt::console_view::rebind_executor<io_executor>::other, avirt::basic_console_view<io_executor>>);
+static_assert(
+    std::same_as<
+        decltype(std::declval<avirt::console_session&>().async_start(asio::use_future)), std::future<void>>);
+static_assert(std::same_as<
+              decltype(std::declval<avirt::console_session&>().async_wait_for(
+                  avirt::console_state::attached, asio::use_future)),
+              std::future<void>>);
+static_assert(std::same_as<
+              decltype(std::declval<avirt::console_session&>().async_write_some(
+                  asio::const_buffer(), asio::use_future)),
+              std::future<std::size_t>>);
+static_assert(std::same_as<
+              decltype(std::declval<avirt::console_view&>().async_read_some(
+                  asio::mutable_buffer(), asio::use_future)),
+              std::future<std::size_t>>);
+
 // Only the types of events.hpp are events.
 static_assert(avirt::libvirt_event<avirt::domain_lifecycle>);
 static_assert(!avirt::libvirt_event<int>);

@@ -3,6 +3,7 @@
 // Tests console sessions with real guests of a private libvirtd.
 
 #include "console_viewer.hpp"
+#include "host/console_run.hpp"
 #include "session_fixture.hpp"
 
 #include <avirt/avirt.hpp>
@@ -14,6 +15,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,6 +28,7 @@ using avirt::console_session_options;
 using avirt::console_state;
 using avirt::console_view_options;
 using avirt::error;
+using avirt::detail::console_run_opener;
 
 const std::string greeting = "avirt demo guest: type, and it comes back\r\n";
 
@@ -273,6 +276,29 @@ BOOST_AUTO_TEST_CASE(a_session_of_no_guest_is_off_and_one_of_no_device_unavailab
     console_session no_device{host, avirt::console{"echo", "serial7"}};
     reach(no_device, console_state::unavailable);
     BOOST_TEST(no_device.reason().message.find("serial7") != std::string::npos);
+}
+
+// As long as libvirt has not noticed that a guest has ended, the path of its terminal may be another guest's.
+BOOST_AUTO_TEST_CASE(a_console_of_a_run_that_has_ended_is_not_opened)
+{
+    start_guest("echo", avirt_demo_guest);
+    int run = 0;
+    on_guest("echo", [&](virDomainPtr d) { return run = static_cast<int>(virDomainGetID(d)); });
+    for (const int ended_run : {run, run - 1}) {
+        const auto opener = std::make_shared<console_run_opener>(avirt::console{"echo"}, ended_run);
+        outcome opened;
+        stream.async_open(
+            conn,
+            [opener](virConnectPtr c, virStreamPtr s) {
+                if (const auto f = opener->open(c, s))
+                    throw avirt::exception(f.code, f.details);
+                return 0;
+            },
+            opened.handler());
+        run_until_done(opened);
+        BOOST_TEST((opened.ec() == avirt::condition::guest_gone) == (ended_run == run));
+        BOOST_TEST(opener->run() == (ended_run == run ? console_run_opener::no_run : run));
+    }
 }
 
 BOOST_AUTO_TEST_CASE(a_session_of_a_uuid)
