@@ -10,7 +10,6 @@
 
 #include <avirt/avirt.hpp>
 #include <boost/asio.hpp>
-#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/program_options.hpp>
 
 #include <algorithm>
@@ -19,14 +18,12 @@
 #include <iostream>
 #include <optional>
 #include <string>
-#include <utility>
 #include <variant>
 #include <vector>
 
 #include <fcntl.h>
 #include <unistd.h>
 
-using namespace asio::experimental::awaitable_operators;
 namespace po = boost::program_options;
 
 namespace {
@@ -171,27 +168,28 @@ struct participants
     listener clients;
 };
 
-/// Waits for the first attempt to open the connection. Returns what failed.
-asio::awaitable<avirt::host_disconnected> connect(avirt::supervised_connection& host)
+/// Waits for the first attempt to open the connection.
+asio::awaitable<void> wait_for_attempt(avirt::supervised_connection& host)
 {
     avirt::host_feed feed{host};
-    auto report = co_await feed.async_receive(avirt::with_details(asio::use_awaitable));
-    auto* failure = std::get_if<avirt::host_disconnected>(&report);
-    co_return failure ? std::move(*failure) : avirt::host_disconnected();
+    const auto report = co_await feed.async_receive(avirt::with_details(asio::use_awaitable));
+    if (const auto* failure = std::get_if<avirt::host_disconnected>(&report))
+        throw avirt::exception(failure->error, failure->details);
 }
 
-/// The console waits for the connection if it is waited for itself.
 asio::awaitable<void> connect(participants& p)
 {
-    const auto failure = co_await connect(p.host);
-    if (!failure.error)
-        co_return;
-    const auto sentence = "No connection to "
-        + (p.o.connect.empty() ? "libvirt's default hypervisor" : p.o.connect) + ": "
-        + said(failure.error, failure.details) + ". Is it running, and is the URI right (--connect)?";
+    std::string sentence;
+    try {
+        co_return co_await wait_for_attempt(p.host);
+    }
+    catch (const avirt::exception& e) {
+        sentence = "No connection to " + (p.o.connect.empty() ? "libvirt's default hypervisor" : p.o.connect)
+            + ": " + said(e) + ". Is it running, and is the URI right (--connect)?";
+    }
     if (!p.o.wait || p.o.list)
         throw ending(failed, sentence);
-    std::cerr << "console_relay: " << sentence << std::endl;
+    std::cerr << "console_relay: " << sentence << std::endl; // Further attempts follow.
 }
 
 asio::awaitable<ending> list(avirt::connection& connection)
@@ -201,7 +199,7 @@ asio::awaitable<ending> list(avirt::connection& connection)
         table = co_await connection.async_call(&list_domains, avirt::with_details(asio::use_awaitable));
     }
     catch (const avirt::exception& e) {
-        throw ending(failed, "The domains cannot be listed: " + said(e.code(), e.details()) + ".");
+        throw ending(failed, "The domains cannot be listed: " + said(e) + ".");
     }
     if (!std::cout.write(table.data(), static_cast<std::streamsize>(table.size())).flush())
         throw ending(failed, "The list of the domains cannot be written to standard output.");
@@ -221,8 +219,7 @@ relay& attach(participants& p)
 asio::awaitable<ending> serve_clients(participants& p)
 {
     const auto out = standard_error();
-    auto over = co_await (caught(p.console->show(*out)) || caught(p.clients.run(*p.console)));
-    co_return std::visit([](ending& e) { return std::move(e); }, over);
+    co_return co_await first_of(p.console->show(*out), p.clients.run(*p.console));
 }
 
 asio::awaitable<ending> attend(participants& p)
@@ -251,22 +248,17 @@ asio::awaitable<ending> ended_by_signal(asio::signal_set& signals)
 asio::awaitable<void> boot(participants& p)
 {
     std::cerr << "Booting the demo guest..." << std::endl;
-    const auto cannot = [](const avirt::error_code& code, const avirt::error_details& details) {
-        return ending(
-            failed,
-            "The demo guest cannot be booted: " + said(code, details)
-                + ". It needs libvirt's QEMU driver and QEMU for x86 (Debian: libvirt-daemon-driver-qemu, "
-                  "qemu-system-x86).");
-    };
-    const auto failure = co_await connect(p.host);
-    if (failure.error)
-        throw cannot(failure.error, failure.details);
     try {
+        co_await wait_for_attempt(p.host);
         co_await p.demo->define(p.host.connection());
         co_await attach(p).session().async_start(avirt::with_details(asio::use_awaitable));
     }
     catch (const avirt::exception& e) {
-        throw cannot(e.code(), e.details());
+        throw ending(
+            failed,
+            "The demo guest cannot be booted: " + said(e)
+                + ". It needs libvirt's QEMU driver and QEMU for x86 (Debian: libvirt-daemon-driver-qemu, "
+                  "qemu-system-x86).");
     }
 }
 
@@ -285,10 +277,8 @@ asio::awaitable<ending> session(participants& p)
 {
     // Signals wait until the guest is booted: a guest that is being booted could not be destroyed.
     auto over = co_await caught(prepare(p));
-    if (over.status() == succeeded) {
-        auto first = co_await (caught(attend(p)) || caught(ended_by_signal(p.signals)));
-        over = std::visit([](ending& e) { return std::move(e); }, first);
-    }
+    if (over.status() == succeeded)
+        over = co_await first_of(attend(p), ended_by_signal(p.signals));
     if (p.console)
         p.console->close();
     co_await p.clients.close(over.what());

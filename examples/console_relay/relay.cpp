@@ -40,9 +40,9 @@ std::string time_of_day()
 
 } // namespace
 
-std::string said(const avirt::error_code& code, const avirt::error_details& details)
+std::string said(const avirt::exception& e)
 {
-    return details.message.empty() ? code.message() : details.message;
+    return e.details().message.empty() ? e.code().message() : e.details().message;
 }
 
 // ---- viewer
@@ -158,6 +158,11 @@ asio::awaitable<ending> relay::show(sink& to)
 
 asio::awaitable<void> relay::type(std::string_view input)
 {
+    co_await asio::async_write(session_, asio::buffer(input.data(), input.size()), nothrow);
+}
+
+asio::awaitable<void> relay::type_all(std::string_view input)
+{
     while (!input.empty()) {
         const auto [ec, n] =
             co_await session_.async_write_some(asio::buffer(input.data(), input.size()), nothrow);
@@ -180,7 +185,8 @@ asio::awaitable<bool> relay::try_type(std::string_view input)
 asio::awaitable<void> relay::leave()
 {
     front_.reset();
-    co_await session_.async_wait_for(console_state::off, avirt::cancel_after(1s, nothrow));
+    if (is_open(session_.state()))
+        co_await session_.async_wait_for(console_state::off, avirt::cancel_after(1s, nothrow));
 }
 
 std::string relay::news_for(const viewer& who, console_state before, console_state now)
@@ -231,7 +237,7 @@ ending relay::not_opened(console_state state, const avirt::error_details& why) c
 {
     const auto quoted = "'" + domain_ + "'";
     const auto code = code_of(why);
-    const auto message = said(code, why);
+    const auto message = said({code, why});
     if (why.code == VIR_ERR_NO_DOMAIN)
         return {failed, "There is no domain " + quoted + "; --list shows which there are."};
     if (state == console_state::off)
@@ -266,7 +272,7 @@ ending relay::ended(console_state state) const
         const auto why = session_.reason();
         return {
             console_ended,
-            "Lost " + of_guest + " (" + said(code_of(why), why)
+            "Lost " + of_guest + " (" + said({code_of(why), why})
                 + "); if another session took it over, --force takes it back."};
     }
     default:

@@ -14,7 +14,7 @@
 #include <vector>
 
 /// libvirt's message for a failure, or that of the error code if libvirt has none.
-std::string said(const avirt::error_code& code, const avirt::error_details& details);
+std::string said(const avirt::exception& e);
 
 /// Where the guest's output goes: this terminal, or a client. The functions throw if it is gone.
 class sink
@@ -87,14 +87,17 @@ public:
     /// Shows the console to @p to, the first viewer, until it ends. Returns why.
     asio::awaitable<ending> show(sink& to);
 
-    /// Types @p input on the guest's console. Waits while too much input waits to be sent, and for the
-    /// console if it is waited for.
+    /// Types @p input on the guest's console. Waits while too much input waits to be sent; drops what is
+    /// typed while the console is not open.
     asio::awaitable<void> type(std::string_view input);
 
-    /// The same without waiting: false if not all of it can be taken at once.
+    /// The same, but waits for the console if it is waited for.
+    asio::awaitable<void> type_all(std::string_view input);
+
+    /// The same without waiting. The result is false if some input has been dropped.
     asio::awaitable<bool> try_type(std::string_view input);
 
-    /// Leaves the console, if possible when the guest has taken what was typed. For at most a second.
+    /// Leaves the console, if possible when the guest has taken what was typed. Waits for at most a second.
     asio::awaitable<void> leave();
 
     void close() noexcept
@@ -113,7 +116,7 @@ public:
         return session_;
     }
 
-    /// The number of bytes that were typed since the guest's last output.
+    /// The number of bytes that type_all() has typed since the guest's last output.
     std::size_t unanswered() const noexcept
     {
         return unanswered_;

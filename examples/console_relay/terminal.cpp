@@ -2,8 +2,6 @@
 #include "terminal.hpp"
 #include "terminal_mode.hpp"
 
-#include <boost/asio/experimental/awaitable_operators.hpp>
-
 #include <array>
 #include <cctype>
 #include <cerrno>
@@ -16,7 +14,6 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-using namespace asio::experimental::awaitable_operators;
 using namespace std::chrono_literals;
 
 namespace {
@@ -172,19 +169,19 @@ asio::awaitable<void> answer(relay& console)
     // Of more than a console's room the session may hold some back, until it finds that the guest stalls.
     if (console.unanswered() > 4096)
         co_await console.front().silence(7s);
-    const auto may_answer = [&] {
+    const auto is_deaf = [&] {
         const auto state = console.session().state();
         return state != avirt::console_state::attached
             && (state != avirt::console_state::paused || console.unanswered() != 0);
     };
-    while (may_answer())
+    while (is_deaf())
         co_await console.front().silence(relay::answer_time);
 }
 
 asio::awaitable<void> type(relay& console, std::string_view input, bool is_terminal)
 {
     if (!is_terminal)
-        co_return co_await console.type(input);
+        co_return co_await console.type_all(input);
     const bool is_taken = co_await console.try_type(input);
     if (!is_taken)
         std::cerr << '\a'; // Dropped, as by terminals: while waiting, the relay would not see the escape.
@@ -256,8 +253,7 @@ asio::awaitable<ending> relay_to_terminal(relay& console, std::optional<char> es
         console.tell_stall();
     }
     const auto out = standard_output(console.session().get_executor());
-    auto over = co_await (caught(console.show(*out)) || caught(relay_input(console, escape, is_terminal)));
-    if (over.index() == 1)
-        co_await console.leave();
-    co_return std::visit([](ending& e) { return std::move(e); }, over);
+    const auto over = co_await first_of(console.show(*out), relay_input(console, escape, is_terminal));
+    co_await console.leave();
+    co_return over;
 }
