@@ -11,6 +11,7 @@
 #include <fstream>
 #include <iostream>
 #include <system_error>
+#include <tuple>
 
 #include <grp.h>
 #include <pwd.h>
@@ -97,47 +98,24 @@ std::string description(const fs::path& image)
 
 } // namespace
 
-asio::awaitable<void> demo_guest::boot(avirt::connection& connection)
+demo_guest::demo_guest(fs::path directory) : directory_(std::move(directory)), image_(directory_ / "disk.img")
 {
+    std::ofstream(image_, std::ios::binary).write(avirt_demo_guest, sizeof avirt_demo_guest);
     fs::create_directories(directory_ / "etc");
     // By default QEMU's log goes through a system daemon.
     std::ofstream(directory_ / "etc/qemu.conf") << "stdio_handler = \"file\"\n";
-    const auto image = directory_ / "disk.img";
-    std::ofstream(image, std::ios::binary).write(avirt_demo_guest, sizeof avirt_demo_guest);
-
-    const auto uri = "qemu:///embed?root=" + directory_.string();
-    const auto xml = description(image);
-    const auto start = [&xml](virConnectPtr c) {
-        // A transient domain goes away with its QEMU: closing its console could then deadlock in libvirt.
-        avirt::domain defined(virDomainDefineXML(c, xml.c_str()));
-        if (!defined || virDomainCreateWithFlags(defined.get(), VIR_DOMAIN_START_PAUSED) < 0)
-            avirt::throw_last_error();
-        return defined;
-    };
-    std::cerr << "Booting the demo guest..." << std::endl;
-    try {
-        co_await connection.async_open(uri, avirt::with_details(asio::use_awaitable));
-        domain_ = co_await connection.async_call(start, avirt::with_details(asio::use_awaitable));
-    }
-    catch (const avirt::exception& e) {
-        throw ending(
-            failed,
-            "The demo guest cannot be booted: " + said(e)
-                + ". It needs libvirt's QEMU driver and QEMU for x86 (Debian: libvirt-daemon-driver-qemu, "
-                  "qemu-system-x86).");
-    }
 }
 
-asio::awaitable<void> demo_guest::resume(avirt::connection& connection)
+std::string demo_guest::uri() const
 {
-    try {
-        co_await connection.async_call(
-            [this](virConnectPtr) { return virDomainResume(domain_.get()); },
-            avirt::with_details(asio::use_awaitable));
-    }
-    catch (const avirt::exception& e) {
-        throw ending(failed, "The demo guest cannot be started: " + said(e) + ".");
-    }
+    return "qemu:///embed?root=" + directory_.string();
+}
+
+asio::awaitable<void> demo_guest::define(avirt::connection& connection)
+{
+    // A transient domain goes away with its QEMU: closing its console could then deadlock in libvirt.
+    const auto define = avirt::calling(virDomainDefineXML, description(image_));
+    domain_ = co_await connection.async_call(define, avirt::with_details(asio::use_awaitable));
 }
 
 asio::awaitable<void> demo_guest::destroy(avirt::connection& connection)
@@ -170,23 +148,29 @@ int with_demo_guest(const std::function<int(demo_guest&)>& use)
 
 asio::awaitable<ending> converse(relay& console)
 {
-    auto& stream = console.stream();
-    const auto out = standard_output(stream.get_executor());
+    auto& session = console.session();
+    avirt::console_view view{session, {.from = avirt::console_view_options::everything}};
+    const auto out = standard_output(session.get_executor());
     std::string heard;
     const auto expect = [&](std::string_view text) -> asio::awaitable<void> {
-        const auto n =
-            co_await asio::async_read_until(stream, asio::dynamic_buffer(heard), text, asio::use_awaitable);
+        avirt::error_code ec = avirt::error::console_state_changed;
+        std::size_t n = 0;
+        while (ec == avirt::error::console_state_changed)
+            std::tie(ec, n) = co_await asio::async_read_until(
+                view, asio::dynamic_buffer(heard), text, asio::as_tuple(asio::use_awaitable));
+        if (ec)
+            throw boost::system::system_error(ec);
         co_await out->write({heard.data(), n});
         heard.erase(0, n);
     };
     const auto conversation = [&]() -> asio::awaitable<void> {
         co_await expect("comes back\r\n");
-        co_await asio::async_write(stream, asio::buffer("Hello, guest.\r", 14), asio::use_awaitable);
+        co_await console.type("Hello, guest.\r");
         co_await expect("Hello, guest.\r\n");
-        co_await asio::async_write(stream, asio::buffer("\4", 1), asio::use_awaitable); // Ctrl-D
+        co_await console.type("\4"); // Ctrl-D
         co_await expect("bye\r\n");
     };
-    asio::steady_timer patience(stream.get_executor(), 30s);
+    asio::steady_timer patience(session.get_executor(), 30s);
     bool has_answered = false;
     try {
         const auto first = co_await (conversation() || patience.async_wait(asio::use_awaitable));

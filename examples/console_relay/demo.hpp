@@ -18,17 +18,20 @@ class demo_guest
 public:
     static constexpr auto name = "avirt-demo";
 
-    explicit demo_guest(std::filesystem::path directory) : directory_(std::move(directory)) {}
+    explicit demo_guest(std::filesystem::path directory);
 
-    /// Opens @p connection, and starts the guest paused: its output would be lost before its console is open.
-    asio::awaitable<void> boot(avirt::connection& connection);
-    asio::awaitable<void> resume(avirt::connection& connection);
+    /// Where the guest is.
+    std::string uri() const;
+
+    /// Defines the guest; a session starts it.
+    asio::awaitable<void> define(avirt::connection& connection);
 
     /// To be called after the console has been closed.
     asio::awaitable<void> destroy(avirt::connection& connection);
 
 private:
     std::filesystem::path directory_;
+    std::filesystem::path image_;
     avirt::domain domain_;
 };
 

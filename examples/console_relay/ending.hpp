@@ -2,10 +2,12 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
 
 #include <exception>
 #include <string>
 #include <utility>
+#include <variant>
 
 namespace asio = boost::asio;
 
@@ -53,4 +55,12 @@ inline asio::awaitable<ending> caught(asio::awaitable<ending> activity)
     catch (const std::exception& e) {
         co_return ending(failed, e.what());
     }
+}
+
+/// The ending of the activity that ends first. The other one is cancelled.
+inline asio::awaitable<ending> first_of(asio::awaitable<ending> one, asio::awaitable<ending> other)
+{
+    using namespace asio::experimental::awaitable_operators;
+    auto first = co_await (caught(std::move(one)) || caught(std::move(other)));
+    co_return std::visit([](ending& e) { return std::move(e); }, first);
 }

@@ -3,6 +3,7 @@
 
 #include <boost/asio/experimental/awaitable_operators.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <iostream>
@@ -76,9 +77,11 @@ class listener::client final : public sink
 {
 public:
     /// Throws system_error.
-    client(protocol::socket connected, std::string address)
+    client(protocol::socket connected, const door& at, relay& console)
         : socket(std::move(connected)),
-          connected_to(std::move(address)),
+          connected_to(at.address),
+          may_type(at.may_type),
+          view(console),
           hang_up_(socket.get_executor())
     {
         notice_dead_peer();
@@ -91,10 +94,16 @@ public:
             throw std::system_error(errno, std::generic_category(), "epoll_ctl");
     }
 
-    asio::awaitable<bool> write(std::string_view output) override
+    asio::awaitable<void> write(std::string_view output) override
     {
-        const auto [ec, n] = co_await asio::async_write(socket, asio::buffer(output), nothrow);
-        co_return !ec;
+        is_at_line_start_ = output.ends_with('\n');
+        co_await asio::async_write(socket, asio::buffer(output.data(), output.size()), asio::use_awaitable);
+    }
+
+    asio::awaitable<void> say(std::string message) override
+    {
+        const auto line = (is_at_line_start_ ? "[" : "\r\n[") + message + "]\r\n";
+        co_await write(line);
     }
 
     /// Completes when the client will send no more. Part of its input may still be unread.
@@ -109,31 +118,24 @@ public:
         return event(0);
     }
 
-    bool is_gone()
-    {
-        pollfd state{socket.native_handle(), 0, 0}; // poll() always reports a hang-up.
-        return ::poll(&state, 1, 0) > 0;
-    }
-
-    /// Sends the sentence to the client, which has a second to take it. The client's input is read meanwhile:
-    /// closing a socket with unread input would discard what was sent.
+    /// Sends the sentence to the client. The client's input is read meanwhile: closing a socket with unread
+    /// input would discard what was sent.
     asio::awaitable<void> dismiss(std::string sentence)
     {
-        asio::steady_timer patience(socket.get_executor(), 1s);
-        const auto say = [&]() -> asio::awaitable<void> {
-            const auto line = "\r\n[console_relay: " + sentence + "]\r\n";
-            co_await write(line);
-            error_code ignored;
-            socket.shutdown(protocol::socket::shutdown_send, ignored);
-            asio::steady_timer pause(socket.get_executor());
-            do {
-                discard_input();
-                pause.expires_after(1ms);
-                co_await pause.async_wait(nothrow);
-            } while (is_sending());
-        };
-        co_await (say() || patience.async_wait(nothrow));
+        co_await say("console_relay: " + sentence);
+        error_code ignored;
+        socket.shutdown(protocol::socket::shutdown_send, ignored);
+        asio::steady_timer pause(socket.get_executor());
+        do {
+            discard_input();
+            pause.expires_after(1ms);
+            co_await pause.async_wait(nothrow);
+        } while (is_sending());
         discard_input();
+    }
+
+    void close()
+    {
         error_code ignored;
         socket.close(ignored);
         hang_up_.close(ignored);
@@ -141,6 +143,8 @@ public:
 
     protocol::socket socket;
     const std::string connected_to;
+    const bool may_type;
+    viewer view;
 
 private:
     asio::awaitable<void> event(std::uint32_t wanted)
@@ -178,8 +182,15 @@ private:
         return domain != AF_UNIX && ::ioctl(socket.native_handle(), SIOCOUTQ, &unsent) == 0 && unsent != 0;
     }
 
+    bool is_at_line_start_ = true;
     asio::posix::stream_descriptor hang_up_; // an epoll set: Asio itself does not report EPOLLRDHUP
 };
+
+listener::listener(asio::any_io_executor executor)
+    : executor_(executor),
+      on_change_(executor, std::chrono::steady_clock::time_point::max())
+{
+}
 
 listener::~listener()
 {
@@ -206,16 +217,17 @@ void listener::check(const std::string& text)
         throw std::invalid_argument("'" + text + "' has no port between 0 and 65535");
 }
 
-asio::awaitable<void> listener::bind(std::string address)
+asio::awaitable<void> listener::bind(std::string address, bool may_type)
 {
     const address_parts parts(address);
     if (parts.is_tcp)
-        co_await bind_tcp(address, parts.host, parts.port);
+        co_await bind_tcp(address, parts.host, parts.port, may_type);
     else
-        bind_unix(address, parts.host);
+        bind_unix(address, parts.host, may_type);
 }
 
-asio::awaitable<void> listener::bind_tcp(std::string address, std::string host, std::string port)
+asio::awaitable<void> listener::bind_tcp(
+    std::string address, std::string host, std::string port, bool may_type)
 {
     using asio::ip::tcp;
     tcp::resolver resolver(executor_);
@@ -235,10 +247,10 @@ asio::awaitable<void> listener::bind_tcp(std::string address, std::string host, 
         throw cannot_listen(address, ec);
     std::ostringstream actual; // The port may have been 0.
     actual << "tcp:" << acceptor.local_endpoint();
-    doors_.push_back({actual.str(), std::move(acceptor)});
+    doors_.push_back({actual.str(), may_type, std::move(acceptor)});
 }
 
-void listener::bind_unix(std::string address, std::string path)
+void listener::bind_unix(std::string address, std::string path, bool may_type)
 {
     using asio::local::stream_protocol;
     if (path.size() >= sizeof(sockaddr_un::sun_path))
@@ -262,7 +274,7 @@ void listener::bind_unix(std::string address, std::string path)
     ::umask(mask);
     if (ec)
         throw cannot_listen(address, ec);
-    doors_.push_back({address, std::move(acceptor), path});
+    doors_.push_back({address, may_type, std::move(acceptor), path});
     doors_.back().acceptor.listen(stream_protocol::acceptor::max_listen_connections, ec);
     if (ec)
         throw cannot_listen(address, ec);
@@ -271,7 +283,7 @@ void listener::bind_unix(std::string address, std::string path)
 asio::awaitable<ending> listener::run(relay& console)
 {
     for (auto& at : doors_) {
-        std::cerr << "listening on " << at.address << std::endl;
+        std::cerr << "listening on " << at.address << (at.may_type ? "" : " (shows only)") << std::endl;
         asio::co_spawn(executor_, accept(at, console), asio::detached);
     }
     asio::steady_timer forever(executor_, std::chrono::steady_clock::time_point::max());
@@ -292,58 +304,108 @@ asio::awaitable<void> listener::accept(door& at, relay& console)
         }
         std::shared_ptr<client> peer;
         try {
-            peer = std::make_shared<client>(std::move(socket), at.address);
+            peer = std::make_shared<client>(std::move(socket), at, console);
         }
         catch (const std::exception&) {
             continue; // There are no resources for this client.
         }
-        if (client_)
-            asio::co_spawn(
-                executor_, peer->dismiss("another client has the console; try again later"),
-                [peer](std::exception_ptr) {});
-        else
-            asio::co_spawn(executor_, serve(peer, console), asio::detached);
+        asio::co_spawn(executor_, serve(peer, console), asio::detached);
     }
 }
 
 asio::awaitable<void> listener::serve(std::shared_ptr<client> peer, relay& console)
 {
-    client_ = peer;
-    std::cerr << "a client came to " << peer->connected_to << std::endl;
-    co_await console.attach(peer);
+    enter(peer);
+    const auto first = co_await (show(*peer) || hear(*peer, console));
+    const bool is_over = first.index() == 0 && std::get<0>(first);
+    while (is_over && !reason_)
+        co_await on_change_.async_wait(nothrow);
+    try {
+        if (is_over)
+            co_await peer->dismiss(*reason_);
+    }
+    catch (const boost::system::system_error&) { // The client is gone, or too slow.
+    }
+    leave(peer);
+}
+
+/// Returns false if the client is gone before the console has ended.
+asio::awaitable<bool> listener::show(client& peer)
+{
+    try {
+        co_await peer.view.show(peer);
+        co_return true;
+    }
+    catch (const boost::system::system_error&) {
+        co_return false;
+    }
+}
+
+/// Completes when the client has been served.
+asio::awaitable<void> listener::hear(client& peer, relay& console)
+{
     const auto input = [&]() -> asio::awaitable<void> {
         std::array<char, 4096> buffer;
         for (;;) {
-            auto [ec, n] = co_await peer->socket.async_read_some(asio::buffer(buffer), nothrow);
+            auto [ec, n] = co_await peer.socket.async_read_some(asio::buffer(buffer), nothrow);
             if (ec)
                 co_return;
-            co_await console.type({buffer.data(), n});
+            if (typist().get() == &peer)
+                co_await console.type({buffer.data(), n});
         }
     };
     // While the guest takes no input, input() does not reach the end of the client's input.
     const auto end = [&]() -> asio::awaitable<void> {
-        co_await peer->end_of_input();
-        console.remember();
-        co_await console.silence(console.answer_time);
+        co_await peer.end_of_input();
+        co_await peer.view.silence(relay::answer_time);
     };
+    if (!peer.may_type) {
+        co_await input();
+        co_return co_await peer.gone();
+    }
     const auto first = co_await (input() || end());
-    console.remember();
-    if (first.index() == 0 && client_ == peer)
-        co_await (peer->gone() || console.silence(console.answer_time));
-    if (client_ != peer)
-        co_return; // The client was dismissed.
+    if (first.index() == 0)
+        co_await (peer.gone() || peer.view.silence(relay::answer_time));
+}
+
+void listener::enter(const std::shared_ptr<client>& peer)
+{
+    std::cerr << "a client came to " << peer->connected_to << std::endl;
+    clients_.push_back(peer);
+    if (peer->may_type && typist() != peer)
+        peer->view.tell("console_relay: another client types; this one looks on");
+}
+
+void listener::leave(const std::shared_ptr<client>& peer)
+{
+    const auto before = typist();
+    std::erase(clients_, peer);
+    peer->close();
+    on_change_.cancel();
+    if (reason_)
+        return;
     std::cerr << "the client of " << peer->connected_to << " left" << std::endl;
-    if (!peer->is_gone())
-        console.forget();
-    error_code ignored;
-    peer->socket.close(ignored);
-    console.detach();
-    client_.reset();
+    if (const auto next = typist(); next && before == peer)
+        next->view.tell("console_relay: the other client has left; what is typed here goes to the guest now");
+}
+
+std::shared_ptr<listener::client> listener::typist() const
+{
+    const auto found = std::ranges::find_if(clients_, [](const auto& c) { return c->may_type; });
+    return found == clients_.end() ? nullptr : *found;
 }
 
 asio::awaitable<void> listener::close(std::string reason)
 {
     close_doors();
-    if (const auto peer = std::exchange(client_, nullptr))
-        co_await peer->dismiss(reason);
+    reason_ = std::move(reason);
+    on_change_.cancel();
+    const auto all_left = [&]() -> asio::awaitable<void> {
+        while (!clients_.empty())
+            co_await on_change_.async_wait(nothrow);
+    };
+    asio::steady_timer patience(executor_, 1s);
+    co_await (all_left() || patience.async_wait(nothrow));
+    for (const auto& peer : clients_)
+        peer->close();
 }

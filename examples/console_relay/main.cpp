@@ -10,20 +10,20 @@
 
 #include <avirt/avirt.hpp>
 #include <boost/asio.hpp>
-#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/program_options.hpp>
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <iostream>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include <fcntl.h>
 #include <unistd.h>
 
-using namespace asio::experimental::awaitable_operators;
 namespace po = boost::program_options;
 
 namespace {
@@ -41,16 +41,20 @@ A terminal is in raw mode: all keys except the escape key go to the guest. Input
 relayed to its end, then output until the guest has been silent for 2 seconds; no escape key is recognised in
 such input unless --escape is given.
 
-Only one client at a time has the console. Clients are not authenticated: choose ADDRESS accordingly. While
-there is no client, only the last 4 KiB of the guest's output are kept; the next client gets them first. A
-client that ends its input is served until the guest has been silent for 2 seconds.
+With --wait, the relay stays when the guest is shut down or rebooted, when the hypervisor's daemon is restarted
+and when another session takes the console over. It says what happens, and attaches again when it can.
 
-If the guest takes no input, what is typed is kept, and sent in few pieces, because libvirt drops a connection
-on which five pieces wait. A terminal beeps when input is refused. Much input from a pipe or a file, to a
-guest that prints nothing, may cost the connection.
+Any number of clients look on; each first gets the latest output, of which 128 KiB are kept. The client of
+--listen that came first types. Clients of --view cannot type. Clients are not authenticated: choose ADDRESS
+accordingly. A client that is slow loses output, and is told how much. A client of --listen that ends its input
+is served until the guest has been silent for 2 seconds.
 
-The demo guest echoes what is typed, and Ctrl-D switches it off. If input is not a terminal and no --listen is
-given, a conversation with the guest is shown.
+If the guest takes no input, up to 64 KiB are kept, and sent in few pieces, because libvirt drops a connection
+on which five pieces wait. A terminal beeps when input is refused. Input from a pipe or a file waits for the
+guest, and the relay says so.
+
+The demo guest echoes what is typed, and Ctrl-D switches it off. If input is not a terminal and neither --listen
+nor --view is given, a conversation with the guest is shown.
 
 Exit status:
   0      left by the escape key or at the end of input
@@ -66,11 +70,18 @@ struct options
     std::string domain{};
     std::string device{};
     std::vector<std::string> listen{};
+    std::vector<std::string> view{};
     std::optional<char> escape{};
     bool force = false;
     bool safe = false;
+    bool wait = false;
     bool list = false;
     bool demo = false;
+
+    bool has_listeners() const
+    {
+        return !listen.empty() || !view.empty();
+    }
 };
 
 /// Throws std::exception if the options are wrong, and an ending if they only ask for a text.
@@ -85,9 +96,11 @@ options parse(int argc, char* argv[])
         ("domain", po::value(&o.domain)->value_name("NAME"), "the guest's name or UUID")
         ("device", po::value(&o.device)->value_name("ALIAS"), "the guest's console device, such as serial1; otherwise the first")
         ("listen", po::value(&o.listen)->value_name("ADDRESS"), "serve clients at tcp:HOST:PORT or unix:PATH; may be given several times")
+        ("view", po::value(&o.view)->value_name("ADDRESS"), "like --listen, but clients cannot type; may be given several times")
         ("escape", po::value(&escape)->value_name("KEY"), "the key that leaves: ^X, a character, or none (default: ^])")
         ("force", po::bool_switch(&o.force), "take the console over from another session")
         ("safe", po::bool_switch(&o.safe), "attach only if the hypervisor guards against two sessions")
+        ("wait", po::bool_switch(&o.wait), "stay when the console ends, and attach again when it can be opened")
         ("list", po::bool_switch(&o.list), "list the domains and their console devices")
         ("demo", po::bool_switch(&o.demo), "boot a small guest and use its console")
         ("help", "show this")
@@ -110,8 +123,8 @@ options parse(int argc, char* argv[])
                   << libvirt / 1000 % 1000 << '.' << libvirt % 1000 << '\n';
         throw ending(succeeded, "");
     }
-    for (const auto& address : o.listen)
-        listener::check(address);
+    for (const auto& addresses : {o.listen, o.view})
+        std::ranges::for_each(addresses, &listener::check);
     if (escape != "none" && (given.count("escape") || ::isatty(STDIN_FILENO)))
         o.escape = parse_key(escape);
     if (o.demo && (o.list || given.count("connect") || given.count("domain")))
@@ -123,6 +136,13 @@ options parse(int argc, char* argv[])
     return o;
 }
 
+avirt::supervision_options supervision(const options& o, const demo_guest* demo)
+{
+    avirt::supervision_options result;
+    result.open.uri = demo ? demo->uri() : o.connect;
+    return result;
+}
+
 /// The objects of a session. They outlive the run of their context, and thus all coroutines.
 struct participants
 {
@@ -130,8 +150,7 @@ struct participants
         : o(given),
           demo(guest),
           signals(io),
-          connection(io),
-          console(io.get_executor()),
+          host(io, supervision(given, guest)),
           clients(io.get_executor())
     {
         for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM}) {
@@ -144,22 +163,33 @@ struct participants
     const options& o;
     demo_guest* demo;
     asio::signal_set signals;
-    avirt::connection connection;
-    relay console;
+    avirt::supervised_connection host;
+    std::optional<relay> console;
     listener clients;
 };
 
+/// Waits for the first attempt to open the connection.
+asio::awaitable<void> wait_for_attempt(avirt::supervised_connection& host)
+{
+    avirt::host_feed feed{host};
+    const auto report = co_await feed.async_receive(avirt::with_details(asio::use_awaitable));
+    if (const auto* failure = std::get_if<avirt::host_disconnected>(&report))
+        throw avirt::exception(failure->error, failure->details);
+}
+
 asio::awaitable<void> connect(participants& p)
 {
+    std::string sentence;
     try {
-        co_await p.connection.async_open(p.o.connect, avirt::with_details(asio::use_awaitable));
+        co_return co_await wait_for_attempt(p.host);
     }
     catch (const avirt::exception& e) {
-        throw ending(
-            failed,
-            "No connection to " + (p.o.connect.empty() ? "libvirt's default hypervisor" : p.o.connect) + ": "
-                + said(e) + ". Is it running, and is the URI right (--connect)?");
+        sentence = "No connection to " + (p.o.connect.empty() ? "libvirt's default hypervisor" : p.o.connect)
+            + ": " + said(e) + ". Is it running, and is the URI right (--connect)?";
     }
+    if (!p.o.wait || p.o.list)
+        throw ending(failed, sentence);
+    std::cerr << "console_relay: " << sentence << std::endl; // Further attempts follow.
 }
 
 asio::awaitable<ending> list(avirt::connection& connection)
@@ -176,27 +206,37 @@ asio::awaitable<ending> list(avirt::connection& connection)
     co_return ending(succeeded, "");
 }
 
+relay& attach(participants& p)
+{
+    avirt::console which{p.o.domain, p.o.device};
+    if (p.o.force)
+        which.flags |= VIR_DOMAIN_CONSOLE_FORCE;
+    if (p.o.safe)
+        which.flags |= VIR_DOMAIN_CONSOLE_SAFE;
+    return p.console.emplace(p.host, which, p.o.wait);
+}
+
+asio::awaitable<ending> serve_clients(participants& p)
+{
+    const auto out = standard_error();
+    co_return co_await first_of(p.console->show(*out), p.clients.run(*p.console));
+}
+
 asio::awaitable<ending> attend(participants& p)
 {
     if (!p.demo)
         co_await connect(p);
     if (p.o.list)
-        co_return co_await list(p.connection);
+        co_return co_await list(p.host.connection());
+    if (!p.demo)
+        attach(p);
+    co_await p.console->open();
 
-    avirt::console where{p.o.domain, p.o.device};
-    if (p.o.force)
-        where.flags |= VIR_DOMAIN_CONSOLE_FORCE;
-    if (p.o.safe)
-        where.flags |= VIR_DOMAIN_CONSOLE_SAFE;
-    co_await p.console.open(p.connection, where);
-    if (p.demo)
-        co_await p.demo->resume(p.connection);
-
-    if (p.demo && p.o.listen.empty() && !::isatty(STDIN_FILENO))
-        co_return co_await converse(p.console);
-    auto front = p.o.listen.empty() ? relay_to_terminal(p.console, p.o.escape) : p.clients.run(p.console);
-    auto over = co_await (p.console.run() || caught(std::move(front)));
-    co_return std::visit([](ending& e) { return std::move(e); }, over);
+    if (p.o.has_listeners())
+        co_return co_await serve_clients(p);
+    if (p.demo && !::isatty(STDIN_FILENO))
+        co_return co_await converse(*p.console);
+    co_return co_await relay_to_terminal(*p.console, p.o.escape);
 }
 
 asio::awaitable<ending> ended_by_signal(asio::signal_set& signals)
@@ -205,12 +245,31 @@ asio::awaitable<ending> ended_by_signal(asio::signal_set& signals)
     co_return ending(128 + signal, std::string("Ended by a signal: ") + ::strsignal(signal) + ".");
 }
 
+asio::awaitable<void> boot(participants& p)
+{
+    std::cerr << "Booting the demo guest..." << std::endl;
+    try {
+        co_await wait_for_attempt(p.host);
+        co_await p.demo->define(p.host.connection());
+        co_await attach(p).session().async_start(avirt::with_details(asio::use_awaitable));
+    }
+    catch (const avirt::exception& e) {
+        throw ending(
+            failed,
+            "The demo guest cannot be booted: " + said(e)
+                + ". It needs libvirt's QEMU driver and QEMU for x86 (Debian: libvirt-daemon-driver-qemu, "
+                  "qemu-system-x86).");
+    }
+}
+
 asio::awaitable<ending> prepare(participants& p)
 {
     for (const auto& address : p.o.listen)
-        co_await p.clients.bind(address);
+        co_await p.clients.bind(address, true);
+    for (const auto& address : p.o.view)
+        co_await p.clients.bind(address, false);
     if (p.demo)
-        co_await p.demo->boot(p.connection);
+        co_await boot(p);
     co_return ending(succeeded, "");
 }
 
@@ -218,15 +277,14 @@ asio::awaitable<ending> session(participants& p)
 {
     // Signals wait until the guest is booted: a guest that is being booted could not be destroyed.
     auto over = co_await caught(prepare(p));
-    if (over.status() == succeeded) {
-        auto first = co_await (caught(attend(p)) || caught(ended_by_signal(p.signals)));
-        over = std::visit([](ending& e) { return std::move(e); }, first);
-    }
+    if (over.status() == succeeded)
+        over = co_await first_of(attend(p), ended_by_signal(p.signals));
+    if (p.console)
+        p.console->close();
     co_await p.clients.close(over.what());
-    co_await p.console.close();
     if (p.demo)
-        co_await p.demo->destroy(p.connection);
-    p.connection.close();
+        co_await p.demo->destroy(p.host.connection());
+    p.host.close();
     co_return over;
 }
 

@@ -1,225 +1,124 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "relay.hpp"
 
-#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <libvirt/virterror.h>
 
 #include <algorithm>
 #include <array>
-#include <variant>
+#include <ctime>
+#include <utility>
 
-using namespace asio::experimental::awaitable_operators;
+using avirt::console_state;
 using std::chrono::steady_clock;
+using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::size_t max_typed = 64 * 1024;
-constexpr std::size_t max_missed = 4 * 1024;
-
 constexpr auto nothrow = asio::as_tuple(asio::use_awaitable);
 
-} // namespace
-
-/// While it exists, nothing else is written to a sink, and nothing is read from the guest.
-class relay::write_turn
+bool is_open(console_state s) noexcept
 {
-public:
-    explicit write_turn(relay& r) : relay_(r)
-    {
-        relay_.is_writing_ = true;
-    }
+    return s == console_state::attached || s == console_state::paused || s == console_state::stalled;
+}
 
-    ~write_turn()
-    {
-        relay_.is_writing_ = false;
-        relay_.on_written_.cancel();
-    }
+/// libvirt's code; avirt's, which may say more, is not known.
+avirt::error_code code_of(const avirt::error_details& d)
+{
+    if (d.code == VIR_ERR_SYSTEM_ERROR)
+        return {d.int1, boost::system::system_category()};
+    return {d.code, avirt::libvirt_category()};
+}
 
-    write_turn(const write_turn&) = delete;
-    write_turn& operator=(const write_turn&) = delete;
+std::string time_of_day()
+{
+    const auto now = std::time(nullptr);
+    std::tm local{};
+    ::localtime_r(&now, &local);
+    std::array<char, 16> text;
+    return {text.data(), std::strftime(text.data(), text.size(), "%H:%M:%S", &local)};
+}
 
-private:
-    relay& relay_;
-};
+} // namespace
 
 std::string said(const avirt::exception& e)
 {
     return e.details().message.empty() ? e.code().message() : e.details().message;
 }
 
-relay::relay(asio::any_io_executor executor)
-    : stream_(executor),
-      on_turn_(executor),
-      on_sent_(executor, steady_clock::time_point::max()),
-      on_written_(executor, steady_clock::time_point::max())
+// ---- viewer
+
+viewer::viewer(relay& console)
+    : relay_(console),
+      view_(console.session(), {.from = avirt::console_view_options::everything}),
+      has_opened_(is_open(view_.state())),
+      last_activity_(steady_clock::now())
 {
+    catch_up();
 }
 
-asio::awaitable<void> relay::open(avirt::connection& connection, avirt::console console)
-{
-    domain_ = console.domain;
-    const auto quoted = "'" + domain_ + "'";
-    try {
-        co_await stream_.async_open(connection, console, avirt::with_details(asio::use_awaitable));
-    }
-    catch (const avirt::exception& e) {
-        const auto why = said(e);
-        if (e.code() == avirt::condition::console_in_use)
-            throw ending(failed, "Another session has the console of " + quoted + "; --force takes it over.");
-        if (e.code() == avirt::condition::guest_gone)
-            throw ending(failed, "The domain " + quoted + " is not running; start it first.");
-        if (e.details().code == VIR_ERR_NO_DOMAIN)
-            throw ending(failed, "There is no domain " + quoted + "; --list shows which there are.");
-        if (e.code() == avirt::condition::not_found)
-            throw ending(
-                failed,
-                "The domain " + quoted + " has no such console (" + why + "); --list shows its consoles.");
-        if (e.details().code == VIR_ERR_NO_SUPPORT)
-            throw ending(failed, "This hypervisor cannot open consoles: " + why + ".");
-        if (e.code() == avirt::condition::not_supported)
-            throw ending(
-                failed, "The console of " + quoted + " is of a kind that cannot be opened: " + why + ".");
-        if (e.code() == avirt::condition::denied)
-            throw ending(
-                failed, "You may not open the console of " + quoted + " (" + why + "); try as another user.");
-        throw ending(failed, "The console of " + quoted + " cannot be opened: " + why + ".");
-    }
-    last_activity_ = steady_clock::now();
-}
-
-asio::awaitable<ending> relay::run()
-{
-    auto over = co_await (caught(from_guest()) || caught(to_guest()));
-    co_return std::visit([](ending& e) { return std::move(e); }, over);
-}
-
-asio::awaitable<ending> relay::from_guest()
+asio::awaitable<void> viewer::show(sink& to)
 {
     std::array<char, 4096> buffer;
-    for (;;) {
-        std::size_t n = 0;
-        try {
-            n = co_await stream_.async_read_some(
-                asio::buffer(buffer), avirt::with_details(asio::use_awaitable));
-        }
-        catch (const avirt::exception& e) {
-            co_return console_failed(e);
-        }
-        last_activity_ = steady_clock::now();
-        pace_.heard();
-        on_turn_.cancel();
-        const std::string_view output(buffer.data(), n);
-        co_await forward(output);
-    }
-}
-
-asio::awaitable<void> relay::forward(std::string_view output)
-{
-    co_await turn_to_write();
-    const write_turn turn(*this);
-    bool is_taken = false;
-    if (const auto to = sink_)
-        is_taken = co_await to->write(output);
-    last_activity_ = steady_clock::now();
-    if (is_taken && !remembers_)
-        co_return;
-    missed_ += output;
-    missed_.erase(0, missed_.size() - std::min(missed_.size(), max_missed));
-}
-
-asio::awaitable<void> relay::turn_to_write()
-{
-    while (is_writing_)
-        co_await on_written_.async_wait(nothrow);
-}
-
-asio::awaitable<ending> relay::to_guest()
-{
-    for (;;) {
-        co_await turn_to_send();
-        const auto sending = std::exchange(typed_, {});
-        pace_.sent(sending.size(), steady_clock::now());
-        is_sending_ = true;
-        on_sent_.cancel();
-        try {
-            co_await asio::async_write(
-                stream_, asio::buffer(sending), avirt::with_details(asio::use_awaitable));
-        }
-        catch (const avirt::exception& e) {
-            co_return console_failed(e);
-        }
-        is_sending_ = false;
-        on_sent_.cancel();
-        last_activity_ = steady_clock::now();
-    }
-}
-
-asio::awaitable<void> relay::turn_to_send()
-{
-    for (;;) {
-        auto turn = typed_.empty() ? steady_clock::time_point::max() : pace_.next();
-        if (!typed_.empty() && takes_risks_)
-            turn = std::min(turn, pace_.stalls_at());
-        if (turn <= steady_clock::now())
+    while (!is_over()) {
+        const auto messages = std::exchange(messages_, {});
+        for (const auto& message : messages)
+            co_await to.say(message);
+        const auto before = view_.state();
+        const auto [ec, n] = co_await view_.async_read_some(asio::buffer(buffer), nothrow);
+        if (ec == asio::error::eof)
             co_return;
-        on_turn_.expires_at(turn);
-        co_await on_turn_.async_wait(nothrow);
+        is_writing_ = true;
+        if (n != 0)
+            co_await show_output(to, {buffer.data(), n});
+        else if (ec == avirt::error::console_state_changed)
+            co_await show_change(to, before);
+        is_writing_ = false;
+        last_activity_ = steady_clock::now();
+        catch_up();
     }
 }
 
-ending relay::console_failed(const avirt::exception& why) const
+asio::awaitable<void> viewer::show_output(sink& to, std::string_view output)
 {
-    const auto of_guest = "the console of '" + domain_ + "'";
-    if (why.code() == avirt::condition::console_taken_over)
-        return {console_ended, "Another session took over " + of_guest + "; --force takes it back."};
-    if (why.code() == asio::error::eof || why.code() == asio::error::broken_pipe
-        || why.code() == avirt::condition::guest_gone)
-        return {
-            console_ended,
-            "The guest was shut down: " + of_guest + " has ended. Start it, then attach again."};
-    if (why.code() == avirt::condition::connection_lost && pace_.is_overdone())
-        return {
-            failed,
-            "The connection to libvirt was lost, and with it " + of_guest
-                + ": libvirt drops it when too much input waits for the guest. Attach again when the guest "
-                  "reads."};
-    if (why.code() == avirt::condition::connection_lost)
-        return {failed, "The connection to libvirt was lost, and with it " + of_guest + "; attach again."};
-    return {
-        console_ended,
-        "Lost " + of_guest + " (" + said(why) + "); if another session took it over, --force takes it back."};
+    relay_.unanswered_ = 0;
+    // Told no earlier, because more would be lost meanwhile.
+    if (const auto lost = view_.lost(); lost != 0)
+        co_await to.say(std::to_string(lost) + " bytes lost");
+    co_await to.write(output);
 }
 
-asio::awaitable<void> relay::type(std::string_view input)
+asio::awaitable<void> viewer::show_change(sink& to, console_state before)
 {
-    while (stream_.is_open() && !keep(input))
-        co_await on_sent_.async_wait(nothrow);
+    has_opened_ = has_opened_ || is_open(view_.state());
+    auto what = relay_.news_for(*this, before, view_.state());
+    if (is_live_ && !what.empty())
+        what.insert(0, time_of_day() + ' ');
+    if (!what.empty())
+        co_await to.say(std::move(what));
 }
 
-bool relay::try_type(std::string_view input)
+bool viewer::is_over() const noexcept
 {
-    return !pace_.is_stalled(steady_clock::now()) && keep(input);
+    return !relay_.waits() && has_opened_ && !is_open(view_.state());
 }
 
-bool relay::keep(std::string_view input)
+/// The time of what is kept is not known.
+void viewer::catch_up() noexcept
 {
-    if (typed_.size() >= max_typed)
-        return false;
-    typed_ += input;
-    on_turn_.cancel();
-    return true;
+    const auto& session = relay_.session();
+    is_live_ = is_live_ || (view_.offset() == session.end_offset() && view_.state() == session.state());
 }
 
-asio::awaitable<void> relay::sent()
+void viewer::tell(std::string message)
 {
-    while (is_sending_ || !typed_.empty())
-        co_await on_sent_.async_wait(nothrow);
+    messages_.push_back(std::move(message));
+    view_.cancel();
 }
 
-asio::awaitable<void> relay::silence(steady_clock::duration time)
+asio::awaitable<void> viewer::silence(steady_clock::duration time)
 {
     const auto since = steady_clock::now();
-    asio::steady_timer timer(stream_.get_executor());
+    asio::steady_timer timer(view_.get_executor());
     for (;;) {
         timer.expires_at((is_writing_ ? steady_clock::now() : std::max(since, last_activity_)) + time);
         if (timer.expiry() <= steady_clock::now())
@@ -228,32 +127,155 @@ asio::awaitable<void> relay::silence(steady_clock::duration time)
     }
 }
 
-asio::awaitable<void> relay::attach(std::shared_ptr<sink> to)
+// ---- relay
+
+// On demand, because such a session lets the guest take its input before it leaves the console.
+relay::relay(avirt::supervised_connection& host, avirt::console which, bool waits)
+    : domain_(which.domain),
+      waits_(waits),
+      session_(host, std::move(which), {.on_demand = true})
 {
-    co_await turn_to_write();
-    const write_turn turn(*this);
-    if (auto missed = std::exchange(missed_, {}); !missed.empty()) {
-        const bool is_taken = co_await to->write(missed);
-        if (!is_taken) {
-            missed_ = std::move(missed);
+    front_.emplace(*this);
+}
+
+asio::awaitable<void> relay::open()
+{
+    using enum console_state;
+    avirt::console_view changes{session_};
+    for (auto state = session_.state(); !waits_ && !is_open(state); state = session_.state()) {
+        if (state != host_away && state != opening)
+            throw not_opened(state, session_.reason());
+        char unused = 0; // There is no output before the console is open.
+        co_await changes.async_read_some(asio::buffer(&unused, 1), nothrow);
+    }
+}
+
+asio::awaitable<ending> relay::show(sink& to)
+{
+    co_await front_->show(to);
+    co_return ended(front_->state());
+}
+
+asio::awaitable<void> relay::type(std::string_view input)
+{
+    co_await asio::async_write(session_, asio::buffer(input.data(), input.size()), nothrow);
+}
+
+asio::awaitable<void> relay::type_all(std::string_view input)
+{
+    while (!input.empty()) {
+        const auto [ec, n] =
+            co_await session_.async_write_some(asio::buffer(input.data(), input.size()), nothrow);
+        input.remove_prefix(n);
+        unanswered_ += n;
+        if (ec && (!waits_ || ec != avirt::error::not_attached))
             co_return;
-        }
+        if (ec)
+            co_await session_.async_wait_for(console_state::attached, nothrow);
     }
-    remembers_ = false;
-    sink_ = std::move(to);
 }
 
-void relay::detach()
+asio::awaitable<bool> relay::try_type(std::string_view input)
 {
-    sink_.reset();
+    const auto [ec, n] = co_await asio::async_write(
+        session_, asio::buffer(input.data(), input.size()), avirt::cancel_after(20ms, nothrow));
+    co_return !ec;
 }
 
-asio::awaitable<void> relay::close()
+asio::awaitable<void> relay::leave()
 {
-    detach();
-    if (stream_.is_open()) {
-        asio::steady_timer patience(stream_.get_executor(), std::chrono::seconds(1)); // The daemon may hang.
-        co_await (stream_.async_abort(nothrow) || patience.async_wait(nothrow));
+    front_.reset();
+    if (is_open(session_.state()))
+        co_await session_.async_wait_for(console_state::off, avirt::cancel_after(1s, nothrow));
+}
+
+std::string relay::news_for(const viewer& who, console_state before, console_state now)
+{
+    const bool is_first = front_ && &who == &*front_;
+    if (!waits_) {
+        const bool is_stall = is_first && now == console_state::stalled;
+        return is_stall && std::exchange(tells_stall_, false) ? news(before, now) : "";
     }
-    on_sent_.cancel();
+    auto text = news(before, now);
+    const auto unknown = is_first && !is_open(now) ? session_.unknown_input() : 0;
+    if (unknown != 0)
+        text += "; " + std::to_string(unknown) + " bytes of input may not have reached the guest";
+    return text;
+}
+
+std::string relay::news(console_state before, console_state now) const
+{
+    // The reason is that of the session's present state, which may be a later one.
+    const auto reason = session_.state() == now ? session_.reason() : avirt::error_details();
+    const auto because = reason.message.empty() ? "" : ": " + reason.message;
+    switch (now) {
+    case console_state::host_away:
+        return "no connection to libvirt" + because;
+    case console_state::off:
+        return reason.code == VIR_ERR_NO_DOMAIN ? "there is no such guest" : "the guest is off";
+    case console_state::opening:
+        return is_open(before) ? "the console was lost" : "";
+    case console_state::attached:
+        if (is_open(before))
+            return before == console_state::paused ? "the guest goes on" : "the guest takes input again";
+        return "the console is open";
+    case console_state::paused:
+        return "the guest is paused";
+    case console_state::stalled:
+        return "the guest takes no input at present";
+    case console_state::taken_over:
+        return "another session has taken the console over";
+    case console_state::unavailable:
+        return reason.code == VIR_ERR_OPERATION_FAILED ? "another session has the console"
+                                                       : "the console cannot be opened" + because;
+    default:
+        return "";
+    }
+}
+
+ending relay::not_opened(console_state state, const avirt::error_details& why) const
+{
+    const auto quoted = "'" + domain_ + "'";
+    const auto code = code_of(why);
+    const auto message = said({code, why});
+    if (why.code == VIR_ERR_NO_DOMAIN)
+        return {failed, "There is no domain " + quoted + "; --list shows which there are."};
+    if (state == console_state::off)
+        return {failed, "The domain " + quoted + " is not running; start it first."};
+    if (why.code == VIR_ERR_OPERATION_FAILED)
+        return {failed, "Another session has the console of " + quoted + "; --force takes it over."};
+    if (why.code == VIR_ERR_INTERNAL_ERROR) // libvirt has no better one for it.
+        return {
+            failed,
+            "The domain " + quoted + " has no such console (" + message + "); --list shows its consoles."};
+    if (why.code == VIR_ERR_NO_SUPPORT)
+        return {failed, "This hypervisor cannot open consoles: " + message + "."};
+    if (code == avirt::condition::not_supported)
+        return {failed, "The console of " + quoted + " is of a kind that cannot be opened: " + message + "."};
+    if (code == avirt::condition::denied)
+        return {
+            failed, "You may not open the console of " + quoted + " (" + message + "); try as another user."};
+    return {failed, "The console of " + quoted + " cannot be opened: " + message + "."};
+}
+
+ending relay::ended(console_state state) const
+{
+    const auto of_guest = "the console of '" + domain_ + "'";
+    switch (state) {
+    case console_state::taken_over:
+        return {console_ended, "Another session took over " + of_guest + "; --force takes it back."};
+    case console_state::off:
+        return {
+            console_ended,
+            "The guest was shut down: " + of_guest + " has ended. Start it, then attach again."};
+    case console_state::unavailable: {
+        const auto why = session_.reason();
+        return {
+            console_ended,
+            "Lost " + of_guest + " (" + said({code_of(why), why})
+                + "); if another session took it over, --force takes it back."};
+    }
+    default:
+        return {failed, "The connection to libvirt was lost, and with it " + of_guest + "; attach again."};
+    }
 }

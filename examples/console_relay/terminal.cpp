@@ -2,20 +2,18 @@
 #include "terminal.hpp"
 #include "terminal_mode.hpp"
 
-#include <boost/asio/experimental/awaitable_operators.hpp>
-
 #include <array>
 #include <cctype>
 #include <cerrno>
 #include <iostream>
 #include <stdexcept>
 #include <system_error>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
-using namespace asio::experimental::awaitable_operators;
 using namespace std::chrono_literals;
 
 namespace {
@@ -104,24 +102,55 @@ private:
     asio::posix::stream_descriptor ready_;
 };
 
+/// Says something on standard error, in a line of its own.
+void say_on_error(const std::string& message, bool is_at_line_start)
+{
+    if (!::isatty(STDERR_FILENO))
+        std::cerr << '[' << message << "]\n";
+    else // Perhaps in raw mode; dimmed.
+        std::cerr << (is_at_line_start ? "" : "\r\n") << "\x1b[2m[" << message << "]\x1b[0m\r\n";
+    std::cerr.flush();
+}
+
 class output final : public sink
 {
 public:
     explicit output(asio::any_io_executor executor) : file_(executor, STDOUT_FILENO, EPOLLOUT) {}
 
-    asio::awaitable<bool> write(std::string_view text) override
+    asio::awaitable<void> write(std::string_view text) override
     {
+        is_at_line_start_ = text.ends_with('\n');
         while (!text.empty()) {
             // A pipe that is ready takes this much without blocking.
             const auto part = text.substr(0, 4096);
             text.remove_prefix(
                 co_await file_.when_ready([part](int fd) { return ::write(fd, part.data(), part.size()); }));
         }
-        co_return true;
+    }
+
+    asio::awaitable<void> say(std::string message) override
+    {
+        say_on_error(message, std::exchange(is_at_line_start_, true));
+        co_return;
     }
 
 private:
     shared_file file_;
+    bool is_at_line_start_ = true;
+};
+
+class no_output final : public sink
+{
+    asio::awaitable<void> write(std::string_view) override
+    {
+        co_return;
+    }
+
+    asio::awaitable<void> say(std::string message) override
+    {
+        say_on_error(message, true);
+        co_return;
+    }
 };
 
 std::string key_name(char key)
@@ -133,34 +162,57 @@ std::string key_name(char key)
     return {key};
 }
 
+/// Waits for the guest's answer to all that was typed.
+asio::awaitable<void> answer(relay& console)
+{
+    co_await console.front().silence(relay::answer_time);
+    // Of more than a console's room the session may hold some back, until it finds that the guest stalls.
+    if (console.unanswered() > 4096)
+        co_await console.front().silence(7s);
+    const auto is_deaf = [&] {
+        const auto state = console.session().state();
+        return state != avirt::console_state::attached
+            && (state != avirt::console_state::paused || console.unanswered() != 0);
+    };
+    while (is_deaf())
+        co_await console.front().silence(relay::answer_time);
+}
+
+asio::awaitable<void> type(relay& console, std::string_view input, bool is_terminal)
+{
+    if (!is_terminal)
+        co_return co_await console.type_all(input);
+    const bool is_taken = co_await console.try_type(input);
+    if (!is_taken)
+        std::cerr << '\a'; // Dropped, as by terminals: while waiting, the relay would not see the escape.
+}
+
 asio::awaitable<ending> relay_input(relay& console, std::optional<char> escape, bool is_terminal)
 {
-    const auto executor = console.stream().get_executor();
-    shared_file input(executor, STDIN_FILENO, EPOLLIN);
+    shared_file input(console.session().get_executor(), STDIN_FILENO, EPOLLIN);
     std::array<char, 4096> buffer;
-    if (!is_terminal)
-        console.take_risks();
     for (;;) {
         const auto n =
             co_await input.when_ready([&buffer](int fd) { return ::read(fd, buffer.data(), buffer.size()); });
         if (n == 0)
             break;
-        std::string_view typed(buffer.data(), n);
+        const std::string_view typed(buffer.data(), n);
         const auto end = escape ? typed.find(*escape) : typed.npos;
-        typed = typed.substr(0, end);
-        if (!is_terminal)
-            co_await console.type(typed);
-        else if (!typed.empty() && !console.try_type(typed))
-            std::cerr << '\a'; // Dropped, as by terminals: while waiting, the relay would not see the escape.
-        if (end != typed.npos) {
-            asio::steady_timer patience(executor, 1s);
-            co_await (console.sent() || patience.async_wait(asio::use_awaitable));
+        co_await type(console, typed.substr(0, end), is_terminal);
+        if (end != typed.npos)
             co_return ending(succeeded, "Left the console of '" + console.domain() + "'.");
-        }
     }
-    co_await console.sent();
-    co_await console.silence(console.answer_time);
+    co_await answer(console);
     co_return ending(succeeded, "");
+}
+
+void greet(const relay& console, std::optional<char> escape)
+{
+    std::cerr << (console.waits() ? "Waiting for the console of '" : "Attached to '") << console.domain()
+              << "'";
+    if (escape)
+        std::cerr << "; " << key_name(*escape) << " leaves";
+    std::cerr << ".\n";
 }
 
 } // namespace
@@ -179,9 +231,14 @@ char parse_key(const std::string& text)
     throw std::invalid_argument("'" + text + "' is not a key");
 }
 
-std::shared_ptr<sink> standard_output(asio::any_io_executor executor)
+std::unique_ptr<sink> standard_output(asio::any_io_executor executor)
 {
-    return std::make_shared<output>(executor);
+    return std::make_unique<output>(executor);
+}
+
+std::unique_ptr<sink> standard_error()
+{
+    return std::make_unique<no_output>();
 }
 
 asio::awaitable<ending> relay_to_terminal(relay& console, std::optional<char> escape)
@@ -189,12 +246,14 @@ asio::awaitable<ending> relay_to_terminal(relay& console, std::optional<char> es
     std::optional<raw_mode> raw;
     const bool is_terminal = ::isatty(STDIN_FILENO);
     if (is_terminal) {
-        std::cerr << "Attached to '" << console.domain() << "'";
-        if (escape)
-            std::cerr << "; " << key_name(*escape) << " leaves";
-        std::cerr << ".\n";
+        greet(console, escape);
         raw.emplace(STDIN_FILENO);
     }
-    co_await console.attach(standard_output(console.stream().get_executor()));
-    co_return co_await relay_input(console, escape, is_terminal);
+    else {
+        console.tell_stall();
+    }
+    const auto out = standard_output(console.session().get_executor());
+    const auto over = co_await first_of(console.show(*out), relay_input(console, escape, is_terminal));
+    co_await console.leave();
+    co_return over;
 }

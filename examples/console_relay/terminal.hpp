@@ -3,6 +3,7 @@
 
 #include "relay.hpp"
 
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -14,5 +15,9 @@ char parse_key(const std::string& text);
 /// A terminal is in raw mode meanwhile.
 asio::awaitable<ending> relay_to_terminal(relay& console, std::optional<char> escape);
 
-/// Writes to standard output without changing its flags, because other processes may share it.
-std::shared_ptr<sink> standard_output(asio::any_io_executor executor);
+/// Writes to standard output without changing its flags, because other processes may share it. What the relay
+/// says goes to standard error.
+std::unique_ptr<sink> standard_output(asio::any_io_executor executor);
+
+/// Drops the output. What the relay says goes to standard error.
+std::unique_ptr<sink> standard_error();

@@ -50,8 +50,8 @@ BOOST_AUTO_TEST_CASE(help_and_version)
 {
     const auto help = succeeds({"--help"});
     for (const char* option :
-         {"--connect", "--domain", "--device", "--listen", "--escape", "--force", "--safe", "--list",
-          "--demo"}) {
+         {"--connect", "--domain", "--device", "--listen", "--view", "--escape", "--force", "--safe",
+          "--wait", "--list", "--demo"}) {
         BOOST_TEST_INFO(option);
         BOOST_TEST(contains(help, option));
     }
@@ -66,6 +66,7 @@ BOOST_AUTO_TEST_CASE(wrong_options)
     fails(2, "--list shows which there are", {});
     fails(2, "'tcp:1' is neither", {"--domain", "x", "--listen", "tcp:1"});
     fails(2, "'tcp:127.0.0.1:99999' has no port", {"--domain", "x", "--listen", "tcp:127.0.0.1:99999"});
+    fails(2, "'tcp:1' is neither", {"--domain", "x", "--view", "tcp:1"});
     fails(2, "'unix:' is neither", {"--domain", "x", "--listen", "unix:"});
     fails(2, "'ab' is not a key", {"--domain", "x", "--escape", "ab"});
     fails(2, "'^!' is not a key", {"--domain", "x", "--escape", "^!"});

@@ -87,4 +87,9 @@ void daemon::suspend(const std::string& name)
     virDomainSuspend(guests_.at(name));
 }
 
+void daemon::resume(const std::string& name)
+{
+    virDomainResume(guests_.at(name));
+}
+
 } // namespace relay_test

@@ -46,6 +46,7 @@ public:
     bool is_running(const std::string& name = "echo") const;
     void destroy(const std::string& name = "echo");
     void suspend(const std::string& name = "echo");
+    void resume(const std::string& name = "echo");
 
 private:
     void define(const std::string& name, const unsigned char* boot_sector);

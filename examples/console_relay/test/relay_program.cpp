@@ -191,7 +191,7 @@ relay_program::relay_program(const arguments& args, const pipes& what)
     start(args, in.read.get(), out.write.get(), err.write.get());
 }
 
-relay_program::relay_program(const arguments& args, terminal)
+relay_program::relay_program(const arguments& args, terminal what)
 {
     int master = -1;
     int slave = -1;
@@ -204,7 +204,7 @@ relay_program::relay_program(const arguments& args, terminal)
     before_ = mode_of(slave);
     auto err = make_pipe();
     errors_.from = std::move(err.read);
-    start(args, slave, slave, err.write.get());
+    start(args, slave, slave, what == terminal::all_three ? slave : err.write.get());
 }
 
 void relay_program::start(const arguments& args, int in, int out, int err)

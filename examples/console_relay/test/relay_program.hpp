@@ -75,18 +75,17 @@ class relay_program
 public:
     using arguments = std::vector<std::string>;
 
-    /// Pipes as standard input and output. Standard error is always a pipe.
+    /// Pipes as standard input, output and error.
     struct pipes
     {
         std::string input_file{}; ///< If not empty, standard input instead of a pipe.
     };
-    struct terminal
-    {
-    };
+    /// What a terminal is used for.
+    enum class terminal { input_and_output, all_three };
 
     explicit relay_program(const arguments& args) : relay_program(args, pipes()) {}
     relay_program(const arguments& args, const pipes& what);
-    relay_program(const arguments& args, terminal);
+    relay_program(const arguments& args, terminal what);
     ~relay_program(); // Kills the relay.
     relay_program(const relay_program&) = delete;
     relay_program& operator=(const relay_program&) = delete;
