@@ -257,7 +257,7 @@ void console_driver::on_domain(const domain_status* domain, int event)
         const bool is_new = was_host_away || event == VIR_DOMAIN_EVENT_STARTED;
         const bool was_active = std::exchange(self.is_active_, exists && is_active(state));
         if (!std::exchange(self.is_paused_, state == VIR_DOMAIN_PAUSED) && self.is_paused_)
-            self.input_->on_paused();
+            self.input_->on_paused(clock::now());
         self.reason_ = std::move(reason);
         if (self.is_active_ && (is_new || !was_active)) {
             ++self.starts_;

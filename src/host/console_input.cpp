@@ -182,17 +182,18 @@ void console_input::sent(std::size_t size, input_pacing::clock::time_point now)
         last_progress_ = now;
         pace_.sent(size, now);
         unheard_ += size;
-        sent_since_pause_ += size;
+        waits_for_paused_ += size;
         if (size != sending_.size())
             unsent_.insert(0, sending_, size);
     }
     sending_.clear();
 }
 
-void console_input::on_paused() noexcept
+void console_input::on_paused(input_pacing::clock::time_point now) noexcept
 {
     const std::lock_guard guard(mutex_);
-    sent_since_pause_ = 0;
+    // What was sent long before has been taken, though it was not answered; the pause itself is noticed late.
+    waits_for_paused_ = now - last_progress_ < patience ? unheard_ : 0;
 }
 
 bool console_input::heard(bool is_paused) noexcept
@@ -211,7 +212,7 @@ bool console_input::heard(bool is_paused) noexcept
 bool console_input::waits_for_guest(bool is_paused) const noexcept
 {
     const bool is_held_back = !unsent_.empty() && pace_.next() == input_pacing::clock::time_point::max();
-    return is_held_back || is_sending_ || (is_paused && sent_since_pause_ != 0);
+    return is_held_back || is_sending_ || (is_paused && waits_for_paused_ != 0);
 }
 
 std::optional<input_pacing::clock::time_point> console_input::next_change(

@@ -65,12 +65,12 @@ public:
     /// The guest has printed something. Returns whether input waits, of which more may be sent now.
     /// @param is_paused The guest is paused: what comes now was printed before.
     bool heard(bool is_paused) noexcept;
-    void on_paused() noexcept;
+    void on_paused(input_pacing::clock::time_point now) noexcept;
     /// When next_packet() or is_stalled() will give another answer, if nothing else happens before.
     std::optional<input_pacing::clock::time_point> next_change(
         input_pacing::clock::time_point now, bool is_paused) const noexcept;
     /// Whether input waits that the guest does not take.
-    /// @param is_paused Whether the guest is paused: it takes nothing that has been sent since.
+    /// @param is_paused Whether the guest is paused: it takes nothing that is sent then.
     bool is_stalled(input_pacing::clock::time_point now, bool is_paused) const noexcept;
 
 private:
@@ -106,7 +106,7 @@ private:
     bool is_counted_ = false;                         // The console was lost while the packet was being sent.
     input_pacing::clock::time_point last_progress_{}; // when something was sent or heard
     std::uint64_t unheard_ = 0;                       // bytes sent since the guest's last output
-    std::uint64_t sent_since_pause_ = 0;
+    std::uint64_t waits_for_paused_ = 0;              // bytes that a paused guest may not have taken
     std::uint64_t unknown_ = 0;
     input_pacing pace_;
     std::list<write> writes_; // those that wait, in order

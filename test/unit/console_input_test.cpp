@@ -141,7 +141,9 @@ BOOST_AUTO_TEST_CASE(a_paused_guest_stalls_at_any_input_since)
     input->attach();
     write("before", 6);
     send();
-    input->on_paused();
+    input->on_paused(now + 1s);
+    BOOST_TEST(input->is_stalled(now + 10s, true)); // It may not have been taken.
+    input->on_paused(now + 1h);
     BOOST_TEST(!input->next_change(now, true).has_value());
     BOOST_TEST(!input->is_stalled(now + 10s, true));
     write("x", 1);
