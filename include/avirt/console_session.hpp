@@ -176,7 +176,8 @@ public:
     /// guest, which has not executed an instruction, is destroyed then, unless the connection is lost.
     ///
     /// @par Per-operation cancellation
-    /// Terminal, partial and total. A guest that has not been resumed is destroyed.
+    /// Terminal, partial and total. A guest that has not been resumed is destroyed. A terminal cancellation
+    /// may cost the host's connection, which is opened again, as of basic_connection::async_call().
     ///
     /// @par libvirt
     /// virDomainCreateWithFlags with VIR_DOMAIN_START_PAUSED, virDomainResume, virDomainDestroy.
