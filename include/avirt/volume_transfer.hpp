@@ -70,8 +70,8 @@ AVIRT_DECL void async_upload(
 /// @li condition::connection_lost and libvirt's errors.
 ///
 /// @par Per-operation cancellation
-/// Terminal, partial and total. While the daemon is asked for the volume's size, a terminal cancellation costs
-/// the connection, as of basic_connection::async_call(); total or partial cancellation never does.
+/// Terminal, partial and total. While the daemon is asked for the volume's size, a terminal cancellation
+/// costs the connection, as of basic_connection::async_call(); total or partial cancellation never does.
 ///
 /// @par libvirt
 /// virStorageVolGetInfo, virStorageVolGetInfoFlags, virStorageVolDownload, virStreamRecvFlags,
@@ -142,8 +142,8 @@ auto async_download(
 /// @li condition::connection_lost and libvirt's errors.
 ///
 /// @par Per-operation cancellation
-/// Terminal, partial and total. While the daemon is asked for the volume's size, a terminal cancellation costs
-/// the connection, as of basic_connection::async_call(); total or partial cancellation never does.
+/// Terminal, partial and total. While the daemon is asked for the volume's size, a terminal cancellation
+/// costs the connection, as of basic_connection::async_call(); total or partial cancellation never does.
 ///
 /// @par libvirt
 /// virStorageVolGetInfo, virStorageVolGetInfoFlags, virStorageVolUpload, virStorageVolDownload,
