@@ -10,6 +10,7 @@
 #include <csignal>
 #include <fstream>
 #include <mutex>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -41,25 +42,24 @@ BOOST_AUTO_TEST_CASE(a_paste_that_the_guest_does_not_take)
         packets.clear();
     }
     relay.type(std::string(paste, 'x'));
-    wait_until("all input is sent", [&] {
+    const auto sent = [&] {
         const std::lock_guard guard(mutex);
-        std::size_t sent = 0;
-        for (const auto size : packets)
-            sent += size;
-        return sent == paste;
-    });
+        return std::accumulate(packets.begin(), packets.end(), std::size_t{0});
+    };
     // The console has room for the first 4 KiB; libvirtd drops a connection on which five packets wait.
-    {
+    const auto waiting = [&] {
         const std::lock_guard guard(mutex);
         std::size_t room = 4096;
-        const auto waiting = std::ranges::count_if(packets, [&](auto size) {
+        return std::ranges::count_if(packets, [&](auto size) {
             room -= std::min(size, room);
             return room == 0;
         });
-        BOOST_TEST(waiting <= 4);
-    }
+    };
+    // What the relay reads too late for the fourth packet waits in the relay.
+    wait_until("all input is sent, or as much as may be", [&] { return sent() == paste || waiting() >= 4; });
     relay.type("\x1d");
     BOOST_TEST(relay.status() == 0);
+    BOOST_TEST(waiting() <= 4);
 }
 
 BOOST_AUTO_TEST_CASE(input_from_a_pipe_that_the_guest_does_not_take)
