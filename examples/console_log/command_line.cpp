@@ -30,7 +30,7 @@ files.
 
 A guest is recorded whenever it runs, also if it is started, or defined, later. What it prints before its console
 is open, or while libvirt's daemon is away, is not recorded: the first moment of a boot may be missing. A console
-that somebody else has open is recorded when it is free again: it is never taken away.
+that another client has open is recorded when that client leaves it.
 
   raw         what the guest prints, and nothing else
   timestamps  Each line begins with the time in UTC. Then " | " and what the guest prints follow, or " * " and

@@ -115,7 +115,7 @@ void log_file::rotate()
     open();
 }
 
-/// Whether somebody has deleted the file. What would be written to it then would be lost.
+/// Returns whether the file has been deleted. Output that is written to a deleted file is lost.
 bool log_file::is_removed() const noexcept
 {
     struct stat status

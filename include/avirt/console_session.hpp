@@ -27,9 +27,9 @@ namespace avirt {
 /// The session opens the console whenever the host is connected and the guest runs (which the driver has to
 /// report by lifecycle events), and opens it again, after
 /// a delay, when it has been lost. It keeps the latest output, which any number of console_view objects read,
-/// each at its own pace; none of them holds up the guest, the session or another view. It never takes the
-/// console over from somebody else unless it is told to. At most eight consoles of a host are being opened at
-/// a time; the others wait.
+/// each at its own pace; none of them holds up the guest, the session or another view. If
+/// another client has the console, the session waits, and takes it over only if the application asks for
+/// that. The sessions of a host open at most eight consoles at a time; the others wait.
 ///
 /// The session begins when it is constructed, and so does the supervision of the host. It ends with close(),
 /// with the destruction of the object, or when the host is closed; until then it keeps the context running.

@@ -11,7 +11,7 @@ namespace avirt::detail {
 
 /// Opens the console of a guest, but not of a run of the guest that has ended: as long as libvirt has not
 /// noticed the end, it opens the path of the terminal that the guest had, which may be another guest's by
-/// now.
+/// now (docs/libvirt.md, "Guests that die").
 class console_run_opener final : public opener_base
 {
 public:

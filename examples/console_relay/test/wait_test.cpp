@@ -43,7 +43,7 @@ BOOST_AUTO_TEST_CASE(a_guest_that_is_shut_down_and_started_again)
     const auto text = relay.errors(" the guest is off]\n");
     BOOST_TEST(text[text.find('[') + 3] == ':'); // [HH:MM:SS
     relay.type("x");
-    relay.errors("\a"); // Nobody takes it.
+    relay.errors("\a"); // The console is not open, so the relay drops the key.
     guests.on_guest();
     relay.errors(" the console is open]\n");
     check_echo(relay, "two");
@@ -141,7 +141,7 @@ BOOST_AUTO_TEST_CASE(clients_are_told)
     relay.errors(" the guest is off]\n");
     const auto text = one.output(" the guest is off]\r\n");
     BOOST_TEST(text.starts_with("\r\n["));
-    client two(address); // Nobody knows when it happened.
+    client two(address); // It is told without a time: the changes are older than the client.
     two.output("[the console is open]\r\n");
     two.output("half a line\r\n[the guest is off]\r\n");
     guests.on_guest();
