@@ -34,11 +34,11 @@ namespace data = boost::unit_test::data;
 using namespace std::chrono_literals;
 using asio::cancellation_type;
 
-BOOST_AUTO_TEST_SUITE(cancel_after_of_every_operation)
+BOOST_AUTO_TEST_SUITE(cancel_after_of_every_signature)
 
 BOOST_AUTO_TEST_CASE(does_not_fire)
 {
-    for_each_prepared_operation([](auto op, operations_fixture& r) {
+    for_each_prepared_signature([](auto op, operations_fixture& r) {
         outcome o;
         op.launch(r, avirt::cancel_after(1h, o.handler()));
         BOOST_TEST(!o);

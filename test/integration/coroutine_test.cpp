@@ -36,14 +36,14 @@ BOOST_AUTO_TEST_CASE(use_awaitable)
 
 BOOST_AUTO_TEST_CASE(deferred)
 {
-    for_each_prepared_operation([](auto op, operations_fixture& r) {
+    for_each_prepared_signature([](auto op, operations_fixture& r) {
         run_coroutine(r, [&]() -> asio::awaitable<void> { co_await op.launch(r, asio::deferred); });
     });
 }
 
 BOOST_AUTO_TEST_CASE(as_a_tuple)
 {
-    for_each_prepared_operation([](auto op, operations_fixture& r) {
+    for_each_prepared_signature([](auto op, operations_fixture& r) {
         run_coroutine(r, [&]() -> asio::awaitable<void> {
             const auto result = co_await op.launch(r, asio::as_tuple(asio::use_awaitable));
             BOOST_TEST(!std::get<0>(result));
@@ -53,7 +53,7 @@ BOOST_AUTO_TEST_CASE(as_a_tuple)
 
 BOOST_AUTO_TEST_CASE(with_a_redirected_error)
 {
-    for_each_prepared_operation([](auto op, operations_fixture& r) {
+    for_each_prepared_signature([](auto op, operations_fixture& r) {
         run_coroutine(r, [&]() -> asio::awaitable<void> {
             error_code ec = asio::error::fault;
             co_await op.launch(r, asio::redirect_error(asio::use_awaitable, ec));
@@ -64,7 +64,7 @@ BOOST_AUTO_TEST_CASE(with_a_redirected_error)
 
 BOOST_AUTO_TEST_CASE(with_details)
 {
-    for_each_prepared_operation([](auto op, operations_fixture& r) {
+    for_each_prepared_signature([](auto op, operations_fixture& r) {
         run_coroutine(r, [&]() -> asio::awaitable<void> {
             co_await op.launch(r, avirt::with_details(asio::use_awaitable));
         });

@@ -160,52 +160,104 @@ struct operation
     bool uses_object;  // uses the object on which it was launched until it completes
 };
 
+/// Makes operations, and calls visit(operation) with each.
+template <class Visitor>
+struct operation_visitor
+{
+    template <class Launch>
+    void operator()(
+        const char* name, void (*prepare)(operations_fixture&), Launch launch, bool is_immediate = false,
+        bool uses_object = false) const
+    {
+        BOOST_TEST_CONTEXT(name)
+        {
+            visit(operation<Launch>{name, prepare, launch, is_immediate, uses_object});
+        }
+    }
+
+    Visitor& visit;
+};
+
+inline void prepare_nothing(operations_fixture&) {}
+
+inline void prepare_connection(operations_fixture& r)
+{
+    r.open_connection();
+}
+
+inline void prepare_stream(operations_fixture& r)
+{
+    r.open_stream();
+}
+
+inline void prepare_volume(operations_fixture& r)
+{
+    r.volumes = std::make_shared<volume_daemon>();
+    r.open_connection(r.volumes->daemon.uri());
+}
+
+/// The far end has ended, which ends a relay with a stream that cannot be shut down in one direction.
+inline void prepare_relay(operations_fixture& r)
+{
+    r.open_stream();
+    asio::local::connect_pair(r.near_end, r.far_end);
+    r.far_end.shutdown(r.far_end.shutdown_send);
+}
+
+/// Calls visit(operation) for an operation of each completion signature, which is all that an adapter of
+/// tokens sees of an operation. All of them succeed.
+template <class Visitor>
+void for_each_signature(Visitor visit)
+{
+    const operation_visitor<Visitor> visit_one{visit};
+    visit_one("connection.close", prepare_connection, [](operations_fixture& r, auto token) {
+        return r.conn.async_close(std::move(token));
+    });
+    visit_one("connection.call", prepare_connection, [](operations_fixture& r, auto token) {
+        return r.conn.async_call(virConnectNumOfDomains, std::move(token));
+    });
+    visit_one("stream.read", prepare_stream, [](operations_fixture& r, auto token) {
+        return r.stream.async_read_some(asio::buffer(r.memory), std::move(token));
+    });
+    visit_one("volume_info", prepare_volume, [](operations_fixture& r, auto token) {
+        return avirt::async_volume_info(r.conn, r.volumes->volume, std::move(token));
+    });
+    const auto relay = [](operations_fixture& r, auto token) {
+        return avirt::async_relay(r.stream, r.near_end, std::move(token));
+    };
+    visit_one("relay", prepare_relay, relay, false, true);
+}
+
 /// Calls visit(operation) for every operation. All of them succeed.
 template <class Visitor>
 void for_each_operation(Visitor visit)
 {
-    const auto visit_one = [&](const char* name, void (*prepare)(operations_fixture&), auto launch,
-                               bool is_immediate = false, bool uses_object = false) {
-        BOOST_TEST_CONTEXT(name)
-        {
-            visit(operation<decltype(launch)>{name, prepare, launch, is_immediate, uses_object});
-        }
-    };
-    const auto nothing = [](operations_fixture&) {};
-    const auto connection = [](operations_fixture& r) { r.open_connection(); };
-    const auto stream = [](operations_fixture& r) { r.open_stream(); };
+    for_each_signature(visit);
+    const operation_visitor<Visitor> visit_one{visit};
     const auto readable = [](operations_fixture& r) { r.make_readable(); };
-    visit_one("connection.open", nothing, [](operations_fixture& r, auto token) {
+    visit_one("connection.open", prepare_nothing, [](operations_fixture& r, auto token) {
         return r.conn.async_open("test:///default", std::move(token));
     });
-    visit_one("connection.open with options", nothing, [](operations_fixture& r, auto token) {
+    visit_one("connection.open with options", prepare_nothing, [](operations_fixture& r, auto token) {
         avirt::open_options options{"test:///default"};
         options.read_only = true;
         return r.conn.async_open(std::move(options), std::move(token));
     });
-    visit_one("connection.close", connection, [](operations_fixture& r, auto token) {
-        return r.conn.async_close(std::move(token));
-    });
-    visit_one("connection.call", connection, [](operations_fixture& r, auto token) {
-        return r.conn.async_call(virConnectNumOfDomains, std::move(token));
-    });
-    visit_one("connection.call without a result", connection, [](operations_fixture& r, auto token) {
+    visit_one("connection.call without a result", prepare_connection, [](operations_fixture& r, auto token) {
         return r.conn.async_call([](virConnectPtr) {}, std::move(token));
     });
-    visit_one("connection.call on its own connection", connection, [](operations_fixture& r, auto token) {
-        return r.conn.async_call(avirt::own_connection, virConnectNumOfDomains, std::move(token));
-    });
-    visit_one("wait for a state", connection, [](operations_fixture& r, auto token) {
+    visit_one(
+        "connection.call on its own connection", prepare_connection, [](operations_fixture& r, auto token) {
+            return r.conn.async_call(avirt::own_connection, virConnectNumOfDomains, std::move(token));
+        });
+    visit_one("wait for a state", prepare_connection, [](operations_fixture& r, auto token) {
         return avirt::async_wait_for_state(r.conn, "test", VIR_DOMAIN_RUNNING, std::move(token));
     });
-    visit_one("loop.drain", nothing, [](operations_fixture& r, auto token) {
+    visit_one("loop.drain", prepare_nothing, [](operations_fixture& r, auto token) {
         return r.loop.async_drain(std::move(token));
     });
-    visit_one("stream.open", connection, [](operations_fixture& r, auto token) {
+    visit_one("stream.open", prepare_connection, [](operations_fixture& r, auto token) {
         return r.stream.async_open(r.conn, avirt::screenshot{"test"}, std::move(token));
-    });
-    visit_one("stream.read", stream, [](operations_fixture& r, auto token) {
-        return r.stream.async_read_some(asio::buffer(r.memory), std::move(token));
     });
     const auto read_at_once = [](operations_fixture& r, auto token) {
         return r.stream.async_read_some(asio::buffer(r.memory), std::move(token));
@@ -214,11 +266,11 @@ void for_each_operation(Visitor visit)
     const auto write_nothing = [](operations_fixture& r, auto token) {
         return r.stream.async_write_some(asio::const_buffer(), std::move(token));
     };
-    visit_one("stream.write of zero bytes", stream, write_nothing, true);
+    visit_one("stream.write of zero bytes", prepare_stream, write_nothing, true);
     const auto wait_to_read = [](operations_fixture& r, auto token) {
         return r.stream.async_wait(wait_type::read, std::move(token));
     };
-    visit_one("stream.wait", stream, wait_to_read);
+    visit_one("stream.wait", prepare_stream, wait_to_read);
     visit_one("stream.wait at once", readable, wait_to_read, true);
     const auto sparse = [](operations_fixture& r) {
         r.holes = std::make_shared<hole_daemon>();
@@ -238,17 +290,13 @@ void for_each_operation(Visitor visit)
     const auto write_hole = [](operations_fixture& r, auto token) {
         return r.stream.async_write_hole(0, std::move(token));
     };
-    visit_one("stream.write_hole", stream, write_hole, true);
-    visit_one("stream.finish", stream, [](operations_fixture& r, auto token) {
+    visit_one("stream.write_hole", prepare_stream, write_hole, true);
+    visit_one("stream.finish", prepare_stream, [](operations_fixture& r, auto token) {
         return r.stream.async_finish(std::move(token));
     });
-    visit_one("stream.abort", stream, [](operations_fixture& r, auto token) {
+    visit_one("stream.abort", prepare_stream, [](operations_fixture& r, auto token) {
         return r.stream.async_abort(std::move(token));
     });
-    const auto volume = [](operations_fixture& r) {
-        r.volumes = std::make_shared<volume_daemon>();
-        r.open_connection(r.volumes->daemon.uri());
-    };
     const auto upload = [](operations_fixture& r) {
         r.volumes = std::make_shared<volume_daemon>();
         r.open_connection(r.volumes->daemon.uri());
@@ -262,52 +310,51 @@ void for_each_operation(Visitor visit)
         r.volumes = std::make_shared<volume_daemon>();
         r.open_stream();
     };
-    // The far end has ended, which ends a relay with a stream that cannot be shut down in one direction.
-    const auto between = [](operations_fixture& r) {
-        r.open_stream();
-        asio::local::connect_pair(r.near_end, r.far_end);
-        r.far_end.shutdown(r.far_end.shutdown_send);
-    };
     const auto receive_all = [](operations_fixture& r, auto token) {
         return avirt::async_receive_all(r.stream, asio::dynamic_buffer(r.all_received), {}, std::move(token));
     };
-    visit_one("receive_all", stream, receive_all, false, true);
+    visit_one("receive_all", prepare_stream, receive_all, false, true);
     const auto send_all = [](operations_fixture& r, auto token) {
         return avirt::async_send_all(r.stream, asio::buffer(r.volumes->content), {}, std::move(token));
     };
     visit_one("send_all", upload, send_all, false, true);
-    const auto relay = [](operations_fixture& r, auto token) {
-        return avirt::async_relay(r.stream, r.near_end, std::move(token));
-    };
-    visit_one("relay", between, relay, false, true);
     visit_one("receive_sparse", download_to_file, [](operations_fixture& r, auto token) {
         return avirt::async_receive_sparse(r.stream, r.volumes->file, {}, std::move(token));
     });
     visit_one("send_sparse", upload, [](operations_fixture& r, auto token) {
         return avirt::async_send_sparse(r.stream, r.volumes->file, {}, std::move(token));
     });
-    visit_one("screenshot", connection, [](operations_fixture& r, auto token) {
+    visit_one("screenshot", prepare_connection, [](operations_fixture& r, auto token) {
         return avirt::async_screenshot(r.conn, avirt::screenshot{"test"}, std::move(token));
     });
-    visit_one("volume_info", volume, [](operations_fixture& r, auto token) {
-        return avirt::async_volume_info(r.conn, r.volumes->volume, std::move(token));
-    });
-    visit_one("download", volume, [](operations_fixture& r, auto token) {
+    visit_one("download", prepare_volume, [](operations_fixture& r, auto token) {
         const auto& v = *r.volumes;
         return avirt::async_download(r.conn, v.volume, v.directory.path / "copy", {}, std::move(token));
     });
-    visit_one("upload", volume, [](operations_fixture& r, auto token) {
+    visit_one("upload", prepare_volume, [](operations_fixture& r, auto token) {
         return avirt::async_upload(r.conn, r.volumes->file, r.volumes->volume, {}, std::move(token));
     });
 }
 
-/// Calls visit(operation, fixture) for every operation, with a fixture that is prepared for it.
-template <class Visitor>
-void for_each_prepared_operation(Visitor visit)
+/// Calls a test with each operation, and with a fixture that is prepared for it.
+template <class Test>
+auto with_fixture(Test test)
 {
-    for_each_operation([&](auto op) {
+    return [=](auto op) {
         operations_fixture r;
         op.prepare(r);
-        visit(op, r);
-    });
+        test(op, r);
+    };
+}
+
+template <class Test>
+void for_each_prepared_operation(Test test)
+{
+    for_each_operation(with_fixture(test));
+}
+
+template <class Test>
+void for_each_prepared_signature(Test test)
+{
+    for_each_signature(with_fixture(test));
 }

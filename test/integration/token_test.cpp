@@ -11,7 +11,8 @@
 #include <future>
 #include <memory>
 
-// Every operation with completion tokens that need no coroutine. The other tests use callbacks.
+// Every operation with completion tokens that need no coroutine, and adapters of these tokens with an
+// operation of each completion signature. The other tests use callbacks.
 
 namespace {
 
@@ -49,7 +50,7 @@ BOOST_AUTO_TEST_CASE(use_future_throws)
 
 BOOST_AUTO_TEST_CASE(use_future_with_details)
 {
-    for_each_prepared_operation([](auto op, operations_fixture& r) {
+    for_each_prepared_signature([](auto op, operations_fixture& r) {
         auto f = op.launch(r, avirt::with_details(asio::use_future));
         wait_for(r, f);
         BOOST_CHECK_NO_THROW(f.get());
@@ -71,7 +72,7 @@ BOOST_AUTO_TEST_CASE(deferred_stored_and_launched_later)
 
 BOOST_AUTO_TEST_CASE(deferred_as_a_tuple)
 {
-    for_each_prepared_operation([](auto op, operations_fixture& r) {
+    for_each_prepared_signature([](auto op, operations_fixture& r) {
         outcome o;
         op.launch(r, asio::as_tuple(asio::deferred))(
             [note = o.handler()](auto result) { note(std::get<0>(result)); });

@@ -4,8 +4,10 @@
 #include <boost/system/error_code.hpp>
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <type_traits>
+#include <utility>
 
 namespace support {
 
@@ -21,14 +23,38 @@ class outcome
     };
 
 public:
-    /// Returns a completion handler that records its arguments here.
-    auto handler() const
+    /// A completion handler for any signature. Tests share its type, because to compile an operation with one
+    /// more type of handler takes as long as a whole test.
+    class recorder
     {
-        return [s = state_](boost::system::error_code e, const auto&... results) {
-            ++s->calls;
-            s->ec = e;
-            s->bytes = (std::size_t{0} + ... + bytes_of(results));
-        };
+    public:
+        template <class... Results>
+        void operator()(boost::system::error_code ec, const Results&... results) const
+        {
+            ++state_->calls;
+            state_->ec = ec;
+            state_->bytes = (std::size_t{0} + ... + bytes_of(results));
+            if (then_)
+                then_();
+        }
+
+    private:
+        friend outcome;
+
+        recorder(std::shared_ptr<state> s, std::function<void()> then)
+            : state_(std::move(s)),
+              then_(std::move(then))
+        {
+        }
+
+        std::shared_ptr<state> state_;
+        std::function<void()> then_;
+    };
+
+    /// Returns a completion handler that records its arguments here, and then calls the function, if any.
+    recorder handler(std::function<void()> then = {}) const
+    {
+        return {state_, std::move(then)};
     }
 
     int calls() const noexcept
