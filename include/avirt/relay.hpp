@@ -91,6 +91,7 @@ concept relayed_stream = readable_stream<T> && writable_stream<T>;
 /// asio::ip::tcp::socket client = co_await acceptor.async_accept();
 /// co_await console.async_open(conn, avirt::console{"vm1"});
 /// co_await avirt::async_relay(client, console);
+/// co_await console.async_finish(); // Leaves the console to the next one.
 /// @endcode
 template <
     detail::relayed_stream A, detail::relayed_stream B,

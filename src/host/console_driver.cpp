@@ -2,28 +2,20 @@
 #include "host/console_driver.hpp"
 
 #include "core/await_operation.hpp"
-#include "host/domain_status.hpp"
-
-#include <avirt/to_string.hpp>
+#include "host/console_reason.hpp"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <libvirt/libvirt.h>
-#include <libvirt/virterror.h>
 
 #include <algorithm>
 #include <exception>
-#include <string>
 
 namespace avirt::detail {
 namespace {
 
-constexpr std::chrono::milliseconds first_delay{100};
-constexpr std::chrono::milliseconds longest_delay{10'000};
-/// A console that was open for so long works: the next attempt is made soon.
-constexpr std::chrono::seconds long_enough{1};
 /// How long a session on demand waits for the guest to take its input before it leaves the console.
 constexpr std::chrono::seconds finish_time{5};
 constexpr std::size_t read_size = 4096;
@@ -53,65 +45,6 @@ private:
     host_consoles& consoles_;
 };
 
-bool is_active(int state) noexcept
-{
-    return state != VIR_DOMAIN_SHUTDOWN && state != VIR_DOMAIN_SHUTOFF && state != VIR_DOMAIN_CRASHED;
-}
-
-error_details described(std::string message)
-{
-    error_details d;
-    d.domain = VIR_FROM_DOM;
-    d.level = VIR_ERR_WARNING;
-    d.message = std::move(message);
-    return d;
-}
-
-error_details state_of(const domain_status& d)
-{
-    if (is_active(d.state))
-        return {};
-    const auto state = static_cast<virDomainState>(d.state);
-    return described(std::string(to_string(state)).append(": ").append(to_string(state, d.reason)));
-}
-
-error_details no_such_domain(const std::string& name)
-{
-    auto d = described("Domain not found: no domain has the name or UUID '" + name + "'");
-    d.code = VIR_ERR_NO_DOMAIN;
-    d.level = VIR_ERR_ERROR;
-    return d;
-}
-
-/// The state after the console has been lost, or could not be opened.
-console_state state_after(const failure& why)
-{
-    if (why.code == asio::error::eof || why.code == asio::error::broken_pipe
-        || why.code == condition::guest_gone || why.details.code == VIR_ERR_NO_DOMAIN)
-        return console_state::off;
-    if (why.code == condition::console_taken_over)
-        return console_state::taken_over;
-    if (why.code == condition::connection_lost || why.code == error::not_open)
-        return console_state::opening;
-    return console_state::unavailable;
-}
-
-/// Whether another attempt can only succeed after something has changed.
-bool is_permanent(const failure& why)
-{
-    if (why.code == condition::denied)
-        return why.details.code != VIR_ERR_SYSTEM_ERROR; // That comes from a terminal that ceases to exist.
-    return why.code == condition::not_supported
-        || (why.code == condition::not_found && why.details.code != VIR_ERR_NO_DOMAIN);
-}
-
-error_details details_of(failure why)
-{
-    if (why.details.message.empty() && why.code != asio::error::eof)
-        why.details.message = why.code.message();
-    return std::move(why.details);
-}
-
 } // namespace
 
 console_driver::console_driver(
@@ -124,14 +57,8 @@ console_driver::console_driver(
       options_(options),
       broadcast_(std::make_shared<console_broadcast>(executor, options.history)),
       input_(std::make_shared<console_input>(executor, options.on_demand)),
-      delay_(first_delay, longest_delay),
-      may_force_(forces())
+      attempts_(options.force || (which_.flags & VIR_DOMAIN_CONSOLE_FORCE) != 0)
 {
-}
-
-bool console_driver::forces() const noexcept
-{
-    return options_.force || (which_.flags & VIR_DOMAIN_CONSOLE_FORCE) != 0;
 }
 
 template <class Function>
@@ -183,8 +110,7 @@ void console_driver::take_over() noexcept
     post([](console_driver& self) {
         if (self.phase_ == phase::attached || !self.may_open())
             return;
-        self.takes_over_ = true;
-        self.retry_at_ = clock::time_point::min();
+        self.attempts_.take_over();
         self.changed();
     });
 }
@@ -234,7 +160,7 @@ void console_driver::on_host_away(const failure& why)
     post([why](console_driver& self) {
         self.is_host_away_ = true;
         self.is_active_ = false;
-        self.reason_ = details_of(why);
+        self.reason_ = reason_of(why);
         self.changed();
     });
 }
@@ -242,31 +168,25 @@ void console_driver::on_host_away(const failure& why)
 void console_driver::on_host_closed(const failure& why)
 {
     input_->close();
-    broadcast_->close(details_of(why));
+    broadcast_->close(reason_of(why));
     post([](console_driver& self) { self.end(); });
 }
 
 void console_driver::on_domain(const domain_status* domain, int event)
 {
-    auto reason = domain ? state_of(*domain) : no_such_domain(which_.domain);
+    auto reason = domain ? reason_of(*domain) : no_such_domain(which_.domain);
     post([exists = domain != nullptr, state = domain ? domain->state : 0, event,
           reason = std::move(reason)](console_driver& self) mutable {
         const bool was_host_away = std::exchange(self.is_host_away_, false);
         if (was_host_away)
-            self.ended_run_ = console_run_opener::no_run; // A daemon that ends ends its streams, too.
+            self.attempts_.host_came_back();
         const bool is_new = was_host_away || event == VIR_DOMAIN_EVENT_STARTED;
         const bool was_active = std::exchange(self.is_active_, exists && is_active(state));
         if (!std::exchange(self.is_paused_, state == VIR_DOMAIN_PAUSED) && self.is_paused_)
             self.input_->on_paused(clock::now());
         self.reason_ = std::move(reason);
-        if (self.is_active_ && (is_new || !was_active)) {
-            ++self.starts_;
-            self.is_retry_ = false;
-            if (!was_host_away) // Otherwise whoever has taken the console over may still have it.
-                self.may_force_ = self.forces();
-            self.retry_at_ = clock::time_point::min();
-            self.delay_.reset();
-        }
+        if (self.is_active_ && (is_new || !was_active))
+            self.attempts_.guest_started(was_host_away);
         self.show_attached();
         self.changed();
         self.broadcast_->tell_news();
@@ -329,10 +249,10 @@ asio::awaitable<void> console_driver::run(std::shared_ptr<console_driver> self)
             self->show_why_not();
             co_await self->wait_for_change();
         }
-        else if (self->retry_at_ > clock::now()) {
-            if (self->retry_at_ == clock::time_point::max())
+        else if (self->attempts_.next() > clock::now()) {
+            if (self->attempts_.is_given_up())
                 self->input_->refuse(error::not_attached);
-            co_await self->wait_until(self->retry_at_);
+            co_await self->wait_until(self->attempts_.next());
         }
         else {
             const bool has_turn = co_await self->wait_for_turn();
@@ -363,8 +283,7 @@ asio::awaitable<failure> console_driver::use_console()
         phase_ = phase::attached;
         const auto since = clock::now();
         why = co_await read();
-        if (clock::now() - since > long_enough)
-            delay_.reset();
+        attempts_.was_open_for(clock::now() - since);
         if (why)
             input_->detach();
         else
@@ -382,23 +301,19 @@ asio::awaitable<failure> console_driver::open()
     const turn_to_open turn(*consoles_);
     if (!may_open())
         co_return error_code(asio::error::operation_aborted);
-    if (!is_retry_)
+    if (!attempts_.is_retry())
         broadcast_->change(console_state::opening);
+    const auto attempt = attempts_.begin(clock::now());
     auto which = which_;
     which.flags &= ~static_cast<unsigned>(VIR_DOMAIN_CONSOLE_FORCE);
-    if (std::exchange(takes_over_, false) || may_force_)
+    if (attempt.forces)
         which.flags |= VIR_DOMAIN_CONSOLE_FORCE;
-    if (clock::now() - ended_at_ > longest_delay)
-        ended_run_ = console_run_opener::no_run; // It has lost its console, but lives.
-    const auto opener = std::make_shared<console_run_opener>(std::move(which), ended_run_);
+    const auto opener = std::make_shared<console_run_opener>(std::move(which), attempt.ended_run);
     stream_.emplace(strand_);
     phase_ = phase::opening;
-    starts_before_ = starts_;
     const auto why = co_await stream_->open_erased(connection_, opener);
-    run_ = opener->run();
-    attached_run_ = run_;
-    if (!why)
-        takes_over_ = false;
+    attempts_.opened(opener->run(), !why);
+    attached_run_ = opener->run();
     co_return why;
 }
 
@@ -451,12 +366,11 @@ asio::awaitable<void> console_driver::finish()
 
 void console_driver::show_why_not()
 {
-    if (!is_host_away_ && is_active_) { // It is not needed. Whoever needs it next may try.
-        if (retry_at_ == clock::time_point::max())
-            retry_at_ = clock::time_point::min();
+    if (!is_host_away_ && is_active_) {
+        attempts_.not_needed();
         return broadcast_->change(console_state::off);
     }
-    takes_over_ = false;
+    attempts_.guest_is_off();
     input_->refuse(error::not_attached);
     broadcast_->change(is_host_away_ ? console_state::host_away : console_state::off, reason_);
 }
@@ -482,27 +396,16 @@ void console_driver::on_output()
 
 void console_driver::on_ended(const failure& why)
 {
-    is_retry_ = false;
     if (!why || why.code == asio::error::operation_aborted)
-        return;
+        return attempts_.cancelled();
     const auto state = state_after(why);
-    is_retry_ = state != console_state::opening;
-    if (state == console_state::taken_over)
-        may_force_ = false;
-    if (state == console_state::off && run_ != console_run_opener::no_run) {
-        ended_run_ = run_;
-        ended_at_ = clock::now();
-    }
-    if (starts_ != starts_before_ || takes_over_)
-        retry_at_ = clock::time_point::min(); // Something has happened since.
-    else
-        retry_at_ = is_permanent(why) ? clock::time_point::max() : clock::now() + delay_.next();
+    attempts_.ended(why, state, clock::now());
     if (state != console_state::opening)
         input_->refuse(error::not_attached);
     // While it waits for a console that somebody else has taken over, attempts to open it fail otherwise.
     const bool still_waits =
         broadcast_->state() == console_state::taken_over && state == console_state::unavailable;
-    broadcast_->change(still_waits ? console_state::taken_over : state, details_of(why));
+    broadcast_->change(still_waits ? console_state::taken_over : state, reason_of(why));
 }
 
 void console_driver::send()

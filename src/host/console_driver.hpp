@@ -3,12 +3,12 @@
 
 #include "core/context_objects.hpp"
 #include "core/fork_gate.hpp"
+#include "host/console_attempts.hpp"
 #include "host/console_broadcast.hpp"
 #include "host/console_input.hpp"
 #include "host/console_run.hpp"
 #include "host/domain_follower.hpp"
 #include "host/host_consoles.hpp"
-#include "host/retry_delay.hpp"
 #include "loop/deadline.hpp"
 #include "stream/own_stream.hpp"
 
@@ -71,7 +71,7 @@ public:
     /// How often the guest has been found started.
     unsigned starts() const noexcept
     {
-        return starts_;
+        return attempts_.starts();
     }
 
     /// The id that the guest has in the run whose console is open; console_run_opener::no_run if none is.
@@ -112,7 +112,6 @@ private:
     void on_ended(const failure& why);
     void send();
     void await_pace();
-    bool forces() const noexcept;
     void changed();
     void end();
 
@@ -137,20 +136,8 @@ private:
     error_details reason_; // why the host is away, or the guest's state
     bool is_closed_ = false;
 
-    // When and how to open the console next.
-    retry_delay delay_;
-    clock::time_point retry_at_ = clock::time_point::min(); // max: not before something changes
-    bool may_force_; // not after somebody else has taken the console over, until the guest is started again
-    bool takes_over_ = false;
-    bool is_retry_ = false; // Somebody else has the console, or the guest is gone: only success is a change.
+    console_attempts attempts_;
     bool has_turn_ = false;
-    unsigned starts_ = 0;                  // of the guest, and connections of the host
-    unsigned starts_before_ = 0;           // when the console was opened last
-    int run_ = console_run_opener::no_run; // the run of the guest whose console was open last
-    int ended_run_ =
-        console_run_opener::no_run; // the run whose console has ended, if libvirt may not know that
-    clock::time_point ended_at_{};
-
     enum class phase { idle, opening, attached, finishing } phase_ = phase::idle;
     std::optional<own_stream> stream_; // while it is being opened, and used
     bool has_send_failed_ = false;

@@ -304,7 +304,7 @@ void compare_floods(const std::string& uri, int rounds)
         "CPU of a further view / of the session with one");
     for (std::size_t c = 0; c < counts.size(); ++c) {
         const auto cpu = median_of(results[c], &flood_result::cpu);
-        std::printf("  %8zu %8.1f %12.2f", counts[c], median_of(results[c], &flood_result::rate), cpu * 1e3);
+        std::printf("  %8zu %8.2f %12.2f", counts[c], median_of(results[c], &flood_result::rate), cpu * 1e3);
         if (counts[c] > 1)
             std::printf("   %.4f", (cpu - alone) / static_cast<double>(counts[c] - 1) / alone);
         std::printf("\n");

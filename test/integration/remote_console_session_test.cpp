@@ -150,6 +150,57 @@ BOOST_AUTO_TEST_CASE(a_guest_that_is_restarted_is_attached_again)
     BOOST_TEST(viewer.lost() == 0U);
 }
 
+BOOST_AUTO_TEST_CASE(a_guest_that_is_saved_and_restored_is_attached_again)
+{
+    start_guest("saved", avirt_demo_guest);
+    console_session session{host, avirt::console{"saved"}};
+    reach(session, console_state::attached);
+    check_echo(session, "before");
+    console_viewer viewer(session);
+    const std::string file = daemon.directory() / "saved.image";
+    on_guest("saved", [=](virDomainPtr d) { return virDomainSave(d, file.c_str()); });
+    reach(session, console_state::off);
+    BOOST_TEST(write(session, "x") == error::not_attached);
+    call([=](virConnectPtr c) {
+        if (virDomainRestore(c, file.c_str()) < 0)
+            avirt::throw_last_error();
+    });
+    reach(session, console_state::attached);
+    check_echo(session, "after");
+    run_until([&] { return viewer.has("after\r\n"); });
+    BOOST_TEST(viewer.lost() == 0U);
+    BOOST_TEST(!viewer.has("before")); // It goes on, and does not boot again.
+    destroy("saved");
+}
+
+BOOST_AUTO_TEST_CASE(each_device_of_a_guest_has_its_session)
+{
+    call([xml = daemon.guest_xml("two", avirt_demo_guest)](virConnectPtr c) {
+        const std::string_view port = "<serial type='pty'/>";
+        auto of_two = xml;
+        of_two.insert(xml.find(port), port);
+        const avirt::domain guest{virDomainCreateXML(c, of_two.c_str(), 0)};
+        if (!guest)
+            avirt::throw_last_error();
+    });
+    console_session first{host, avirt::console{"two"}}, second{host, avirt::console{"two", "serial1"}};
+    reach(first, console_state::attached);
+    reach(second, console_state::attached);
+    const console_viewer silent(second);
+    check_echo(first);
+    BOOST_TEST(silent.text().empty()); // The guest uses its first port only.
+    // Somebody else takes one of them.
+    avirt::console forced{"two", "serial1"};
+    forced.flags = VIR_DOMAIN_CONSOLE_FORCE;
+    open_stream(forced);
+    reach(second, console_state::taken_over);
+    check_echo(first);
+    BOOST_TEST(first.state() == console_state::attached);
+    destroy("two");
+    reach(first, console_state::off);
+    reach(second, console_state::off);
+}
+
 BOOST_AUTO_TEST_CASE(the_last_words_of_a_guest_that_is_switched_off_are_heard)
 {
     start_guest("goodbye", avirt_demo_guest);
@@ -462,6 +513,41 @@ BOOST_AUTO_TEST_CASE(a_session_survives_the_daemon)
     }
     destroy("echo");
     reach(session, console_state::off);
+}
+
+BOOST_AUTO_TEST_CASE(a_daemon_that_is_stopped_holds_up_a_session_until_it_goes_on)
+{
+    start_guest("echo", avirt_demo_guest);
+    console_session session{host, avirt::console{"echo"}};
+    reach(session, console_state::attached);
+    check_echo(session);
+    daemon.freeze();
+    console_viewer viewer(session);
+    BOOST_TEST(write(session, "late\r") == error_code()); // The session keeps it.
+    daemon.thaw();
+    run_until([&] { return viewer.has("late\r\n"); });
+    BOOST_TEST(viewer.states().empty());
+    BOOST_TEST(session.unknown_input() == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(a_daemon_that_stays_stopped_is_given_up)
+{
+    start_guest("echo", avirt_demo_guest);
+    auto impatient = options();
+    impatient.open.keepalive_interval = 1s;
+    impatient.open.keepalive_count = 1;
+    avirt::supervised_connection its_host{io, impatient};
+    console_session session{its_host, avirt::console{"echo"}};
+    reach(session, console_state::attached);
+    check_echo(session);
+    daemon.freeze();
+    reach(session, console_state::host_away);
+    BOOST_TEST(write(session, "x") == error::not_attached);
+    daemon.thaw();
+    reach(session, console_state::attached);
+    check_echo(session);
+    destroy("echo");
+    its_host.close();
 }
 
 BOOST_AUTO_TEST_CASE(input_that_a_lost_daemon_had_is_of_unknown_fate)

@@ -184,6 +184,20 @@ void fake_libvirtd::answer(std::uint32_t procedure, const encoded& body)
     set_answer(procedure, {ok, body.bytes});
 }
 
+void fake_libvirtd::answer_running_domains(const std::vector<encoded>& domains)
+{
+    const auto integer = [](const char* name, int value) {
+        return xdr(name, int{VIR_TYPED_PARAM_INT}, value);
+    };
+    const std::vector state{
+        integer("state.state", VIR_DOMAIN_RUNNING), integer("state.reason", VIR_DOMAIN_RUNNING_BOOTED)};
+    std::vector<encoded> stats;
+    for (const auto& domain : domains)
+        stats.push_back(xdr(domain, state));
+    answer(connect_list_all_domains, xdr(domains, static_cast<int>(domains.size())));
+    answer(connect_get_all_domain_stats, xdr(stats));
+}
+
 void fake_libvirtd::refuse(std::uint32_t procedure, int code, int domain, const std::string& message)
 {
     set_answer(procedure, {failed, error_body(code, domain, message)});

@@ -17,6 +17,7 @@
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace support {
 
@@ -135,6 +136,9 @@ public:
     // These apply from now on, to every client:
 
     void answer(std::uint32_t procedure, const encoded& body);
+    /// Lists these domains, which run.
+    /// @param domains On the wire: name, UUID and id.
+    void answer_running_domains(const std::vector<encoded>& domains);
     void refuse(std::uint32_t procedure, int code, int domain, const std::string& message);
     /// Answers the PINGs of the keepalive.
     void answer_keepalives() noexcept

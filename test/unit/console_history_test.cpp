@@ -196,4 +196,20 @@ BOOST_AUTO_TEST_CASE(readers_at_every_distance_read_the_same_at_the_same_offset)
     }
 }
 
+// The stream writes to all of the memory, and while it does, views read.
+BOOST_AUTO_TEST_CASE(prepared_memory_is_apart_from_what_is_kept)
+{
+    for (int i = 0; i < 100; ++i) {
+        const auto memory = history.prepare(console_history::max_prepared);
+        BOOST_TEST(memory.size() == console_history::max_prepared);
+        asio::buffer_copy(memory, asio::buffer(std::string(console_history::max_prepared, '!')));
+        auto place = history.first();
+        const auto begin = place.offset;
+        if (history.end() != begin)
+            BOOST_TEST(read(place, 1000) == bytes(begin, history.end()));
+        const auto next = bytes(history.end(), history.end() + 777);
+        history.commit(asio::buffer_copy(memory, asio::buffer(next)));
+    }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
