@@ -39,23 +39,23 @@ std::uint64_t file_worker::post(step s, failure& f)
     return ++posted_;
 }
 
-asio::awaitable<failure> file_worker::wait(std::uint64_t step_number)
+asio::awaitable<failure> file_worker::wait(std::uint64_t step_number, cancellation c)
 {
     if (is_done(step_number))
         co_return failure();
     constexpr auto token = asio::as_tuple(asio::use_awaitable);
-    const auto start = [&](auto handler) { start_wait(step_number, true, wait_handler(std::move(handler))); };
+    const auto start = [&](auto handler) { start_wait(step_number, c, wait_handler(std::move(handler))); };
     const auto [ec] = co_await asio::async_initiate<decltype(token), void(error_code)>(start, token);
     co_return failure(ec);
 }
 
-asio::awaitable<failure> file_worker::run(std::function<failure()> function)
+asio::awaitable<failure> file_worker::run(std::function<failure()> function, cancellation c)
 {
     const auto result = std::make_shared<failure>();
     failure f;
     const auto number = post([result, function = std::move(function)] { *result = function(); }, f);
     if (number != 0)
-        f = co_await wait(number);
+        f = co_await wait(number, c);
     if (f)
         co_return f;
     co_return std::move(*result);
@@ -85,7 +85,7 @@ asio::awaitable<void> file_worker::wait_for_end()
     constexpr auto token = asio::as_tuple(asio::use_awaitable);
     asio::steady_timer timer(co_await asio::this_coro::executor, std::chrono::seconds(1));
     const auto start = [&](auto handler) {
-        start_wait(posted_, false, wait_handler(std::move(handler)));
+        start_wait(posted_, cancellation::ignored, wait_handler(std::move(handler)));
         timer.async_wait([self = shared_from_this(), number = current_wait()](error_code ec) {
             if (!ec)
                 self->cancel_wait(number);
@@ -106,12 +106,12 @@ std::uint64_t file_worker::current_wait()
     return wait_.number();
 }
 
-void file_worker::start_wait(std::uint64_t step_number, bool is_cancellable, wait_handler handler)
+void file_worker::start_wait(std::uint64_t step_number, cancellation c, wait_handler handler)
 {
     const std::lock_guard guard(mutex_);
     if (!executor_) // The handler is destroyed outside the lock.
         return;
-    if (is_cancellable)
+    if (c == cancellation::accepted)
         on_cancel(handler, [weak = weak_from_this(), number = wait_.number() + 1](asio::cancellation_type) {
             if (const auto self = weak.lock())
                 self->cancel_wait(number);

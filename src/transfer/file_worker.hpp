@@ -35,12 +35,14 @@ public:
     /// @return The number; 0 if no thread can be created, with the reason in @p f.
     std::uint64_t post(step s, failure& f);
 
+    enum class cancellation { accepted, ignored };
+
     /// Waits until the step, and each one before it, is done. Fails only if the wait is cancelled.
-    asio::awaitable<failure> wait(std::uint64_t step_number);
+    asio::awaitable<failure> wait(std::uint64_t step_number, cancellation c = cancellation::accepted);
 
     /// Executes a function on a worker thread after all earlier steps. The failure is that of the function,
     /// or of the wait.
-    asio::awaitable<failure> run(std::function<failure()> function);
+    asio::awaitable<failure> run(std::function<failure()> function, cancellation c = cancellation::accepted);
 
     enum class unstarted { execute, drop };
 
@@ -66,7 +68,7 @@ private:
     };
 
     bool is_done(std::uint64_t step_number);
-    void start_wait(std::uint64_t step_number, bool is_cancellable, wait_handler handler);
+    void start_wait(std::uint64_t step_number, cancellation c, wait_handler handler);
     void cancel_wait(std::uint64_t operation_number);
     std::uint64_t current_wait();
     void work() noexcept;

@@ -206,8 +206,11 @@ asio::awaitable<failure> file_writer::flush()
 
 asio::awaitable<failure> file_writer::complete()
 {
-    const auto complete_file = [s = state_] { return s->file.complete(); };
-    co_return co_await worker_->run(complete_file);
+    const auto sync_file = [s = state_] { return s->file.sync(); };
+    if (auto f = co_await worker_->run(sync_file))
+        co_return f;
+    const auto rename_file = [s = state_] { return s->file.rename(); };
+    co_return co_await worker_->run(rename_file, file_worker::cancellation::ignored);
 }
 
 unique_fd file_writer::duplicate() const noexcept

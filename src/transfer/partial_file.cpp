@@ -173,12 +173,15 @@ unique_fd partial_file::duplicate() const noexcept
     return unique_fd(::fcntl(file_.get(), F_DUPFD_CLOEXEC, 0));
 }
 
-failure partial_file::complete()
+failure partial_file::sync()
 {
     if (auto f = flush())
         return f;
-    if (::fsync(file_.get()) < 0)
-        return failed_to("write");
+    return ::fsync(file_.get()) < 0 ? failed_to("write") : failure();
+}
+
+failure partial_file::rename()
+{
     if (::renameat(directory_.get(), part_.c_str(), directory_.get(), name_.c_str()) < 0) {
         const int number = errno;
         return file_failure("cannot rename '" + part_ + "' to '" + target_.string() + "'", number);

@@ -62,8 +62,10 @@ public:
         return target_;
     }
 
-    /// Flushes the file to the disk and gives it the target's name.
-    failure complete();
+    /// Flushes the file to the disk.
+    failure sync();
+    /// Gives the file, which is on the disk, the target's name.
+    failure rename();
 
     /// Removes the file although it resumes: its content is wrong.
     void spoil() noexcept

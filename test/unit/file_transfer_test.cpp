@@ -336,6 +336,31 @@ BOOST_AUTO_TEST_CASE(a_wait_can_be_cancelled)
     BOOST_TEST(result->code == asio::error::operation_aborted);
 }
 
+// When a file gets its name, it must be known whether it has it.
+BOOST_AUTO_TEST_CASE(a_step_that_ignores_cancellation_is_waited_for)
+{
+    const auto worker = file_worker::make(executor);
+    gate g;
+    asio::cancellation_signal signal;
+    std::optional<failure> result;
+    const auto wait = [&]() -> asio::awaitable<void> {
+        const auto fail = [pass = g.entry()] {
+            pass();
+            return failure(avirt::error::not_open);
+        };
+        result = co_await worker->run(fail, file_worker::cancellation::ignored);
+    };
+    asio::co_spawn(io, wait(), asio::bind_cancellation_slot(signal.slot(), [](std::exception_ptr) {}));
+    run_until([&] { return g.arrived() == 1; });
+    signal.emit(asio::cancellation_type::terminal);
+    io.restart();
+    io.poll();
+    BOOST_TEST(!result);
+    g.open();
+    run_until([&] { return result.has_value(); });
+    BOOST_TEST(result->code == avirt::error::not_open);
+}
+
 BOOST_AUTO_TEST_CASE(the_end_does_not_wait_for_a_file_system_that_hangs)
 {
     const auto worker = file_worker::make(executor);
