@@ -4,7 +4,7 @@
 // what an idle view and an idle session cost, and how much longer a key takes through a session than through
 // a stream.
 //
-//   session_benchmark [ROUNDS]
+//   session_benchmark [ROUNDS [flood|idle|echo]]
 //
 // Each measurement has a process of its own, because libvirt accepts one event loop per process. They take
 // turns, and all figures are medians.
@@ -29,6 +29,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -348,15 +349,19 @@ void compare_echoes(const std::string& uri, int rounds)
 int main(int argc, char* argv[])
 try {
     const int rounds = argc > 1 ? std::atoi(argv[1]) : 5;
-    if (rounds < 1) {
-        std::fprintf(stderr, "usage: %s [ROUNDS]\n", argv[0]);
+    const std::string_view wanted = argc > 2 ? argv[2] : "";
+    if (rounds < 1 || argc > 3) {
+        std::fprintf(stderr, "usage: %s [ROUNDS [flood|idle|echo]]\n", argv[0]);
         return 2;
     }
     support::libvirtd daemon;
     set_up(daemon);
-    compare_floods(daemon.uri(), rounds);
-    measure_idleness(daemon.uri(), rounds);
-    compare_echoes(daemon.uri(), rounds);
+    if (wanted.empty() || wanted == "flood")
+        compare_floods(daemon.uri(), rounds);
+    if (wanted.empty() || wanted == "idle")
+        measure_idleness(daemon.uri(), rounds);
+    if (wanted.empty() || wanted == "echo")
+        compare_echoes(daemon.uri(), rounds);
 }
 catch (const std::exception& e) {
     std::fprintf(stderr, "%s\n", e.what());
