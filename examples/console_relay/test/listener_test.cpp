@@ -208,9 +208,13 @@ BOOST_FIXTURE_TEST_CASE(client_that_does_not_read, relay_of_flood)
     after += slow.output("\nflood ");
     // QEMU may drop output, too. What reached the daemon arrives, except for what is told to be lost.
     const auto all = seen();
-    if (all.find(before) == std::string::npos)
-        before.resize(before.size() - 2); // The sentence begins a line.
-    BOOST_TEST(all.substr(all.find(before) + before.size() + lost, after.size()) == after);
+    const auto goes_on_after = [&](const std::string& text) {
+        const auto at = all.find(text);
+        return at != all.npos && all.substr(at + text.size() + lost, after.size()) == after;
+    };
+    // The sentence begins a line, for which the relay may have ended the guest's.
+    const auto without_line_end = before.substr(0, before.size() - 2);
+    BOOST_TEST((goes_on_after(before) || goes_on_after(without_line_end)));
 
     // A slow client does not keep the relay from ending either.
     relay.send_signal(SIGINT);
