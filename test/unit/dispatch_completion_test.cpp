@@ -158,6 +158,80 @@ BOOST_AUTO_TEST_CASE(a_callback_runs_the_context)
     });
 }
 
+BOOST_AUTO_TEST_CASE(a_handler_on_a_strand_forwards_one)
+{
+    const asio::strand<asio::io_context::executor_type> strand = asio::make_strand(io);
+    run_in_context([&] {
+        dispatch_completion completion(&io);
+        dispatch_completion::defer(strand, [&] {
+            {
+                const dispatch_completion::forwarding guard(strand);
+                dispatch_completion::defer(io.get_executor(), [&] {
+                    BOOST_TEST(!strand.running_in_this_thread());
+                    invoked += 'b';
+                    defer(io, 'd'); // Is not forwarded any more.
+                });
+                defer(io, 'c');
+            }
+            invoked += 'a';
+        });
+        completion.run();
+        BOOST_TEST(invoked == "ab");
+    });
+    poll(io);
+    BOOST_TEST(invoked == "abcd");
+}
+
+BOOST_AUTO_TEST_CASE(another_strand_or_another_context_forwards_nothing)
+{
+    const asio::any_io_executor strand = asio::make_strand(io);
+    run_in_context([&] {
+        dispatch_completion completion(&io);
+        dispatch_completion::defer(io.get_executor(), [&] {
+            const dispatch_completion::forwarding guard(strand);
+            defer(io, 'a');
+        });
+        completion.run();
+        BOOST_TEST(invoked == "");
+    });
+    poll(io);
+    BOOST_TEST(invoked == "a");
+    run_in_context([&] {
+        dispatch_completion completion(&io);
+        dispatch_completion::defer(strand, [&] {
+            const dispatch_completion::forwarding guard(strand);
+            defer(other, 'b');
+        });
+        completion.run();
+        BOOST_TEST(invoked == "a");
+    });
+    poll(other);
+    BOOST_TEST(invoked == "ab");
+    const dispatch_completion::forwarding guard(strand); // Nothing is being invoked.
+    defer(io, 'c');
+    BOOST_TEST(invoked == "ab");
+    poll(io);
+    BOOST_TEST(invoked == "abc");
+}
+
+BOOST_AUTO_TEST_CASE(what_is_forwarded_is_invoked_although_the_handler_throws)
+{
+    const asio::any_io_executor strand = asio::make_strand(io);
+    const auto run_dispatch = [&] {
+        dispatch_completion completion(&io);
+        dispatch_completion::defer(strand, [&] {
+            {
+                const dispatch_completion::forwarding guard(strand);
+                defer(io, 'a');
+            }
+            throw std::range_error("from a handler");
+        });
+        completion.run();
+        BOOST_TEST(invoked == "a");
+    };
+    BOOST_CHECK_THROW(run_in_context(run_dispatch), std::range_error); // The context throws it later.
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 } // namespace
