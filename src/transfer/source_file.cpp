@@ -130,8 +130,8 @@ failure source_file::check_size() const
     if (static_cast<std::uint64_t>(size) >= end_)
         return {};
     return file_failure(
-        "'" + path_.string() + "' has shrunk from " + std::to_string(size_) + " to " + std::to_string(size)
-            + " bytes while it was read",
+        "cannot read '" + path_.string() + "': it has shrunk from " + std::to_string(size_) + " to "
+            + std::to_string(size) + " bytes while it was read",
         EIO);
 }
 

@@ -58,8 +58,8 @@ asio::awaitable<failure> verify(
     if (compared.error || compared.is_equal)
         co_return compared.error;
     failure f(error::verification_failed);
-    f.details.message = "'" + path.string() + "' differs from the volume '" + volume.name() + "' at offset "
-        + std::to_string(compared.equal());
+    f.details.message = "the file '" + path.string() + "' differs from the volume '" + volume.name()
+        + "' at offset " + std::to_string(compared.equal());
     if (offset > 0)
         f.details.message +=
             ", which is offset " + std::to_string(offset + compared.equal()) + " of the volume";

@@ -53,9 +53,9 @@ struct checking_reader
             if (ec == error::output_lost)
                 lost += view.lost();
             bytes += n;
-            if (ec && ec != error::console_state_changed && ec != error::output_lost)
-                return;
-            read();
+            end = ec == error::console_state_changed || ec == error::output_lost ? error_code() : ec;
+            if (!end)
+                read();
         });
     }
 
@@ -64,6 +64,7 @@ struct checking_reader
     bool is_intact = true;
     std::uint64_t bytes = 0;
     std::uint64_t lost = 0;
+    error_code end{};
 };
 
 } // namespace
@@ -108,7 +109,9 @@ BOOST_AUTO_TEST_CASE(an_hour_of_output_takes_no_memory)
         BOOST_TEST(view.offset() == size - history);
     }
     host.close();
-    run_until([&] { return session.state() == console_state::closed; });
+    run_until([&] { return reader.end.failed(); });
+    BOOST_TEST(reader.end == asio::error::eof);
+    BOOST_TEST(session.state() == console_state::closed);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -33,7 +33,6 @@ BOOST_AUTO_TEST_CASE(changes_while_the_daemon_is_away)
     auto failed = next<avirt::host_disconnected>(); // At first the daemon's socket may still exist.
     while (failed.details.message.find(daemon.socket().string()) == std::string::npos)
         failed = next<avirt::host_disconnected>();
-    BOOST_TEST((failed.retry_in > lost.retry_in));
     BOOST_TEST(!host.connection().is_open());
     forget_guest("goes");
 
