@@ -45,25 +45,7 @@ public:
     /// Whether a completion waits for the end of the dispatch that the calling thread runs.
     static bool is_waiting() noexcept;
 
-    /// While it exists, the first operation that is completed follows the one whose handler the calling
-    /// thread invokes: its own handler is invoked next, when the calling handler has returned and has left
-    /// its strand. Only for a strand on which no code of the application runs, because that could wait for
-    /// the second operation.
-    class forwarding
-    {
-    public:
-        explicit forwarding(const asio::any_io_executor& strand) noexcept;
-        ~forwarding();
-        forwarding(const forwarding&) = delete;
-        forwarding& operator=(const forwarding&) = delete;
-
-    private:
-        dispatch_completion* const outer_;
-    };
-
 private:
-    class invocation;
-
     struct completion
     {
         asio::any_io_executor executor;
@@ -81,7 +63,6 @@ private:
     const asio::execution_context* const context_;
     dispatch_completion* const outer_; // A callback of that dispatch runs the context.
     std::optional<completion> first_;
-    const asio::any_io_executor* invoked_on_ = nullptr; // the executor of the handler that run() invokes
 };
 
 } // namespace avirt::detail

@@ -2,7 +2,6 @@
 #include "host/console_driver.hpp"
 
 #include "core/await_operation.hpp"
-#include "core/dispatch_completion.hpp"
 #include "host/console_reason.hpp"
 
 #include <boost/asio/co_spawn.hpp>
@@ -324,18 +323,13 @@ asio::awaitable<failure> console_driver::read()
     has_send_failed_ = false;
     input_->attach();
     show_attached();
-    const auto strand = co_await asio::this_coro::executor;
     auto size = read_size;
     while (is_needed()) {
         send(); // What has been written while the console seemed not to be needed, for instance.
         const auto memory = broadcast_->prepare(size);
         const auto next = co_await stream_->read_some(memory);
         if (next.value != 0) {
-            {
-                // A view's handler need not wait for one more look at the reactor.
-                const dispatch_completion::forwarding guard(strand);
-                broadcast_->commit(next.value);
-            }
+            broadcast_->commit(next.value);
             on_output();
         }
         if (next.error && (is_closed_ || next.error.code != asio::error::operation_aborted))
