@@ -26,7 +26,7 @@ void console_attempts::guest_started(bool was_host_away) noexcept
 {
     ++starts_;
     is_retry_ = false;
-    if (!was_host_away) // Otherwise whoever has taken the console over may still have it.
+    if (!was_host_away) // A session that took the console over keeps it while the host is away.
         may_force_ = forces_;
     next_ = clock::time_point::min();
     delay_.reset();

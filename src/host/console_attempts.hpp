@@ -18,7 +18,7 @@ class console_attempts
 public:
     using clock = std::chrono::steady_clock;
 
-    /// @param forces Whether to take the console over from whoever has it.
+    /// @param forces Whether to take the console over if another session has it.
     explicit console_attempts(bool forces);
 
     // What happens.
@@ -30,7 +30,7 @@ public:
     void take_over() noexcept;
     /// The guest does not run: there is nothing to take over.
     void guest_is_off() noexcept;
-    /// Nobody needs the console. Whoever needs it next may try.
+    /// No view and no write needs the console. An attempt that was given up is made when one does.
     void not_needed() noexcept;
 
     // The next attempt.
@@ -46,8 +46,8 @@ public:
         return next_ == clock::time_point::max();
     }
 
-    /// Whether the next attempt repeats one that failed because of somebody else or of the guest. Its failure
-    /// is no news.
+    /// Whether the last attempt failed although the daemon answered. Views are not told that the next one
+    /// begins.
     bool is_retry() const noexcept
     {
         return is_retry_;
@@ -80,7 +80,7 @@ public:
 
 private:
     const bool forces_;
-    bool may_force_; // not after somebody else has taken the console over, until the guest is started again
+    bool may_force_; // false from a takeover by another session until the guest is started again
     bool takes_over_ = false;
     bool is_retry_ = false;
     retry_delay delay_;

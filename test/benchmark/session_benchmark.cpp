@@ -162,7 +162,7 @@ struct idle_result
     double wake_ups;        // a second, with all of them
 };
 
-/// How often epoll_wait() returns in a second in which nobody needs anything. The daemon sends its PINGs.
+/// How often epoll_wait() returns in a second without operations. The PINGs of the daemon make it return.
 double idle_wake_ups(asio::io_context& io)
 {
     const auto wait = [&](std::chrono::seconds time) {

@@ -20,14 +20,8 @@ namespace {
 
 namespace data = boost::unit_test::data;
 using std::chrono::seconds;
-
-constexpr std::size_t mebibyte = 1024 * 1024;
-
-#ifdef __SANITIZE_THREAD__
-constexpr std::size_t few_mebibytes = 64 * mebibyte; // ThreadSanitizer keeps shadows of memory that was used.
-#else
-constexpr std::size_t few_mebibytes = 16 * mebibyte;
-#endif
+using support::few_mebibytes;
+using support::mebibyte;
 
 struct absent_reader_fixture : fake_fixture
 {

@@ -19,13 +19,8 @@ using avirt::console_state;
 using avirt::console_view;
 using avirt::error;
 
-constexpr std::size_t mebibyte = 1024 * 1024;
-
-#ifdef __SANITIZE_THREAD__
-constexpr std::size_t few_mebibytes = 64 * mebibyte; // ThreadSanitizer keeps shadows of memory that was used.
-#else
-constexpr std::size_t few_mebibytes = 16 * mebibyte;
-#endif
+using support::few_mebibytes;
+using support::mebibyte;
 
 /// A part of the output, which repeats itself after a prime number of bytes.
 std::string_view output(std::uint64_t offset, std::size_t size)

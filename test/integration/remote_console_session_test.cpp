@@ -189,7 +189,7 @@ BOOST_AUTO_TEST_CASE(each_device_of_a_guest_has_its_session)
     const console_viewer silent(second);
     check_echo(first);
     BOOST_TEST(silent.text().empty()); // The guest uses its first port only.
-    // Somebody else takes one of them.
+    // Another session takes over the second console.
     avirt::console forced{"two", "serial1"};
     forced.flags = VIR_DOMAIN_CONSOLE_FORCE;
     open_stream(forced);

@@ -37,6 +37,15 @@ struct attempts_fixture
         attempts.ended(why, state, now);
     }
 
+    /// The same, after a while.
+    void lose_after(clock_type::duration time)
+    {
+        attempts.begin(now);
+        attempts.opened(run, true);
+        attempts.was_open_for(time);
+        attempts.ended(error_code(boost::asio::error::eof), console_state::off, now);
+    }
+
     /// Begins an attempt, which fails.
     void fail(
         console_state state = console_state::unavailable,
@@ -84,17 +93,11 @@ BOOST_AUTO_TEST_CASE(a_console_that_has_worked_is_opened_again_soon)
 {
     for (int i = 0; i < 10; ++i)
         fail();
-    attempts.begin(now);
-    attempts.opened(run, true);
-    attempts.was_open_for(1001ms);
-    attempts.ended(error_code(boost::asio::error::eof), console_state::off, now);
+    lose_after(1001ms);
     BOOST_TEST((attempts.next() < now + 200ms));
     for (int i = 0; i < 10; ++i)
         fail();
-    attempts.begin(now);
-    attempts.opened(run, true);
-    attempts.was_open_for(999ms);
-    attempts.ended(error_code(boost::asio::error::eof), console_state::off, now);
+    lose_after(999ms);
     BOOST_TEST((attempts.next() == now + 10s));
 }
 
