@@ -72,7 +72,9 @@ AVIRT_DECL void async_upload(
 /// @par Per-operation cancellation
 /// Terminal, partial and total. While the daemon is asked for the volume's size, a terminal cancellation
 /// costs the connection, as of basic_connection::async_call(); total or partial cancellation never does. It
-/// comes too late, and the download succeeds, when all is on the disk and the file gets its name.
+/// comes too late, and the download succeeds, when all is on the disk and the file gets its name. If that
+/// takes more than another second, because the file system hangs, the download ends with operation_aborted,
+/// and the file may get its name later.
 ///
 /// @par libvirt
 /// virStorageVolGetInfo, virStorageVolGetInfoFlags, virStorageVolDownload, virStreamRecvFlags,

@@ -3,7 +3,6 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
@@ -43,8 +42,23 @@ asio::awaitable<failure> file_worker::wait(std::uint64_t step_number, cancellati
 {
     if (is_done(step_number))
         co_return failure();
+    std::shared_ptr<asio::steady_timer>
+        timer; // ends with this coroutine, so that no late cancellation starts it
+    if (c == cancellation::delayed)
+        timer = std::make_shared<asio::steady_timer>(co_await asio::this_coro::executor);
     constexpr auto token = asio::as_tuple(asio::use_awaitable);
-    const auto start = [&](auto handler) { start_wait(step_number, c, wait_handler(std::move(handler))); };
+    const auto start = [&](wait_handler handler) {
+        const auto cancel = [weak = weak_from_this(), c, number = next_wait(),
+                             timer = std::weak_ptr(timer)](asio::cancellation_type) mutable {
+            const auto self = weak.lock();
+            if (self && c == cancellation::immediate)
+                self->end_wait(number);
+            else if (const auto t = std::exchange(timer, {}).lock(); t && self)
+                self->end_wait_later(number, *t);
+        };
+        on_cancel(handler, cancel);
+        start_wait(step_number, std::move(handler));
+    };
     const auto [ec] = co_await asio::async_initiate<decltype(token), void(error_code)>(start, token);
     co_return failure(ec);
 }
@@ -82,14 +96,11 @@ void file_worker::end_with(step last, unstarted others) noexcept
 
 asio::awaitable<void> file_worker::wait_for_end()
 {
+    asio::steady_timer timer(co_await asio::this_coro::executor);
     constexpr auto token = asio::as_tuple(asio::use_awaitable);
-    asio::steady_timer timer(co_await asio::this_coro::executor, std::chrono::seconds(1));
-    const auto start = [&](auto handler) {
-        start_wait(posted_, cancellation::ignored, wait_handler(std::move(handler)));
-        timer.async_wait([self = shared_from_this(), number = current_wait()](error_code ec) {
-            if (!ec)
-                self->cancel_wait(number);
-        });
+    const auto start = [&](wait_handler handler) {
+        end_wait_later(next_wait(), timer);
+        start_wait(posted_, std::move(handler));
     };
     co_await asio::async_initiate<decltype(token), void(error_code)>(start, token);
 }
@@ -100,33 +111,38 @@ bool file_worker::is_done(std::uint64_t step_number)
     return done_ >= step_number;
 }
 
-std::uint64_t file_worker::current_wait()
+/// The number that the next wait gets.
+std::uint64_t file_worker::next_wait()
 {
     const std::lock_guard guard(mutex_);
-    return wait_.number();
+    return wait_.number() + 1;
 }
 
-void file_worker::start_wait(std::uint64_t step_number, cancellation c, wait_handler handler)
+void file_worker::start_wait(std::uint64_t step_number, wait_handler handler)
 {
     const std::lock_guard guard(mutex_);
     if (!executor_) // The handler is destroyed outside the lock.
         return;
-    if (c == cancellation::accepted)
-        on_cancel(handler, [weak = weak_from_this(), number = wait_.number() + 1](asio::cancellation_type) {
-            if (const auto self = weak.lock())
-                self->cancel_wait(number);
-        });
     awaited_ = step_number;
     wait_.start(std::move(handler), executor_, nullptr);
     if (done_ >= awaited_)
         wait_.complete({});
 }
 
-void file_worker::cancel_wait(std::uint64_t operation_number)
+void file_worker::end_wait(std::uint64_t number)
 {
     const std::lock_guard guard(mutex_);
-    if (wait_.number() == operation_number)
+    if (wait_.number() == number)
         wait_.complete(error_code(asio::error::operation_aborted));
+}
+
+void file_worker::end_wait_later(std::uint64_t number, asio::steady_timer& timer)
+{
+    timer.expires_after(std::chrono::seconds(1));
+    timer.async_wait([self = shared_from_this(), number](error_code ec) {
+        if (!ec)
+            self->end_wait(number);
+    });
 }
 
 void file_worker::shutdown() noexcept

@@ -10,6 +10,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include <cstdint>
 #include <deque>
@@ -35,14 +36,16 @@ public:
     /// @return The number; 0 if no thread can be created, with the reason in @p f.
     std::uint64_t post(step s, failure& f);
 
-    enum class cancellation { accepted, ignored };
+    /// When a cancellation ends a wait. With delayed, the step has a second to end first: a file system may
+    /// hang.
+    enum class cancellation { immediate, delayed };
 
     /// Waits until the step, and each one before it, is done. Fails only if the wait is cancelled.
-    asio::awaitable<failure> wait(std::uint64_t step_number, cancellation c = cancellation::accepted);
+    asio::awaitable<failure> wait(std::uint64_t step_number, cancellation c = cancellation::immediate);
 
     /// Executes a function on a worker thread after all earlier steps. The failure is that of the function,
     /// or of the wait.
-    asio::awaitable<failure> run(std::function<failure()> function, cancellation c = cancellation::accepted);
+    asio::awaitable<failure> run(std::function<failure()> function, cancellation c = cancellation::immediate);
 
     enum class unstarted { execute, drop };
 
@@ -53,7 +56,7 @@ public:
     /// destroyed.
     void end_with(step last, unstarted others) noexcept;
 
-    /// Waits until the last step is done, at most for a second: a file system may hang. Cannot be cancelled.
+    /// Waits until the last step is done, at most for a second. Cannot be cancelled.
     asio::awaitable<void> wait_for_end();
 
     void shutdown() noexcept override;
@@ -68,9 +71,10 @@ private:
     };
 
     bool is_done(std::uint64_t step_number);
-    void start_wait(std::uint64_t step_number, cancellation c, wait_handler handler);
-    void cancel_wait(std::uint64_t operation_number);
-    std::uint64_t current_wait();
+    std::uint64_t next_wait();
+    void start_wait(std::uint64_t step_number, wait_handler handler);
+    void end_wait(std::uint64_t number);
+    void end_wait_later(std::uint64_t number, asio::steady_timer& timer);
     void work() noexcept;
     bool take(task& next);
     void finish_step();

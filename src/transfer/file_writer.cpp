@@ -210,7 +210,7 @@ asio::awaitable<failure> file_writer::complete()
     if (auto f = co_await worker_->run(sync_file))
         co_return f;
     const auto rename_file = [s = state_] { return s->file.rename(); };
-    co_return co_await worker_->run(rename_file, file_worker::cancellation::ignored);
+    co_return co_await worker_->run(rename_file, file_worker::cancellation::delayed);
 }
 
 unique_fd file_writer::duplicate() const noexcept

@@ -54,8 +54,8 @@ public:
     /// Waits until everything is written.
     asio::awaitable<failure> flush();
 
-    /// Gives the file, which has been flushed, its name. A cancellation comes too late when the file is on
-    /// the disk: otherwise it would not be known whether the file has its name.
+    /// Gives the file, which has been flushed, its name. Unless the file system hangs, a cancellation comes
+    /// too late when the file is on the disk: otherwise it would not be known whether the file has its name.
     asio::awaitable<failure> complete();
 
     /// A descriptor of the file, to read it.

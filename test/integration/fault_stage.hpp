@@ -71,6 +71,8 @@ public:
     /// Opens the stream, unless the operation does that, holds the peer, starts the operation and provokes
     /// the fault.
     void play();
+    /// Starts the operation, as play() does.
+    void begin();
     /// Releases the peer and closes everything, however far the cell has come.
     virtual void clean_up();
 
@@ -205,7 +207,6 @@ private:
             && what_ != fault::own_handler;
     }
 
-    void begin();
     void start();
     template <class Token>
     void start(Token token);

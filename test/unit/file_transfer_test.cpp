@@ -336,29 +336,46 @@ BOOST_AUTO_TEST_CASE(a_wait_can_be_cancelled)
     BOOST_TEST(result->code == asio::error::operation_aborted);
 }
 
-// When a file gets its name, it must be known whether it has it.
-BOOST_AUTO_TEST_CASE(a_step_that_ignores_cancellation_is_waited_for)
+/// Runs a step that fails when the gate is opened, and cancels the wait for it.
+struct cancelled_step : file_fixture
 {
-    const auto worker = file_worker::make(executor);
     gate g;
     asio::cancellation_signal signal;
     std::optional<failure> result;
-    const auto wait = [&]() -> asio::awaitable<void> {
-        const auto fail = [pass = g.entry()] {
-            pass();
-            return failure(avirt::error::not_open);
+
+    cancelled_step()
+    {
+        const auto worker = file_worker::make(executor);
+        const auto wait = [this, worker]() -> asio::awaitable<void> {
+            const auto fail = [pass = g.entry()] {
+                pass();
+                return failure(avirt::error::not_open);
+            };
+            result = co_await worker->run(fail, file_worker::cancellation::delayed);
         };
-        result = co_await worker->run(fail, file_worker::cancellation::ignored);
-    };
-    asio::co_spawn(io, wait(), asio::bind_cancellation_slot(signal.slot(), [](std::exception_ptr) {}));
-    run_until([&] { return g.arrived() == 1; });
-    signal.emit(asio::cancellation_type::terminal);
-    io.restart();
-    io.poll();
-    BOOST_TEST(!result);
+        asio::co_spawn(io, wait, asio::bind_cancellation_slot(signal.slot(), [](std::exception_ptr) {}));
+        run_until([&] { return g.arrived() == 1; });
+        signal.emit(asio::cancellation_type::terminal);
+        io.restart();
+        io.poll();
+        BOOST_TEST(!result);
+    }
+};
+
+// When a file gets its name, it must be known whether it has it.
+BOOST_FIXTURE_TEST_CASE(a_delayed_cancellation_waits_for_the_step, cancelled_step)
+{
     g.open();
     run_until([&] { return result.has_value(); });
     BOOST_TEST(result->code == avirt::error::not_open);
+    support::run_to_end(io); // The time limit keeps nothing running.
+}
+
+BOOST_FIXTURE_TEST_CASE(a_delayed_cancellation_does_not_wait_for_a_file_system_that_hangs, cancelled_step)
+{
+    run_until([&] { return result.has_value(); });
+    BOOST_TEST(result->code == asio::error::operation_aborted);
+    g.open();
 }
 
 BOOST_AUTO_TEST_CASE(the_end_does_not_wait_for_a_file_system_that_hangs)
