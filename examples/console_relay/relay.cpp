@@ -131,7 +131,9 @@ asio::awaitable<void> viewer::silence(steady_clock::duration time)
 
 // On demand, because such a session lets the guest take its input before it leaves the console.
 relay::relay(avirt::supervised_connection& host, avirt::console which, bool waits)
-    : domain_(which.domain),
+    : host_(host),
+      domain_(which.domain),
+      device_(which.device),
       waits_(waits),
       session_(host, std::move(which), {.on_demand = true})
 {
@@ -143,8 +145,14 @@ asio::awaitable<void> relay::open()
     using enum console_state;
     avirt::console_view changes{session_};
     for (auto state = session_.state(); !waits_ && !is_open(state); state = session_.state()) {
-        if (state != host_away && state != opening)
-            throw not_opened(state, session_.reason());
+        if (state != host_away && state != opening) {
+            const auto why = session_.reason();
+            bool exists = true;
+            // libvirt has no better code, neither for a missing device nor for one that is no terminal.
+            if (why.code == VIR_ERR_INTERNAL_ERROR)
+                exists = co_await has_device();
+            throw not_opened(state, why, exists);
+        }
         char unused = 0; // There is no output before the console is open.
         co_await changes.async_read_some(asio::buffer(&unused, 1), nothrow);
     }
@@ -233,7 +241,22 @@ std::string relay::news(console_state before, console_state now) const
     }
 }
 
-ending relay::not_opened(console_state state, const avirt::error_details& why) const
+asio::awaitable<bool> relay::has_device()
+{
+    const auto list = [domain = domain_](virConnectPtr c) {
+        virDomainPtr found = virDomainLookupByName(c, domain.c_str());
+        if (!found)
+            found = virDomainLookupByUUIDString(c, domain.c_str());
+        return avirt::consoles_of(avirt::domain{found});
+    };
+    const auto devices =
+        co_await host_.connection().async_call(list, avirt::with_details(asio::use_awaitable));
+    co_return std::ranges::any_of(devices, [this](const avirt::console_device& d) {
+        return device_.empty() ? d.kind != "parallel" : d.alias == device_;
+    });
+}
+
+ending relay::not_opened(console_state state, const avirt::error_details& why, bool exists) const
 {
     const auto quoted = "'" + domain_ + "'";
     const auto code = code_of(why);
@@ -244,13 +267,13 @@ ending relay::not_opened(console_state state, const avirt::error_details& why) c
         return {failed, "The domain " + quoted + " is not running; start it first."};
     if (why.code == VIR_ERR_OPERATION_FAILED)
         return {failed, "Another session has the console of " + quoted + "; --force takes it over."};
-    if (why.code == VIR_ERR_INTERNAL_ERROR) // libvirt has no better one for it.
+    if (!exists)
         return {
             failed,
             "The domain " + quoted + " has no such console (" + message + "); --list shows its consoles."};
     if (why.code == VIR_ERR_NO_SUPPORT)
         return {failed, "This hypervisor cannot open consoles: " + message + "."};
-    if (code == avirt::condition::not_supported)
+    if (why.code == VIR_ERR_INTERNAL_ERROR || code == avirt::condition::not_supported)
         return {failed, "The console of " + quoted + " is of a kind that cannot be opened: " + message + "."};
     if (code == avirt::condition::denied)
         return {

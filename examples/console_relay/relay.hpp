@@ -145,10 +145,14 @@ private:
     /// What there is to tell a viewer about a change of the state; may be nothing.
     std::string news_for(const viewer& who, avirt::console_state before, avirt::console_state now);
     std::string news(avirt::console_state before, avirt::console_state now) const;
-    ending not_opened(avirt::console_state state, const avirt::error_details& why) const;
+    /// Whether the guest has the device, or any console if none was named.
+    asio::awaitable<bool> has_device();
+    ending not_opened(avirt::console_state state, const avirt::error_details& why, bool exists) const;
     ending ended(avirt::console_state state) const;
 
+    avirt::supervised_connection& host_;
     std::string domain_;
+    std::string device_;
     bool waits_;
     bool tells_stall_ = false;
     std::size_t unanswered_ = 0;

@@ -41,7 +41,9 @@ daemon::daemon(support::libvirtd::kind k) : libvirtd_(k)
 
 void daemon::define(const std::string& name, const unsigned char* boot_sector)
 {
-    guests_[name] = virDomainDefineXML(connection_, libvirtd_.guest_xml(name, boot_sector).c_str());
+    auto xml = libvirtd_.guest_xml(name, boot_sector);
+    xml.insert(xml.find("<controller"), "<serial type='null'/>"); // serial1: no terminal
+    guests_[name] = virDomainDefineXML(connection_, xml.c_str());
     if (!guests_[name])
         fail("the guest cannot be defined");
 }

@@ -144,7 +144,14 @@ BOOST_AUTO_TEST_CASE(no_such_device)
 
     relay_program list({"--connect", daemon::instance().uri(), "--list"}, {"/dev/null"});
     BOOST_TEST(list.status() == 0);
-    list.output("echo                     running   serial0\n");
+    list.output("echo                     running   serial0, serial1\n");
+}
+
+BOOST_AUTO_TEST_CASE(a_device_that_is_no_terminal)
+{
+    relay_program relay(on_guest({"--device", "serial1"}), {"/dev/null"});
+    BOOST_TEST(relay.status() == 1);
+    relay.errors("The console of 'echo' is of a kind that cannot be opened: ");
 }
 
 BOOST_AUTO_TEST_CASE(busy_console_and_takeover)
