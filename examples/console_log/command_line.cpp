@@ -22,11 +22,11 @@ Records the consoles of all guests of a host, or of the guests that are named, e
 )";
 
 constexpr auto remarks = R"(
-The console of GUEST is recorded to DIR/GUEST.log. Each character of the name that cannot stand in a file's name
-is written as % and two hexadecimal digits. With --all-consoles, each further console of a guest is recorded to
-DIR/GUEST@DEVICE.log. A file that exists is continued. When it would exceed BYTES it becomes DIR/GUEST.log.1, the
-former GUEST.log.1 becomes GUEST.log.2, and so on up to N; the oldest is deleted. Only their owner can read the
-files.
+The console of GUEST is recorded to DIR/GUEST.log. In the name, /, %, @, control characters and a dot at the
+beginning are written as % and two hexadecimal digits. With --all-consoles, each further console of a guest is
+recorded to DIR/GUEST@DEVICE.log. A file that exists is continued. When it would exceed BYTES it becomes
+DIR/GUEST.log.1, the former GUEST.log.1 becomes GUEST.log.2, and so on up to N; the oldest is deleted. Only their
+owner can read the files.
 
 A guest is recorded whenever it runs, also if it is started, or defined, later. What it prints before its console
 is open, or while libvirt's daemon is away, is not recorded: the first moment of a boot may be missing. A console

@@ -218,7 +218,7 @@ relay& attach(participants& p)
 
 asio::awaitable<ending> serve_clients(participants& p)
 {
-    const auto out = standard_error();
+    const auto out = messages_only();
     co_return co_await first_of(p.console->show(*out), p.clients.run(*p.console));
 }
 

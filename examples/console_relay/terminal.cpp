@@ -236,7 +236,7 @@ std::unique_ptr<sink> standard_output(asio::any_io_executor executor)
     return std::make_unique<output>(executor);
 }
 
-std::unique_ptr<sink> standard_error()
+std::unique_ptr<sink> messages_only()
 {
     return std::make_unique<no_output>();
 }

@@ -20,4 +20,4 @@ asio::awaitable<ending> relay_to_terminal(relay& console, std::optional<char> es
 std::unique_ptr<sink> standard_output(asio::any_io_executor executor);
 
 /// Drops the output. What the relay says goes to standard error.
-std::unique_ptr<sink> standard_error();
+std::unique_ptr<sink> messages_only();

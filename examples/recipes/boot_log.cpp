@@ -44,7 +44,7 @@ asio::awaitable<void> save_boot_log(
     co_await connection.async_call(avirt::calling(virDomainResume, guest.ref()), throwing);
 
     const auto received = co_await avirt::async_receive_all(console, save, {}, throwing);
-    co_await console.async_finish(throwing);
+    console.close();
     std::cout << domain << " printed " << received.bytes << " bytes\n";
 }
 

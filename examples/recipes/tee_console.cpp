@@ -54,7 +54,7 @@ asio::awaitable<void> tee(asio::io_context& io, std::string domain, std::string 
         if (const auto ec = std::get<0>(*received))
             throw boost::system::system_error(ec, why.message);
     }
-    co_await console.async_finish(throwing);
+    console.close();
 }
 
 int main(int argc, char* argv[])

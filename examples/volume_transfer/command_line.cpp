@@ -35,16 +35,16 @@ that has data already, holes are filled with zeros. A copy leaves nothing on the
               was begun with --resume, too. An interrupted upload or copy is continued from what the volume
               contains: it is read, and compared with the source.
   --verify    When everything is transferred, the target is read back and compared with the source.
-  --checksum  Then both are read, as far as they were transferred, with zeros in the place of holes. The SHA-256
-              of the target is printed, as sha256sum prints it; if it is not that of the source, the transfer
-              has failed. For this, each volume is downloaded once more.
+  --checksum  When everything is transferred, source and target are read, as far as they were transferred, with
+              zeros in the place of holes. The SHA-256 of the target is printed, as sha256sum prints it; if it is
+              not that of the source, the transfer has failed. For this, each volume is downloaded once more.
 
 Progress is shown on standard error: a bar on a terminal, and otherwise a line every 5 seconds. SIGINT and
 SIGTERM interrupt the transfers.
 
 Exit status:
   0    everything was transferred
-  1    at least one transfer failed; the others were completed
+  1    a connection or a transfer failed; the other transfers were carried out
   2    wrong usage
   130  interrupted by a signal
 )";

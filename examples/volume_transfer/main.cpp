@@ -48,7 +48,9 @@ asio::awaitable<void> connect(avirt::connection& host, const std::string& uri, d
     if (!ec)
         co_return;
     if (ec != asio::error::operation_aborted)
-        view.say("No connection to " + uri + ": " + (why.message.empty() ? ec.message() : why.message));
+        view.say(
+            "No connection to " + uri + ": " + (why.message.empty() ? ec.message() : why.message)
+            + ". Is it running, and is the URI right?");
     throw avirt::exception(ec, why);
 }
 

@@ -213,8 +213,8 @@ public:
     /// stop_at_holes(false). false, the default: holes are read as zeros.
     ///
     /// @code
-    /// auto [ec, n] = co_await volume.async_read_some(asio::buffer(memory), asio::as_tuple);
-    /// if (ec == avirt::error::at_hole)
+    /// auto [ec, n] = co_await volume.async_read_some(asio::buffer(memory),
+    /// asio::as_tuple(asio::use_awaitable)); if (ec == avirt::error::at_hole)
     ///     offset += co_await volume.async_read_hole();
     /// @endcode
     void stop_at_holes(bool stops)
@@ -336,8 +336,9 @@ public:
     /// `void(error_code, std::size_t)`
     ///
     /// @par Errors
-    /// @li condition::connection_lost, condition::guest_gone, asio::error::broken_pipe (the guest is gone)
-    /// and libvirt's errors: nothing can be written any more. What has been received can still be read.
+    /// @li condition::connection_lost, condition::guest_gone, asio::error::broken_pipe (the other side of a
+    /// stream that is no console is gone) and libvirt's errors: nothing can be written any more. What has
+    /// been received can still be read.
     /// @li error::not_open, error::operation_in_progress: the stream is not open, or a write is outstanding.
     ///
     /// @par Per-operation cancellation
@@ -496,7 +497,8 @@ public:
     /// The operation waits until a guest has taken everything that was written to its console, which it may
     /// never do. libvirt does not always report whether the data was stored: if the disk becomes full at the
     /// very end, the failure of the last packets may go unreported. Finishing the console of a guest that is
-    /// gone fails with EIO if a daemon is involved. Outstanding reads and waits complete with
+    /// gone may fail with condition::guest_gone; after a read has reported asio::error::eof, close() loses
+    /// nothing. Outstanding reads and waits complete with
     /// operation_aborted.
     ///
     /// @param token The completion token.

@@ -200,7 +200,8 @@ public:
     /// @par Per-operation cancellation
     /// Terminal, partial and total. The operation completes at once; a connection that libvirt opens
     /// nevertheless is closed. The thread cannot be freed while it resolves a name, waits for a TCP or TLS
-    /// handshake or runs an authenticator. It counts against no limit until it returns.
+    /// handshake or runs an authenticator: it counts as one of event_loop_options::max_threads until it
+    /// returns.
     ///
     /// @par libvirt
     /// virConnectOpenAuth, virConnectSetKeepAlive.
@@ -300,7 +301,7 @@ public:
     /// what it returns is released. The connection stays as it is (with libvirt older than 10.4, later calls
     /// wait for f); closing it frees the thread of f.@n Terminal cancellation frees the thread of f: avirt
     /// shuts down the socket of a remote connection, so that f returns and the connection is lost. Without a
-    /// socket f runs to its end on a thread that counts against no limit.
+    /// socket f runs to its end, on a thread that counts as one of event_loop_options::max_threads.
     ///
     /// @code
     /// avirt::domain vm = co_await conn.async_call(avirt::calling(virDomainLookupByName, name));

@@ -24,12 +24,12 @@ namespace avirt {
 /// A guest's console that outlives the guest's shutdowns and the daemon's restarts, and that many may look
 /// at.
 ///
-/// The session opens the console whenever the host is connected and the guest runs (which the driver has to
-/// report by lifecycle events), and opens it again, after
-/// a delay, when it has been lost. It keeps the latest output, which any number of console_view objects read,
-/// each at its own pace; none of them holds up the guest, the session or another view. If
-/// another client has the console, the session waits, and takes it over only if the application asks for
-/// that. The sessions of a host open at most eight consoles at a time; the others wait.
+/// The session opens the console whenever the host is connected and the guest runs, and opens it again, after
+/// a delay, when it has been lost. The driver has to report lifecycle events. The session keeps the latest
+/// output, which any number of console_view objects read, each at its own pace; none of them holds up the
+/// guest, the session or another view. If another client has the console, the session waits, and takes it
+/// over only if the application asks for that. The sessions of a host open at most eight consoles at a time;
+/// the others wait.
 ///
 /// The session begins when it is constructed, and so does the supervision of the host. It ends with close(),
 /// with the destruction of the object, or when the host is closed; until then it keeps the context running.
@@ -49,8 +49,9 @@ namespace avirt {
 /// avirt::console_session session{host, avirt::console{"vm1"}};
 /// avirt::console_view view{session};
 /// for (;;) {
-///     auto [ec, n] = co_await view.async_read_some(asio::buffer(memory),
-///     asio::as_tuple(asio::use_awaitable)); if (ec == avirt::error::console_state_changed)
+///     auto [ec, n] = co_await view.async_read_some(
+///         asio::buffer(memory), asio::as_tuple(asio::use_awaitable));
+///     if (ec == avirt::error::console_state_changed)
 ///         std::cout << "[the console is " << avirt::to_string(view.state()) << "]\n";
 ///     else if (ec == avirt::error::output_lost)
 ///         std::cout << '[' << view.lost() << " bytes lost]\n";
@@ -75,8 +76,8 @@ public:
 
     /// Constructs a session, and starts it.
     ///
-    /// @param host The supervised connection, whose executor the session uses. It may be closed or destroyed
-    /// before the session, which that closes. Several threads may construct sessions of it at the same time.
+    /// @param host The supervised connection, whose executor the session uses. Closing or
+    /// destroying it closes the session. Several threads may construct sessions of it at the same time.
     /// @param which The guest, by name or UUID, which need not exist yet, and the device. The flag
     /// VIR_DOMAIN_CONSOLE_FORCE does the same as console_session_options::force.
     /// @param options How much output is kept, and when the console is opened.
@@ -146,7 +147,8 @@ public:
     }
 
     /// Opens the console with VIR_DOMAIN_CONSOLE_FORCE now, if the guest runs and the session is not
-    /// attached: whoever else has the console loses it. Returns at once; async_wait_for() tells the result.
+    /// attached: another session that has the console loses it. Returns at once; async_wait_for() tells the
+    /// result.
     void take_over() noexcept
     {
         impl_->take_over();
@@ -172,8 +174,11 @@ public:
     /// @par Errors
     /// @li error::not_open: the session is closed, or the host is not connected.
     /// @li condition::not_found, condition::wrong_state: there is no such domain, or it runs already.
-    /// @li What keeps the session from attaching, such as condition::not_supported, and libvirt's errors. The
-    /// guest, which has not executed an instruction, is destroyed then, unless the connection is lost.
+    /// @li error::not_attached: the console cannot be opened; the details say why.
+    /// @li condition::connection_lost and libvirt's errors of starting and resuming the guest.
+    ///
+    /// If the guest has been started, it is destroyed after a failure, unless the connection is lost: it has
+    /// not executed an instruction.
     ///
     /// @par Per-operation cancellation
     /// Terminal, partial and total. A guest that has not been resumed is destroyed. A terminal cancellation
@@ -242,7 +247,8 @@ public:
     /// Terminal, partial and total.
     ///
     /// @code
-    /// co_await session.async_wait_for(avirt::console_state::attached, avirt::cancel_after(1min));
+    /// co_await session.async_wait_for(avirt::console_state::attached, avirt::cancel_after(1min,
+    /// asio::use_awaitable));
     /// @endcode
     template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code)) Token = detail::default_token_t<Executor>>
     auto async_wait_for(console_state state, Token&& token = {})

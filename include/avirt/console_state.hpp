@@ -15,8 +15,8 @@ enum class console_state {
     attached,    ///< The console is open.
     paused,      ///< The console is open, and the guest is paused.
     stalled,     ///< The console is open, and input waits that the guest, which may be paused, does not take.
-    taken_over,  ///< Somebody else has taken the console over. The session waits until it is free.
-    unavailable, ///< The console cannot be opened: somebody else has it, or there is no such device, ...
+    taken_over,  ///< Another session has taken the console over. This one waits until it is free.
+    unavailable, ///< The console cannot be opened: another session has it, there is no such device, ...
     closed,      ///< The session, or its host, has been closed.
 };
 

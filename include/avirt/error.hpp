@@ -24,8 +24,8 @@ enum class error {
     operation_in_progress, ///< A second read, write, open, ... while one is outstanding.
     at_hole,               ///< A read stopped at a hole: async_read_hole() comes next.
     wrong_connection,      ///< An opener used an object of another connection.
-    call_threw,            ///< A function given to async_call threw.
-    events_lost,           ///< The event queue overflowed.
+    call_threw,            ///< A function of the application threw an exception without an error code.
+    events_lost,           ///< A queue of events or reports overflowed.
     result_unknown, ///< The connection was lost while a finish was under way; libvirt gave no other reason.
     output_lost,    ///< A console_view has fallen behind: lost() says by how many bytes. Reading goes on.
     console_state_changed, ///< A console_view has read what came before: state() follows. Reading goes on.

@@ -32,7 +32,8 @@ struct open_options
     /// How long the daemon may be silent before libvirt asks it for a sign of life. Zero: libvirt never asks,
     /// and a silent daemon is not taken for a lost one. Connections of single streams ask at least every 3 s.
     std::chrono::seconds keepalive_interval{5};
-    /// How many intervals may pass without an answer before the connection counts as lost.
+    /// The connection counts as lost after keepalive_interval * (keepalive_count + 1) of silence: 30 s by
+    /// default.
     unsigned keepalive_count = 5;
     /// Maximum time to open the connection, after which opening fails with condition::timed_out; zero: no
     /// limit. Also applies to the connections that streams and calls with own_connection open.

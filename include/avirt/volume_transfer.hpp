@@ -83,8 +83,8 @@ AVIRT_DECL void async_upload(
 /// @code
 /// avirt::transfer_options options;
 /// options.resume = true;
-/// const auto moved = co_await avirt::async_download(conn, {"default", "disk.img"}, "/backup/disk.img",
-/// options);
+/// const auto moved =
+///     co_await avirt::async_download(conn, {"default", "disk.img"}, "/backup/disk.img", options);
 /// @endcode
 template <
     class Executor,
@@ -155,8 +155,8 @@ auto async_download(
 /// @code
 /// avirt::transfer_options options;
 /// options.verify = true;
-/// const auto moved = co_await avirt::async_upload(conn, "/backup/disk.img", {"default", "disk.img"},
-/// options);
+/// const auto moved =
+///     co_await avirt::async_upload(conn, "/backup/disk.img", {"default", "disk.img"}, options);
 /// @endcode
 template <
     class Executor,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "core/error_conditions.hpp"
 
+#include "core/newer_errors.hpp"
+
 #include <boost/asio/error.hpp>
 #include <libvirt/virterror.h>
 
@@ -11,10 +13,6 @@ namespace {
 
 using boost::system::error_condition;
 namespace errc = boost::system::errc;
-
-// Numbers that the oldest supported libvirt does not declare.
-constexpr int no_network_metadata = 111;
-constexpr int agent_command_timeout = 112;
 
 } // namespace
 

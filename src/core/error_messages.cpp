@@ -1,17 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "core/error_messages.hpp"
 
+#include "core/newer_errors.hpp"
+
 #include <libvirt/virterror.h>
 
 namespace avirt::detail {
-namespace {
-
-// Numbers that the oldest supported libvirt does not declare.
-constexpr int no_network_metadata = 111;
-constexpr int agent_command_timeout = 112;
-constexpr int agent_command_failed = 113;
-
-} // namespace
 
 const char* sentence_for(error e) noexcept
 {
@@ -19,7 +13,7 @@ const char* sentence_for(error e) noexcept
     case error::event_loop_in_use:
         return "another avirt::event_loop is bound: a process has one at a time";
     case error::foreign_event_loop:
-        return "libvirt already uses an event loop that is not avirt's";
+        return "libvirt already uses an event loop that is not avirt's: construct avirt::event_loop first";
     case error::no_event_loop:
         return "no avirt::event_loop is bound: construct one first";
     case error::not_open:
@@ -29,11 +23,11 @@ const char* sentence_for(error e) noexcept
     case error::operation_in_progress:
         return "an operation of this kind is already under way";
     case error::at_hole:
-        return "the read stopped at a hole";
+        return "the read stopped at a hole: take it with async_read_hole()";
     case error::wrong_connection:
-        return "the opener used an object of another connection";
+        return "the opener used an object of another connection: use the one that the opener is given";
     case error::call_threw:
-        return "the called function threw an exception";
+        return "a function of the application threw an exception";
     case error::events_lost:
         return "events were lost because the queue overflowed";
     case error::result_unknown:

@@ -339,7 +339,7 @@ asio::awaitable<failure> console_driver::read()
     co_return failure();
 }
 
-/// Returns false if nobody needs the console any more. Then no input is accepted from now on.
+/// Returns false if the console is not needed any more. Then no input is accepted from now on.
 bool console_driver::is_needed()
 {
     if (!options_.on_demand || users_ != 0)
@@ -402,7 +402,7 @@ void console_driver::on_ended(const failure& why)
     attempts_.ended(why, state, clock::now());
     if (state != console_state::opening)
         input_->refuse(error::not_attached);
-    // While it waits for a console that somebody else has taken over, attempts to open it fail otherwise.
+    // While it waits for a console that another session has taken over, attempts to open it fail otherwise.
     const bool still_waits =
         broadcast_->state() == console_state::taken_over && state == console_state::unavailable;
     broadcast_->change(still_waits ? console_state::taken_over : state, reason_of(why));

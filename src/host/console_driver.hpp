@@ -49,7 +49,7 @@ public:
     void take_over() noexcept;
     /// Input has been written, or a write waits.
     void on_input();
-    /// Somebody needs the console: a view, or an operation.
+    /// A view, or an operation, needs the console.
     void add_user();
     void remove_user() noexcept;
 

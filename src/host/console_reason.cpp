@@ -53,8 +53,8 @@ error_details reason_of(failure why)
 
 console_state state_after(const failure& why)
 {
-    if (why.code == asio::error::eof || why.code == asio::error::broken_pipe
-        || why.code == condition::guest_gone || why.details.code == VIR_ERR_NO_DOMAIN)
+    if (why.code == asio::error::eof || why.code == condition::guest_gone
+        || why.details.code == VIR_ERR_NO_DOMAIN)
         return console_state::off;
     if (why.code == condition::console_taken_over)
         return console_state::taken_over;

@@ -79,7 +79,7 @@ bool callback_transport::send(const const_buffer_list& buffers, io_result& resul
     send_.found_no_room();
     if (!send_.has_failed())
         return false;
-    result.ending = error_code(asio::error::broken_pipe); // The other side has gone, and will never take it.
+    result.ending = stream_.hang_up_failure(); // What is not taken now never will be.
     return true;
 }
 

@@ -55,8 +55,8 @@ failure libvirt_stream::explain(failure f) const
     // The daemon says no more than that to a stream that loses its console.
     if (f.details.code == VIR_ERR_RPC || (!socket_ && is_closed_by_libvirt(f.details)))
         return refine(std::move(f), condition::console_taken_over);
-    // The error of a terminal whose other side is gone: QEMU's side.
-    if (f.details.code == VIR_ERR_SYSTEM_ERROR && f.details.int1 == EIO)
+    // The errors of a terminal whose other side is gone: QEMU's side.
+    if (f.details.code == VIR_ERR_SYSTEM_ERROR && (f.details.int1 == EIO || f.details.int1 == EPIPE))
         return refine(std::move(f), condition::guest_gone);
     return f;
 }
@@ -64,6 +64,13 @@ failure libvirt_stream::explain(failure f) const
 failure libvirt_stream::receive_failure(int result) const
 {
     return result == 0 ? failure(error_code(asio::error::eof)) : explain(last_failure());
+}
+
+failure libvirt_stream::hang_up_failure() const
+{
+    return is_console_
+        ? describe_failure(VIR_FROM_STREAMS, "the guest has left its console", condition::guest_gone)
+        : failure(error_code(asio::error::broken_pipe));
 }
 
 failure libvirt_stream::send_failure_after_loss() const

@@ -48,6 +48,8 @@ public:
     /// Why a receive that returned @p result, which is neither a number of bytes nor would_block, was the
     /// last one. To be called on the thread that received, before any other libvirt call.
     failure receive_failure(int result) const;
+    /// Why nothing can be sent any more when a stream in this process has reported a hang-up.
+    failure hang_up_failure() const;
     /// Why nothing can be sent any more after the connection was lost.
     failure send_failure_after_loss() const;
 
