@@ -94,7 +94,7 @@ auto async_wait_for_state(basic_connection<Executor>& conn, std::string name, in
 /// `void(error_code)`
 ///
 /// @par Errors
-/// @li error::not_open: the host was closed.
+/// @li error::not_open: the host had been closed. If it is closed meanwhile: operation_aborted.
 /// @li error::no_event_loop: no event_loop exists.
 /// @li condition::not_found: the domain does not exist, or ceased to exist while another state was awaited.
 /// @li condition::not_supported: the driver does not report events.

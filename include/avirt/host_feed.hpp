@@ -55,7 +55,7 @@ public:
     ///
     /// @param host The supervised connection, whose executor the feed uses. It may be destroyed before the
     /// feed. Several threads may construct feeds of it at the same time.
-    /// @param capacity Maximum number of queued reports.
+    /// @param capacity Maximum number of queued reports, of which at most sixteen are host_connected.
     template <std::convertible_to<Executor> E>
     explicit basic_host_feed(basic_supervised_connection<E>& host, std::size_t capacity = 1024)
         : executor_(host.get_executor()),

@@ -17,7 +17,7 @@ struct supervision_options
     std::chrono::milliseconds first_delay{100};
     /// The delay doubles with each failed attempt, up to this limit.
     std::chrono::milliseconds longest_delay{30'000};
-    /// Maximum number of queued reports.
+    /// Maximum number of queued reports, of which at most sixteen are host_connected: each lists all domains.
     std::size_t capacity = 1024;
 };
 

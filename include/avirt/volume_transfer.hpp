@@ -50,7 +50,7 @@ AVIRT_DECL void async_upload(
 /// zeros.
 /// @li resume: continues what an earlier download has left, which counts as progress, unless it is larger
 /// than what is to be downloaded.
-/// @li verify: downloads the volume again when the file is on the disk, and compares.
+/// @li verify: downloads the volume again when everything has been received, and compares.
 /// @li bytes_per_second, on_progress, limits.
 /// @param token The completion token.
 ///
@@ -102,12 +102,13 @@ auto async_download(
 ///
 /// Afterwards the volume has the content of the file, from the offset on. libvirt keeps the data that is in
 /// the place of a hole. Therefore holes of the file, and runs of zeros, are sent as holes only if the volume
-/// has no data there nor behind: if it has none at all (volume_info::allocation is 0), or if the upload is
-/// resumed and the volume ends with a hole. Elsewhere zeros are sent, which the volume stores. For a sparse
-/// result, create the volume anew.
+/// has no data there nor behind: if it has none at all (volume_info::allocation is 0), or if it ends with a
+/// hole, and the upload is resumed and goes up to the end of the volume. Elsewhere zeros are sent, which the
+/// volume stores. For a sparse result, create the volume anew.
 ///
 /// If the transfer fails or is cancelled, the volume contains a part of the file. It may be shorter than
-/// before, because of how libvirt treats holes, until the upload is resumed.
+/// before, because of how libvirt treats holes: until the upload is resumed, if the file is as large as the
+/// volume, and otherwise for good, unless resume was set from the beginning.
 ///
 /// The stream has a connection of its own, if that is possible, and the file is read on worker threads only.
 ///

@@ -7,6 +7,7 @@
 #include <avirt/console_state.hpp>
 #include <avirt/detail/failure.hpp>
 
+#include <atomic>
 #include <chrono>
 
 namespace avirt::detail {
@@ -85,7 +86,7 @@ private:
     bool is_retry_ = false;
     retry_delay delay_;
     clock::time_point next_ = clock::time_point::min();
-    unsigned starts_ = 0;
+    std::atomic<unsigned> starts_ = 0;
     unsigned starts_before_ = 0;                 // when the last attempt began
     int run_ = console_run_opener::no_run;       // the run whose console was opened last
     int ended_run_ = console_run_opener::no_run; // whose console has ended, which libvirt may not know yet

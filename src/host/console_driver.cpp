@@ -313,7 +313,8 @@ asio::awaitable<failure> console_driver::open()
     phase_ = phase::opening;
     const auto why = co_await stream_->open_erased(connection_, opener);
     attempts_.opened(opener->run(), !why);
-    attached_run_ = opener->run();
+    if (!why)
+        attached_run_ = opener->run();
     co_return why;
 }
 
@@ -324,8 +325,10 @@ asio::awaitable<failure> console_driver::read()
     input_->attach();
     show_attached();
     auto size = read_size;
-    while (is_needed()) {
-        send(); // What has been written while the console seemed not to be needed, for instance.
+    for (;;) {
+        send(); // First: the console may be needed for nothing else than what has been written.
+        if (!is_needed())
+            co_return failure();
         const auto memory = broadcast_->prepare(size);
         const auto next = co_await stream_->read_some(memory);
         if (next.value != 0) {
@@ -336,7 +339,6 @@ asio::awaitable<failure> console_driver::read()
             co_return next.error;
         size = next.value == memory.size() ? console_history::max_prepared : read_size;
     }
-    co_return failure();
 }
 
 /// Returns false if the console is not needed any more. Then no input is accepted from now on.

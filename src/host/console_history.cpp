@@ -9,14 +9,14 @@ namespace avirt::detail {
 console_history::console_history(std::size_t capacity, console_state first)
     : capacity_(std::max<std::size_t>(capacity, 1)),
       // Neither end of the output, nor that of the prepared memory, is the end of a chunk.
-      chunks_((capacity_ + max_prepared) / chunk_size + 2),
+      chunks_(capacity_ / chunk_size + max_prepared / chunk_size + 3),
       state_before_(first)
 {
 }
 
 std::uint64_t console_history::begin() const noexcept
 {
-    return std::max(forgotten_, end_ - std::min<std::uint64_t>(end_, capacity_));
+    return end_ - std::min<std::uint64_t>(end_, capacity_);
 }
 
 mutable_buffer_list console_history::prepare(std::size_t size)
@@ -42,14 +42,15 @@ void console_history::commit(std::size_t size) noexcept
 
 void console_history::change(console_state state)
 {
-    changes_.push_back({end_, state});
-    if (changes_.size() > max_changes) {
-        // A view that has not come to this change loses it, and so must be told that it lost what came
-        // before.
-        forgotten_ = changes_.front().offset;
+    changes_.push_back({end_, ++last_change_, state});
+    if (changes_.size() <= max_changes)
+        return;
+    // One change that another one follows without any output in between is missed least.
+    const auto same_place = [](const state_change& a, const state_change& b) { return a.offset == b.offset; };
+    if (const auto found = std::ranges::adjacent_find(changes_, same_place); found != changes_.end())
+        changes_.erase(found);
+    else
         forget_first_change();
-        forget_changes_before_begin();
-    }
 }
 
 void console_history::forget_changes_before_begin() noexcept
@@ -62,17 +63,21 @@ void console_history::forget_first_change() noexcept
 {
     state_before_ = changes_.front().state;
     changes_.pop_front();
-    ++first_change_;
+}
+
+std::uint64_t console_history::first_change() const noexcept
+{
+    return changes_.empty() ? last_change_ + 1 : changes_.front().number;
 }
 
 console_history::place console_history::first() const noexcept
 {
-    return {begin(), first_change_, state_before_};
+    return {begin(), first_change(), state_before_};
 }
 
 console_history::place console_history::last() const noexcept
 {
-    return {end_, first_change_ + changes_.size(), state()};
+    return {end_, last_change_ + 1, state()};
 }
 
 console_history::place console_history::at(std::uint64_t offset) const noexcept
@@ -82,7 +87,7 @@ console_history::place console_history::at(std::uint64_t offset) const noexcept
     auto result = first();
     result.offset = offset;
     for (auto c = changes_.begin(); c != changes_.end() && c->offset < offset; ++c) {
-        ++result.change;
+        result.change = c->number + 1;
         result.state = c->state;
     }
     return result;
@@ -97,20 +102,15 @@ std::optional<console_history::read_result> console_history::read(
         from.lost = lost;
         return read_result{error::output_lost};
     }
-    if (from.change < first_change_) {
-        from.change = first_change_;
-        from.state = state_before_;
-        return read_result{error::console_state_changed};
-    }
     auto up_to = end_;
-    if (const auto next = from.change - first_change_; next < changes_.size()) {
-        const auto& change = changes_[next];
-        if (change.offset == from.offset) {
-            ++from.change;
-            from.state = change.state;
+    const auto next = std::ranges::lower_bound(changes_, from.change, {}, &state_change::number);
+    if (next != changes_.end()) {
+        if (next->offset == from.offset) {
+            from.change = next->number + 1;
+            from.state = next->state;
             return read_result{error::console_state_changed};
         }
-        up_to = change.offset;
+        up_to = next->offset;
     }
     if (from.offset == up_to)
         return std::nullopt;

@@ -51,7 +51,7 @@ public:
     struct place
     {
         std::uint64_t offset = 0;
-        std::uint64_t change = 0; // the number of the next change
+        std::uint64_t change = 0; // The next one has this number or a higher one.
         console_state state = console_state::host_away;
         std::uint64_t lost = 0; // bytes that have been skipped
     };
@@ -82,25 +82,27 @@ private:
     struct state_change
     {
         std::uint64_t offset;
+        std::uint64_t number;
         console_state state;
     };
 
-    // The number of changes is limited, too: a console may change its state for ever without any output.
+    // A console may change its state for ever without any output. So the number of changes is limited, too,
+    // but no output is lost by that.
     static constexpr std::size_t max_changes = 256;
 
     /// The part of a chunk from an offset on.
     asio::mutable_buffer memory_at(std::uint64_t offset) const noexcept;
     void forget_changes_before_begin() noexcept;
     void forget_first_change() noexcept;
+    std::uint64_t first_change() const noexcept;
     std::size_t copy(std::uint64_t from, std::uint64_t to, const mutable_buffer_list& buffers) const noexcept;
 
     const std::size_t capacity_;
     std::vector<std::unique_ptr<chunk>> chunks_; // a ring, by offset; null: has not been needed yet
     std::uint64_t end_ = 0;
-    std::uint64_t forgotten_ = 0; // begin() is not before
     std::deque<state_change> changes_;
-    std::uint64_t first_change_ = 0; // the number of changes_.front()
-    console_state state_before_;     // before changes_.front()
+    std::uint64_t last_change_ = 0; // its number
+    console_state state_before_;    // before changes_.front()
 };
 
 } // namespace avirt::detail

@@ -94,11 +94,17 @@ void console_input::detach() noexcept
     if (phase_ != phase::attached)
         return;
     phase_ = phase::detached;
+    give_up_input();
+    end_writes(error::not_attached);
+}
+
+/// Counts what may not have reached the guest, and drops what has not been sent.
+void console_input::give_up_input() noexcept
+{
     unknown_ += unheard_ + sending_.size() + unsent_.size();
     unheard_ = 0;
     unsent_.clear();
     is_counted_ = is_sending_;
-    end_writes(error::not_attached);
 }
 
 std::optional<std::uint64_t> console_input::detach_if_idle() noexcept
@@ -127,6 +133,8 @@ void console_input::refuse(const failure& why) noexcept
 void console_input::close() noexcept
 {
     const std::lock_guard guard(mutex_);
+    if (phase_ == phase::attached)
+        give_up_input();
     phase_ = phase::closed;
     end_writes(error_code(asio::error::operation_aborted));
 }

@@ -88,6 +88,7 @@ private:
     bool try_write_locked(const const_buffer_list& buffers, io_result& result);
     std::size_t accept(const const_buffer_list& buffers);
     void accept_waiting_writes();
+    void give_up_input() noexcept;
     void end_writes(const failure& why) noexcept;
     void cancel(std::uint64_t number) noexcept;
     bool waits_for_guest(bool is_paused) const noexcept;

@@ -153,11 +153,11 @@ asio::awaitable<failure> wait_until_attached(
     while (!why) {
         const auto known = driver->broadcast()->news();
         const auto state = driver->broadcast()->state();
-        if (driver->attached_run() == guest->run())
-            co_return failure();
         const bool has_failed = state == console_state::unavailable || state == console_state::taken_over;
         if (state == console_state::closed || (has_failed && driver->starts() != starts))
             co_return not_attached(*driver, state);
+        if (driver->attached_run() == guest->run())
+            co_return failure();
         why = co_await call_guest(connection, guest, &paused_guest::check);
         if (!why)
             why = co_await wait_for_news(driver->broadcast(), known);

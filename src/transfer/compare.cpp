@@ -45,9 +45,10 @@ std::size_t count_zeros(asio::const_buffer data) noexcept
 class other_source
 {
 public:
-    explicit other_source(transfer_source& source)
+    other_source(transfer_source& source, transfer_meter& meter)
         : source_(source),
-          memory_(transfer_packets::largest_packet)
+          meter_(meter),
+          memory_(std::min(transfer_packets::largest_packet, meter.largest_piece()))
     {
     }
 
@@ -69,6 +70,8 @@ public:
             else if (read.error) {
                 co_return read.error;
             }
+            co_await meter_.wait_for_turn(read.bytes);
+            meter_.count(0);
             const auto cancellation = co_await asio::this_coro::cancellation_state;
             if (cancellation.cancelled() != asio::cancellation_type::none)
                 co_return failure(asio::error::operation_aborted);
@@ -121,6 +124,7 @@ public:
 
 private:
     transfer_source& source_;
+    transfer_meter& meter_;
     std::vector<char> memory_;
     asio::const_buffer data_{};
     std::uint64_t hole_ = 0;
@@ -130,10 +134,10 @@ private:
 
 } // namespace
 
-asio::awaitable<comparison> compare(file_reader& file, transfer_source& source)
+asio::awaitable<comparison> compare(file_reader& file, transfer_source& source, transfer_meter& meter)
 {
     comparison result;
-    other_source other(source);
+    other_source other(source, meter);
     for (;;) {
         const auto f = co_await file.peek();
         if (f.code == asio::error::eof) {

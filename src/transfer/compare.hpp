@@ -3,6 +3,7 @@
 
 #include "transfer/file_reader.hpp"
 #include "transfer/transfer_ends.hpp"
+#include "transfer/transfer_meter.hpp"
 
 #include <boost/asio/awaitable.hpp>
 
@@ -30,7 +31,7 @@ struct comparison
 };
 
 /// Compares a file with another source, which may be longer, until they differ. A hole equals zeros. Both are
-/// read at the same time.
-asio::awaitable<comparison> compare(file_reader& file, transfer_source& other);
+/// read at the same time. The other source is read at the rate of the meter, whose reports go on.
+asio::awaitable<comparison> compare(file_reader& file, transfer_source& other, transfer_meter& meter);
 
 } // namespace avirt::detail

@@ -3,6 +3,7 @@
 
 #include "connection/coroutines.hpp"
 #include "stream/own_stream.hpp"
+#include "transfer/file_failure.hpp"
 #include "transfer/file_writer.hpp"
 #include "transfer/pump.hpp"
 #include "transfer/sparse_stream.hpp"
@@ -89,10 +90,13 @@ private:
     asio::awaitable<failure> verify_file()
     {
         const auto executor = co_await asio::this_coro::executor;
-        file_reader file(executor, path_, file_.duplicate(), file_reader::holes::of_file_system);
+        auto received = file_.duplicate();
+        if (!received)
+            co_return file_failure("cannot read '" + path_.string() + "' to verify it");
+        file_reader file(executor, path_, std::move(received), file_reader::holes::of_file_system);
         auto f = co_await file.open();
         if (!f)
-            f = co_await verify(file, path_, volume_, options_.offset, file.size());
+            f = co_await verify(file, path_, volume_, options_.offset, file.size(), meter_);
         if (f.code == error::verification_failed)
             co_await file_.spoil();
         co_return f;

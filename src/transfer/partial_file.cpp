@@ -28,12 +28,13 @@ partial_file::partial_file(std::filesystem::path target, bool resumes)
 
 partial_file::~partial_file()
 {
-    if (!file_ || is_complete_)
+    if (!file_)
         return;
-    if (resumes_ && end_ > 0)
+    if (!is_complete_ && resumes_ && end_ > 0)
         flush(); // The hole at the end, if there is one.
-    else
+    else if (!is_complete_)
         ::unlinkat(directory_.get(), part_.c_str(), 0);
+    ::flock(file_.get(), LOCK_UN); // A duplicate that is still open shares the lock.
 }
 
 failure partial_file::failed_to(const char* what, int number) const
@@ -62,8 +63,8 @@ failure partial_file::open()
         if (auto f = open_locked(is_current))
             return f;
     }
-    if (mode_ != 0)
-        ::fchmod(file_.get(), mode_);
+    if (mode_ != 0) // The owner has to be able to write, or nothing could resume.
+        ::fchmod(file_.get(), mode_ | S_IRUSR | S_IWUSR);
     if (!resumes_)
         return restart();
     struct stat status
@@ -177,6 +178,8 @@ failure partial_file::sync()
 {
     if (auto f = flush())
         return f;
+    if (mode_ != 0)
+        ::fchmod(file_.get(), mode_);
     return ::fsync(file_.get()) < 0 ? failed_to("write") : failure();
 }
 

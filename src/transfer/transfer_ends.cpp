@@ -100,6 +100,8 @@ public:
         }
         catch (...) {
             result.error = current_failure();
+            if (result.error.code == asio::error::eof) // It would be taken for the end.
+                result.error.code = error::call_threw;
         }
         co_return result;
     }

@@ -40,7 +40,12 @@ asio::awaitable<void> transfer_meter::wait_for_turn(std::size_t bytes)
     if (turn <= now)
         co_return;
     asio::steady_timer timer(co_await asio::this_coro::executor, turn);
-    co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+    const auto [cancelled] = co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+    if (!cancelled)
+        co_return;
+    own_rate_.give_back(bytes);
+    if (limits_)
+        limits_->rate().give_back(bytes);
 }
 
 void transfer_meter::count(std::uint64_t bytes, clock::time_point now)

@@ -23,12 +23,25 @@ transfer_rate::clock::time_point transfer_rate::reserve(std::size_t bytes, clock
 {
     if (bytes_per_second_ == 0)
         return now;
-    using seconds = std::chrono::duration<double>;
-    const seconds time(static_cast<double>(bytes) / static_cast<double>(bytes_per_second_));
     const std::lock_guard guard(mutex_);
     const auto turn = std::max(next_, now - piece_time);
-    next_ = turn + std::chrono::ceil<clock::duration>(time);
+    next_ = turn + time_for(bytes);
     return turn;
+}
+
+void transfer_rate::give_back(std::size_t bytes) noexcept
+{
+    if (bytes_per_second_ == 0)
+        return;
+    const std::lock_guard guard(mutex_);
+    next_ -= time_for(bytes);
+}
+
+transfer_rate::clock::duration transfer_rate::time_for(std::size_t bytes) const noexcept
+{
+    using seconds = std::chrono::duration<double>;
+    const seconds time(static_cast<double>(bytes) / static_cast<double>(bytes_per_second_));
+    return std::chrono::ceil<clock::duration>(time);
 }
 
 } // namespace avirt::detail

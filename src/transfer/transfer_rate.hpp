@@ -24,8 +24,12 @@ public:
     /// Reserves the time that the bytes take. Returns when they may be moved, which may be in the past.
     /// Time that was not used before is made up for by a tenth of a second at most.
     clock::time_point reserve(std::size_t bytes, clock::time_point now) noexcept;
+    /// Gives the time back that was reserved for bytes which are not moved.
+    void give_back(std::size_t bytes) noexcept;
 
 private:
+    clock::duration time_for(std::size_t bytes) const noexcept;
+
     const std::uint64_t bytes_per_second_;
     fork_safe_mutex mutex_;
     clock::time_point next_{}; // when the next bytes may be moved

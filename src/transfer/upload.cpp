@@ -47,7 +47,7 @@ public:
         if (!f && begin_ < size_)
             f = co_await send();
         if (!f && options_.verify)
-            f = co_await verify(file_, path_, volume_, options_.offset, size_);
+            f = co_await verify(file_, path_, volume_, options_.offset, size_, meter_);
         co_return f;
     }
 
@@ -86,7 +86,7 @@ private:
     {
         if (options_.offset >= space_) // Nothing of it is there.
             co_return failure();
-        const auto found = co_await compare(file_, volume_, options_.offset, size_);
+        const auto found = co_await compare(file_, volume_, options_.offset, size_, meter_);
         if (found.error)
             co_return found.error;
         begin_ = found.equal();
@@ -101,10 +101,14 @@ private:
     {
         // A hole keeps the data that is in its place, but cuts off the file of the volume behind it. So holes
         // are sent only if there is no data up to the end, and then the file is extended to its old size.
-        const bool sends_holes = options_.sparse && last_hole_ && *last_hole_ < size_;
-        const auto dense_end = sends_holes ? std::max(*last_hole_, begin_) : size_;
+        // After an interruption nothing would know that size: an upload that may be resumed sends holes only
+        // if it goes up to the end of the volume.
         const auto end = options_.offset + size_;
-        const auto rest = sends_holes && space_ > end ? space_ - end : 0;
+        const auto behind = space_ > end ? space_ - end : 0;
+        const bool sends_holes =
+            options_.sparse && last_hole_ && *last_hole_ < size_ && !(options_.resume && behind > 0);
+        const auto dense_end = sends_holes ? std::max(*last_hole_, begin_) : size_;
+        const auto rest = sends_holes ? behind : 0;
         own_stream stream(co_await asio::this_coro::executor);
         volume_upload open(volume_.where, options_.offset + begin_, size_ - begin_ + rest);
         open.sparse = sends_holes;

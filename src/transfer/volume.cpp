@@ -21,7 +21,7 @@ namespace {
 
 asio::awaitable<comparison> compare(
     file_reader& file, std::uint64_t size, const transfer_volume& volume, volume_download open,
-    own_stream& stream)
+    own_stream& stream, transfer_meter& meter)
 {
     comparison result;
     open.sparse = true;
@@ -31,28 +31,29 @@ asio::awaitable<comparison> compare(
     if (result.error)
         co_return result;
     sparse_source source(stream.impl());
-    co_return co_await compare(file, source);
+    co_return co_await compare(file, source, meter);
 }
 
 } // namespace
 
 asio::awaitable<comparison> compare(
-    file_reader& file, const transfer_volume& volume, std::uint64_t offset, std::uint64_t size)
+    file_reader& file, const transfer_volume& volume, std::uint64_t offset, std::uint64_t size,
+    transfer_meter& meter)
 {
     own_stream stream(co_await asio::this_coro::executor);
     const volume_download open(volume.where, offset); // up to the end, which may be a hole
-    co_return co_await compare(file, size, volume, open, stream);
+    co_return co_await compare(file, size, volume, open, stream, meter);
 }
 
 asio::awaitable<failure> verify(
     file_reader& file, const std::filesystem::path& path, const transfer_volume& volume, std::uint64_t offset,
-    std::uint64_t size)
+    std::uint64_t size, transfer_meter& meter)
 {
     if (size == 0) // A length of 0 would mean the whole volume.
         co_return failure();
     own_stream stream(co_await asio::this_coro::executor);
     const volume_download open(volume.where, offset, size);
-    auto compared = co_await compare(file, size, volume, open, stream);
+    auto compared = co_await compare(file, size, volume, open, stream, meter);
     if (!compared.error && compared.is_equal)
         compared.error = co_await stream.finish();
     if (compared.error || compared.is_equal)

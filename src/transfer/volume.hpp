@@ -28,11 +28,12 @@ struct transfer_volume
 
 /// Compares the first @p size bytes of a file with the volume, from the offset on, until they differ.
 asio::awaitable<comparison> compare(
-    file_reader& file, const transfer_volume& volume, std::uint64_t offset, std::uint64_t size);
+    file_reader& file, const transfer_volume& volume, std::uint64_t offset, std::uint64_t size,
+    transfer_meter& meter);
 
 /// Fails with error::verification_failed if the file differs from the part of the volume.
 asio::awaitable<failure> verify(
     file_reader& file, const std::filesystem::path& path, const transfer_volume& volume, std::uint64_t offset,
-    std::uint64_t size);
+    std::uint64_t size, transfer_meter& meter);
 
 } // namespace avirt::detail

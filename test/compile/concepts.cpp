@@ -9,6 +9,7 @@
 #include <avirt/volume_info.hpp>
 #include <avirt/volume_transfer.hpp>
 
+#include <boost/asio/deferred.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/strand.hpp>
@@ -52,6 +53,14 @@ static_assert(
     std::same_as<
         asio::use_awaitable_t<>::as_default_on_t<async_stream>::executor_type::default_completion_token_type,
         asio::use_awaitable_t<>>);
+
+// A deferred operation that is launched as an lvalue is copied.
+void launch_twice(async_stream& stream, connection& c)
+{
+    auto open = stream.async_open(c, avirt::console("vm"), asio::deferred);
+    open([](const error_code&) {});
+    std::move(open)([](const error_code&) {});
+}
 
 // Any stream can be an end of a transfer: Asio's, Beast's, which need more of a handler's executor, and
 // avirt's.

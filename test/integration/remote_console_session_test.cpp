@@ -380,6 +380,19 @@ BOOST_AUTO_TEST_CASE(a_session_on_demand_is_open_only_while_it_is_needed)
     BOOST_TEST(session.unknown_input() == 0U);
 }
 
+BOOST_AUTO_TEST_CASE(a_console_on_demand_is_left_although_the_guest_is_silent)
+{
+    unsigned char silent_guest[512] = {0xfa, 0xf4, 0xeb, 0xfd}; // cli; hlt; jump to the hlt
+    silent_guest[510] = 0x55;
+    silent_guest[511] = 0xaa;
+    start_guest("silent", silent_guest);
+    console_session session{host, avirt::console{"silent"}, {.on_demand = true}};
+    reach(session, console_state::off);
+    BOOST_TEST(write(session, "x") == error_code()); // Opens the console.
+    reach(session, console_state::off);
+    destroy("silent");
+}
+
 BOOST_AUTO_TEST_CASE(a_view_that_falls_behind_is_told_how_much_it_has_lost)
 {
     start_guest("flood", avirt_flood_guest);

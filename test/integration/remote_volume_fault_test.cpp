@@ -194,6 +194,24 @@ BOOST_DATA_TEST_CASE(an_upload_is_resumed, data::xrange(10), place)
     BOOST_TEST(allocated(path) <= 17 * mebibyte);
 }
 
+// Nothing would know its size afterwards.
+BOOST_AUTO_TEST_CASE(an_interrupted_upload_leaves_the_volume_its_size)
+{
+    put(file, 2 * mebibyte, content(make_volume("source", 10 * mebibyte)));
+    const auto path = make_fresh_volume("up", 20 * mebibyte);
+    start_upload("up");
+    run_until([&] { return has_at_least(path, mebibyte); });
+    signal.emit(asio::cancellation_type::terminal);
+    run_until_moved();
+    BOOST_TEST(fs::file_size(path) == 20 * mebibyte);
+    options.bytes_per_second = 0;
+    start_upload("up");
+    run_until_moved();
+    check_success();
+    BOOST_TEST(fs::file_size(path) == 20 * mebibyte);
+    BOOST_TEST((content(path).substr(0, 12 * mebibyte) == content(file)));
+}
+
 BOOST_AUTO_TEST_CASE(only_the_rest_is_uploaded)
 {
     const auto text = content(make_volume("source", 4 * mebibyte));
@@ -204,7 +222,7 @@ BOOST_AUTO_TEST_CASE(only_the_rest_is_uploaded)
     put(path, 0, text.substr(0, 3'000'001));
     make_pool();
     std::uint64_t first = 0;
-    options.bytes_per_second = 1'000'000;
+    options.bytes_per_second = 4'000'000;
     options.on_progress = [&](const avirt::progress& p) { first = first ? first : p.bytes; };
     start_upload("up");
     run_until_moved();

@@ -41,6 +41,20 @@ BOOST_AUTO_TEST_CASE(a_part_of_a_volume_is_downloaded)
     BOOST_TEST(result.progress.total == 2'000'000u);
 }
 
+BOOST_AUTO_TEST_CASE(verification_keeps_to_the_rate)
+{
+    make_volume("down", 2'000'000);
+    avirt::transfer_options options;
+    options.verify = true;
+    options.bytes_per_second = 4'000'000;
+    int reports_of_all = 0;
+    options.on_progress = [&](const avirt::progress& p) { reports_of_all += p.bytes == p.total; };
+    download("down", options);
+    check_success();
+    BOOST_TEST((result.progress.elapsed >= std::chrono::milliseconds(750))); // half a second for each pass
+    BOOST_TEST(reports_of_all >= 3);
+}
+
 BOOST_AUTO_TEST_CASE(a_file_is_uploaded)
 {
     for (const std::uint64_t size : {0, 1, 262120, 5'000'000}) {

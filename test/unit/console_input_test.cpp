@@ -255,6 +255,21 @@ BOOST_AUTO_TEST_CASE(input_is_unknown_unless_the_guest_has_answered_since)
     BOOST_TEST(input->take_unknown() == 1U);
 }
 
+BOOST_AUTO_TEST_CASE(input_is_unknown_when_the_session_is_closed)
+{
+    input->attach();
+    write("sent", 4);
+    send();
+    write("being sent", 10);
+    const auto packet = input->next_packet(now);
+    write("unsent", 6);
+    input->close();
+    BOOST_TEST(input->take_unknown() == 4U + packet.size() + 6U);
+    input->sent(packet.size(), now);
+    input->detach();
+    BOOST_TEST(input->take_unknown() == 0U);
+}
+
 BOOST_AUTO_TEST_CASE(writes_may_wait_for_a_console)
 {
     input = std::make_shared<console_input>(io.get_executor(), true);

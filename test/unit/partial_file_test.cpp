@@ -128,6 +128,34 @@ BOOST_AUTO_TEST_CASE(can_be_resumed)
     BOOST_TEST(content(target) == (std::string("begin") + std::string(3, '\0') + "end"));
 }
 
+BOOST_AUTO_TEST_CASE(what_replaces_a_read_only_file_can_be_resumed)
+{
+    put(target, "old");
+    fs::permissions(target, fs::perms::owner_read);
+    {
+        partial_file file(target, true);
+        BOOST_REQUIRE(!file.open());
+        BOOST_TEST(write(file, "new"));
+    }
+    BOOST_TEST((fs::status(part).permissions() == (fs::perms::owner_read | fs::perms::owner_write)));
+    partial_file file(target, true);
+    BOOST_REQUIRE(!file.open());
+    BOOST_TEST(!complete(file));
+    BOOST_TEST((fs::status(target).permissions() == fs::perms::owner_read));
+}
+
+BOOST_AUTO_TEST_CASE(a_duplicate_does_not_keep_the_file_locked)
+{
+    std::optional<partial_file> first(std::in_place, target, true);
+    BOOST_REQUIRE(!first->open());
+    BOOST_TEST(write(*first, "half"));
+    const auto duplicate = first->duplicate();
+    first.reset();
+    partial_file next(target, true);
+    BOOST_TEST(!next.open());
+    BOOST_TEST(next.found() == 4u);
+}
+
 BOOST_AUTO_TEST_CASE(what_is_resumed_can_be_dropped)
 {
     put(part, "too long");

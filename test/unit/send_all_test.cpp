@@ -174,6 +174,16 @@ BOOST_AUTO_TEST_CASE(a_function_that_throws)
     BOOST_TEST(details.message == "the tape is torn");
 }
 
+BOOST_AUTO_TEST_CASE(a_function_that_throws_the_end_of_something_else)
+{
+    const auto fail = [](asio::mutable_buffer) -> std::size_t {
+        throw boost::system::system_error(asio::error::eof);
+    };
+    transfer_outcome o;
+    avirt::async_send_all(sink.near, fail, options, o.handler());
+    check(o, avirt::error::call_threw, 0);
+}
+
 BOOST_AUTO_TEST_CASE(a_stream_that_fails)
 {
     const auto text = random_bytes(100);

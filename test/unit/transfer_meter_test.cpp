@@ -58,6 +58,18 @@ BOOST_AUTO_TEST_CASE(the_first_piece_does_not_wait)
     BOOST_TEST((rate.reserve(100, now) == now + 100ms));
 }
 
+BOOST_AUTO_TEST_CASE(time_that_is_given_back_is_free_for_others)
+{
+    transfer_rate rate(1000);
+    const clock::time_point now{1000h};
+    rate.reserve(100, now);
+    rate.reserve(100, now);
+    BOOST_TEST((rate.reserve(100, now) == now + 100ms));
+    BOOST_TEST((rate.reserve(50, now) == now + 200ms));
+    rate.give_back(100); // A transfer that was cancelled.
+    BOOST_TEST((rate.reserve(100, now) == now + 150ms));
+}
+
 BOOST_AUTO_TEST_CASE(a_stall_is_not_made_up_for)
 {
     transfer_rate rate(1'000'000);

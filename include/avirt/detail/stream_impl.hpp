@@ -38,7 +38,10 @@ template <class Opener>
 class opener final : public opener_base
 {
 public:
-    explicit opener(Opener&& function) : function_(std::move(function)) {}
+    template <class Function>
+    explicit opener(Function&& function) : function_(std::forward<Function>(function))
+    {
+    }
 
     failure open(virConnectPtr connection, virStreamPtr stream) noexcept override
     {
