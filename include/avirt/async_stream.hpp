@@ -194,7 +194,8 @@ public:
     }
 
     /// Aborts the stream. Never blocks. Outstanding operations complete with operation_aborted. If the stream
-    /// shares its connection and a worker thread is writing, the connection is lost, as with cancel().
+    /// shares its connection, and a worker thread is writing and does not return within a second, the
+    /// connection is lost.
     ///
     /// @par libvirt
     /// virStreamEventRemoveCallback, virStreamAbort, virStreamFree, on a worker thread.
@@ -531,7 +532,7 @@ public:
     /// Outstanding reads, writes and waits complete with operation_aborted. On a connection of the stream's
     /// own, the abort waits neither for a guest that does not take its input nor for a daemon that does not
     /// answer: the connection is cut off after a second. On a shared connection it waits, as async_finish()
-    /// does; but if a worker thread is writing, the connection is lost, as with cancel().
+    /// does; but if a worker thread is writing and does not return within a second, the connection is lost.
     ///
     /// @param token The completion token.
     ///

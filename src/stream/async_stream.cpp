@@ -56,6 +56,7 @@ public:
     {
         const std::lock_guard guard(mutex());
         const bool is_stuck = is_writing();
+        leave_io();
         cancel_all();
         if (!transport_)
             return;
@@ -118,7 +119,7 @@ private:
             return complete_now(
                 executor_, std::move(handler), details,
                 is_busy ? error::operation_in_progress : error::not_open);
-        cancel_io();
+        leave_io();
         ending_ = std::make_shared<stream_ending>(shared_from_this());
         ending_->start(transport_, function, std::move(handler), executor_, details);
     }

@@ -3,6 +3,7 @@
 
 #include "core/worker_pool.hpp"
 #include "loop/connection_socket.hpp"
+#include "loop/deadline.hpp"
 #include "loop/socket_observer.hpp"
 #include "stream/read_ahead.hpp"
 #include "stream/receive_state.hpp"
@@ -12,6 +13,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 namespace avirt::detail {
 
@@ -43,6 +45,7 @@ public:
     void retry_when_ready(stream_wait_type type) override;
     void send_when_possible(const const_buffer_list& buffers) override;
     bool cancel_send(bool at_any_cost) override;
+    void leave_send() override;
     void interrupt() noexcept override;
 
     void on_lost() override;
@@ -62,6 +65,7 @@ private:
     void send_on_worker(const const_buffer_list& buffers);
     void send_returned(std::uint64_t number, int result, failure f);
     void refuse_sends(failure why);
+    void limit_leaving() noexcept;
 
     stream_callback callback_;
     receive_state receive_;
@@ -70,7 +74,8 @@ private:
     bool knows_holes_; // Drivers in this process do not, and some harm themselves when they are asked.
     send_state send_;
     const std::shared_ptr<job_lane> lane_;
-    worker_pool::job_ptr job_; // null unless a worker thread sends
+    worker_pool::job_ptr job_;            // null unless a worker thread sends
+    std::optional<deadline> leave_limit_; // for a send that goes on when the stream ends
 };
 
 } // namespace avirt::detail

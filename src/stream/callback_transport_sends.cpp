@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "core/release_queue.hpp"
+#include "loop/close_deadline.hpp"
 #include "loop/connection_use.hpp"
 #include "loop/socket_monitor.hpp"
 #include "stream/callback_transport.hpp"
@@ -9,6 +10,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -64,6 +66,31 @@ bool callback_transport::cancel_send(bool at_any_cost)
     return true;
 }
 
+void callback_transport::leave_send()
+{
+    if (!job_)
+        return;
+    if (!worker_pool::instance().withdraw(job_) && stream_.socket())
+        limit_leaving();
+    job_.reset();
+    send_.give_up();
+}
+
+void callback_transport::limit_leaving() noexcept
+{
+    const auto interrupt = [weak = weak_from_this()] {
+        const auto self = weak.lock();
+        if (self && self->stream_.is_sending())
+            socket_monitor::instance().interrupt(*self->stream_.socket());
+    };
+    try {
+        leave_limit_.emplace(close_deadline::time_limit, interrupt);
+    }
+    catch (const std::bad_alloc&) {
+        interrupt();
+    }
+}
+
 bool callback_transport::send(const const_buffer_list& buffers, io_result& result)
 {
     const contiguous_bytes bytes(buffers, std::numeric_limits<int>::max());
@@ -96,6 +123,7 @@ void callback_transport::send_on_worker(const const_buffer_list& buffers)
     job_ = worker_pool::instance().make(
         [self = shared_from_this(), stream, copy = std::move(copy), number = send_.next_number()] {
             const daemon_wait work(self->stream_.socket());
+            const libvirt_stream::sending_scope sending(self->stream_);
             auto f = self->stream_.send_noted_hole();
             const int n = f ? -1 : virStreamSend(stream.get(), copy.data(), copy.size());
             if (n == -1 && !f)

@@ -101,6 +101,10 @@ failure libvirt_stream::end(int (*function)(virStreamPtr), bool is_awaited)
 {
     if (is_parents())
         return parents_failure();
+    // In a forked child, a thread that the parent alone has may hold the lock.
+    std::unique_lock no_sends(sending_, std::defer_lock);
+    if (generation_ == fork_gate::generation())
+        no_sends.lock();
     const bool aborts = function == &virStreamAbort;
     if (aborts || !is_awaited)
         use_.end();

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 
 namespace avirt::detail {
 
@@ -65,6 +66,35 @@ public:
     /// Sends the hole that was noted, if there is one. May block.
     failure send_noted_hole();
 
+    /// Keeps the stream from ending while a worker thread sends.
+    class sending_scope
+    {
+    public:
+        explicit sending_scope(libvirt_stream& stream)
+            : held_(stream.sending_),
+              is_sending_(stream.is_sending_)
+        {
+            is_sending_ = true;
+        }
+
+        ~sending_scope()
+        {
+            is_sending_ = false;
+        }
+
+        sending_scope(const sending_scope&) = delete;
+        sending_scope& operator=(const sending_scope&) = delete;
+
+    private:
+        const std::lock_guard<std::mutex> held_;
+        std::atomic<bool>& is_sending_;
+    };
+
+    bool is_sending() const noexcept
+    {
+        return is_sending_;
+    }
+
     /// Calls virStreamFinish or virStreamAbort, and frees the stream. Blocks: for a worker thread, once
     /// libvirt does not report anything on the stream any more.
     /// @param is_awaited Whether an operation waits for the result.
@@ -77,6 +107,8 @@ private:
     const bool is_console_;
     const std::shared_ptr<connection_socket> socket_;
     std::atomic<std::uint64_t> unsent_hole_{0};
+    std::mutex sending_; // held by a sending_scope
+    std::atomic<bool> is_sending_{false};
     connection_use use_; // until the stream has ended, and no operation waits for that
     const unsigned generation_ = fork_gate::generation();
 };

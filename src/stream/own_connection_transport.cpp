@@ -189,7 +189,7 @@ void own_connection_transport::send_when_possible(const const_buffer_list&)
 
 bool own_connection_transport::cancel_send(bool)
 {
-    return true; // What is sent is sent inside try_send().
+    return true; // See leave_send().
 }
 
 void own_connection_transport::interrupt() noexcept

@@ -43,6 +43,7 @@ public:
     void retry_when_ready(stream_wait_type type) override;
     void send_when_possible(const const_buffer_list& buffers) override;
     bool cancel_send(bool at_any_cost) override;
+    void leave_send() override {} // What is sent is sent inside try_send().
     void interrupt() noexcept override;
     void dispose() override;
 

@@ -165,12 +165,24 @@ void stream_io::use(std::shared_ptr<stream_transport> transport)
 
 void stream_io::cancel_io() noexcept
 {
+    if (transport_)
+        transport_->cancel_send(true);
+    abort_all();
+}
+
+void stream_io::leave_io() noexcept
+{
+    if (transport_)
+        transport_->leave_send();
+    abort_all();
+}
+
+void stream_io::abort_all() noexcept
+{
     read_.complete(aborted, 0);
     read_hole_.complete(aborted, 0);
     for (auto& w : waits_)
         w.complete(aborted);
-    if (transport_)
-        transport_->cancel_send(true);
     write_.complete(aborted, 0);
 }
 

@@ -62,8 +62,10 @@ protected:
 
     /// The stream is open from now on. Called with the lock held, as are the following.
     void use(std::shared_ptr<stream_transport> transport);
-    /// Completes all operations with operation_aborted.
+    /// Completes all operations with operation_aborted. A write that has begun may cost the connection.
     void cancel_io() noexcept;
+    /// The same for a stream that ends.
+    void leave_io() noexcept;
     /// For a context that ends: the handlers, to be destroyed outside the lock.
     handlers shut_down_io() noexcept;
 
@@ -71,6 +73,7 @@ protected:
     std::shared_ptr<stream_transport> transport_; // null: not open
 
 private:
+    void abort_all() noexcept;
     bool try_read_locked(const mutable_buffer_list& buffers, io_result& result);
     bool try_write_locked(const const_buffer_list& buffers, io_result& result);
     bool try_read_hole_locked(hole_result& result);

@@ -64,6 +64,9 @@ public:
     /// Gives the pending write up. Returns false if its bytes were, or may be, sent.
     /// @param at_any_cost Gives the write up in any case, if need be at the cost of the connection.
     virtual bool cancel_send(bool at_any_cost) = 0;
+    /// Gives the pending write up because the stream ends. A send that has begun may return in peace, unless
+    /// that takes more than a second: then it costs the connection.
+    virtual void leave_send() = 0;
 
     /// Frees a thread that is stuck in libvirt on this stream: at once if the connection is the stream's own,
     /// otherwise when the connection is not in use any more.

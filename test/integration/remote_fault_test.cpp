@@ -368,6 +368,28 @@ BOOST_DATA_TEST_CASE(an_abort_does_not_wait_for_the_guest, data::make({true, fal
     on_guest("echo", virDomainResume);
 }
 
+BOOST_AUTO_TEST_CASE(a_shared_stream_that_ends_while_it_writes_costs_the_others_nothing)
+{
+    for (int i = 0; i < 20; ++i) {
+        const auto name = "ended-" + std::to_string(i);
+        make_volume(name, 0);
+        avirt::async_stream other(io);
+        outcome opened, written, ended;
+        other.async_open(conn, avirt::shared_connection, upload(name), opened.handler());
+        run_until_done(opened);
+        BOOST_REQUIRE_EQUAL(opened.ec(), error_code());
+        asio::async_write(other, asio::buffer(much), written.handler());
+        run_until([&] { return loop.stats().running_calls == 1; });
+        if (i % 2)
+            other.close();
+        else
+            other.async_abort(ended.handler());
+        run_until_done(written);
+        BOOST_TEST(written.ec() == aborted);
+        call([](virConnectPtr c) { virConnectNumOfDomains(c); });
+    }
+}
+
 BOOST_AUTO_TEST_CASE(a_shared_stream_outlives_its_connection)
 {
     start_guest("echo", avirt_demo_guest);
