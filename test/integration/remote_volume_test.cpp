@@ -11,7 +11,7 @@ BOOST_FIXTURE_TEST_SUITE(remote_volume, volume_fixture)
 
 BOOST_AUTO_TEST_CASE(a_volume_is_downloaded)
 {
-    for (const std::uint64_t size : {0, 1, 262120, 5'000'000}) {
+    for (const std::uint64_t size : {0U, 1U, 262120U, 5'000'000U}) {
         const auto path = make_volume("down", size);
         download("down");
         check_success();
@@ -57,7 +57,7 @@ BOOST_AUTO_TEST_CASE(verification_keeps_to_the_rate)
 
 BOOST_AUTO_TEST_CASE(a_file_is_uploaded)
 {
-    for (const std::uint64_t size : {0, 1, 262120, 5'000'000}) {
+    for (const std::uint64_t size : {0U, 1U, 262120U, 5'000'000U}) {
         const auto path = make_fresh_volume("up", size);
         const auto source = content(make_volume("source", size));
         put(file, 0, source);

@@ -185,7 +185,7 @@ BOOST_AUTO_TEST_CASE(a_file_is_written)
     run([&]() -> asio::awaitable<void> {
         file_writer writer(executor, path, false);
         check(co_await writer.open());
-        for (const std::size_t size : {1'000'000, 300'000, 2'500'000}) {
+        for (const std::size_t size : {1'000'000U, 300'000U, 2'500'000U}) {
             const auto written = co_await writer.write(asio::buffer(data, size));
             check(written.error);
             BOOST_TEST(written.bytes == size);
