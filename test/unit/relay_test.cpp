@@ -308,7 +308,6 @@ BOOST_AUTO_TEST_CASE(streams_of_beast)
     avirt::async_relay(stream, a, o.handler());
     feed(left, "question");
     std::string text;
-    error_code ec;
     bool has_ended = false;
     asio::async_read(peer, asio::dynamic_buffer(text), [&](error_code, std::size_t) { has_ended = true; });
     run_until([&] { return has_ended; });
