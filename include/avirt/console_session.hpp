@@ -147,7 +147,7 @@ public:
     }
 
     /// Opens the console with VIR_DOMAIN_CONSOLE_FORCE now, if the guest runs and the session is not
-    /// attached: another session that has the console loses it. Returns at once; async_wait_for() tells the
+    /// attached. Any other session that has the console loses it. Returns at once; async_wait_for() tells the
     /// result.
     void take_over() noexcept
     {

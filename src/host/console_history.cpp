@@ -45,7 +45,7 @@ void console_history::change(console_state state)
     changes_.push_back({end_, ++last_change_, state});
     if (changes_.size() <= max_changes)
         return;
-    // One change that another one follows without any output in between is missed least.
+    // A change is missed least if another one follows without any output in between.
     const auto same_place = [](const state_change& a, const state_change& b) { return a.offset == b.offset; };
     if (const auto found = std::ranges::adjacent_find(changes_, same_place); found != changes_.end())
         changes_.erase(found);

@@ -42,8 +42,8 @@ asio::awaitable<failure> file_worker::wait(std::uint64_t step_number, cancellati
 {
     if (is_done(step_number))
         co_return failure();
-    std::shared_ptr<asio::steady_timer>
-        timer; // ends with this coroutine, so that no late cancellation starts it
+    // The timer ends with this coroutine, so that no late cancellation starts it.
+    std::shared_ptr<asio::steady_timer> timer;
     if (c == cancellation::delayed)
         timer = std::make_shared<asio::steady_timer>(co_await asio::this_coro::executor);
     constexpr auto token = asio::as_tuple(asio::use_awaitable);
